@@ -1,0 +1,317 @@
+"""One line of thinking: append-only spans of tokens, and the moves that a policy can make on it."""
+
+import asyncio
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from satisfice.core.engine import Request, Sampled, Sequence, Signals, Watch, random_key
+
+if TYPE_CHECKING:
+    from satisfice.core.session import Session
+
+Phase = Literal["think", "answer", "done"]
+Ended = Literal["", "model", "rule", "limit", "turn"]
+"""How thinking ended: not yet, by the model, by a rule, by a token limit, or with the whole turn (so: no answer)."""
+
+_NO_SIGNALS = Signals()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Neighbouring tokens of one origin. `by` names the chain that added them (a fork carries its parent's spans)."""
+
+    kind: Literal["prompt", "sampled", "injected"]
+    ids: tuple[int, ...]
+    by: str
+
+
+class Chain:
+    """A prompt and what follows it. Made by `Session.chain` and `Chain.fork`, never directly.
+
+    A chain that paused at a cue stands *before* the cue: the tokens of the cue are held. Going on takes them back;
+    anything else (inject, fork, close) works from before the cue, and then the held tokens count as dropped.
+    """
+
+    def __init__(self, session: "Session", name: str, sequence: Sequence, spans: list[Span], *, looks: bool) -> None:
+        self.session = session
+        self.name = name  # path of forks: "0", "0.2"
+        self.looks = looks  # a probe: its tokens count as `probe` unless it is returned
+        self.phase: Phase = "think"
+        self.ended: Ended = ""
+        self.clock = 0  # decode steps from the start of the problem to this chain's last token
+        self.sampled = 0  # tokens this chain sampled itself, cut ones too
+        self.prefilled = 0
+        self.injected = 0
+        self.last: Sampled | None = None  # what the latest call added, all its signals included
+        self.closed = False
+        self._sequence = sequence
+        self._spans = spans
+        self._held = 0
+        self._forks = 0
+        self._parent: Chain | None = None
+        self._prompt = sum(len(span.ids) for span in spans if span.kind == "prompt")
+        self._answer_from: int | None = None
+        self._key = random_key(session.seed, session.problem.id, name)
+
+    # What it holds
+
+    def __len__(self) -> int:
+        """Tokens after the prompt, without held ones."""
+        return len(self._sequence.ids) - self._held - self._prompt
+
+    @property
+    def ids(self) -> list[int]:
+        """All tokens, prompt included, without held ones."""
+        return self._sequence.ids[: len(self._sequence.ids) - self._held]
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Where each token came from, without held ones."""
+        return tuple(_first(self._spans, len(self.ids)))
+
+    @property
+    def text(self) -> str:
+        """Everything after the prompt."""
+        return self.session.engine.decode(self.ids[self._prompt :])
+
+    @property
+    def thinking(self) -> str:
+        """What was thought so far."""
+        text = self.session.engine.decode(self.ids[self._prompt : self._answer_from])
+        return text.split(self.session.engine.profile.think_close)[0]
+
+    @property
+    def answer_text(self) -> str:
+        """What follows the thinking; empty while there is none."""
+        if self._answer_from is None:
+            return ""
+        end = self.session.engine.end_ids
+        return self.session.engine.decode([i for i in self.ids[self._answer_from :] if i not in end])
+
+    @property
+    def last_text(self) -> str:
+        """Text that the latest call added, up to the stop text, without the end of the turn."""
+        if self.last is None:
+            return ""
+        begin = len(self._sequence.ids) - len(self.last.ids)
+        new = self._sequence.ids[begin : max(begin, self.last.cut)]
+        return self.session.engine.decode([i for i in new if i not in self.session.engine.end_ids])
+
+    @property
+    def truncated(self) -> bool:
+        """A token limit, not the model and not a rule, ended the thinking."""
+        return self.ended == "limit"
+
+    # What a policy can do with it
+
+    async def think(
+        self, until: Collection[str] = (), *, limit: int | None = None, watch: Watch | None = None,
+        signals: Signals = _NO_SIGNALS,
+    ) -> bool:
+        """Think on. True when it paused (at a cue, after `limit` tokens, on a signal); False once thinking is over.
+
+        Paused at a cue, the chain stands before it. Thinking is over when the model closed it, ended its turn, or
+        ran into a token limit of the chain or the session.
+        """
+        if self.phase != "think":
+            return False
+        engine = self.session.engine
+        close = engine.encode(engine.profile.think_close)
+        stop_ids = engine.end_ids | (frozenset(close) if len(close) == 1 else frozenset())
+        texts = (*until, *(() if len(close) == 1 else (engine.profile.think_close,)))
+        got = await self._sample(limit, texts, stop_ids, watch, signals, greedy=False)
+        if got.reason == "budget":
+            self._end_thinking("limit")
+        elif got.reason == "token" and [got.ids[-1]] != close:
+            self._end_thinking("turn")
+            self.phase = "done"
+        elif got.reason == "token" or got.match == engine.profile.think_close:
+            self._held = 0
+            self._end_thinking("model")
+            self._answer_from = len(self._sequence.ids)
+        return self.phase == "think"
+
+    async def close_thinking(self, *, ended: Ended = "rule") -> "Chain":
+        """Cut the thinking here and let the model write its visible answer."""
+        if self.phase == "think":
+            self.inject(self.session.engine.profile.close_thinking)
+            self.ended = ended
+        return await self.finish()
+
+    async def finish(self) -> "Chain":
+        """Go on to the natural end: the rest of the thinking, then the answer.
+
+        When thinking ran into a token limit it is closed for the model and the answer comes out of the reserve.
+        """
+        while await self.think():
+            pass
+        if self.phase == "answer":
+            if self._answer_from is None:
+                self.inject(self.session.engine.profile.close_thinking)
+            await self._sample(None, (), self.session.engine.end_ids, None, _NO_SIGNALS, greedy=False)
+            self.phase = "done"
+            self.session.note("end", self, ended=self.ended)
+        return self
+
+    async def sample(
+        self, limit: int | None = None, *, until: Collection[str] = (), watch: Watch | None = None,
+        signals: Signals = _NO_SIGNALS, greedy: bool = False,
+    ) -> Sampled:
+        """Sample up to `limit` tokens, to a stop text or to the end of the turn: the raw move, for trial answers."""
+        return await self._sample(limit, tuple(until), self.session.engine.end_ids, watch, signals, greedy=greedy)
+
+    def inject(self, text: str) -> "Chain":
+        """Append text that the model did not sample; held tokens are dropped first."""
+        self._drop_held()
+        ids = self.session.engine.encode(text)
+        if ids:
+            self._sequence.extend(ids)
+            self._spans.append(Span(kind="injected", ids=tuple(ids), by=self.name))
+            self.injected += len(ids)
+        if self.phase != "done" and self.session.engine.profile.think_close in text:
+            self.phase, self._answer_from = "answer", len(self._sequence.ids)
+        self.session.note("inject", self, text=text)
+        return self
+
+    def fork(self) -> "Chain":
+        """A copy that grows on its own; its tokens count as `dropped` unless it is returned."""
+        return self._fork(looks=False)
+
+    def probe(self) -> "Chain":
+        """A copy made to look at something; its tokens count as `probe` unless it is returned."""
+        return self._fork(looks=True)
+
+    def look(self, measure: str, value: float, *, stop: bool, threshold: float | None = None, text: str = "") -> None:
+        """Write down what a rule saw here and what it decided, for the people who read the chain later."""
+        self.session.note("look", self, measure=measure, value=value, threshold=threshold, stop=stop, text=text)
+
+    def drop(self) -> None:
+        """Give up this chain and free what the engine holds for it. Idempotent."""
+        if not self.closed:
+            self.session.note("drop", self)
+            self.free()
+
+    # How it works
+
+    def free(self) -> None:
+        """Free what the engine holds. Idempotent."""
+        if not self.closed:
+            self.closed = True
+            self._sequence.close()
+            if self._parent is not None:
+                # The parent waited for what the fork saw; with both running at once the later of the two counts.
+                self._parent.clock = max(self._parent.clock, self.clock)
+
+    def _fork(self, *, looks: bool) -> "Chain":
+        length = len(self.ids)
+        name = f"{self.name}.{self._forks}"
+        self._forks += 1
+        child = Chain(self.session, name, self._sequence.fork(length), list(_first(self._spans, length)), looks=looks)
+        child.phase, child.ended, child.clock = self.phase, self.ended, self.clock
+        child._answer_from, child._parent = self._answer_from, self
+        self.session.adopt(child)
+        self.session.note("fork", child, looks=looks)
+        return child
+
+    async def _sample(
+        self, limit: int | None, texts: tuple[str, ...], stop_ids: frozenset[int], watch: Watch | None,
+        signals: Signals, *, greedy: bool,
+    ) -> Sampled:
+        self._held = 0
+        begin = len(self._sequence.ids)
+        request = Request(
+            limit=0, stop_ids=stop_ids, stop_texts=texts, match_from=begin, watch=watch, signals=signals, key=self._key,
+            temperature=0.0 if greedy else self.session.temperature, top_p=1.0 if greedy else self.session.top_p,
+            urgent=self.looks,
+        )  # fmt: skip
+        parts: list[Sampled] = []
+        while True:
+            done = sum(len(part.ids) for part in parts)
+            if limit is not None and done >= limit:
+                break
+            grant = self.session.lease(self, None if limit is None else limit - done)
+            if grant <= 0:
+                empty = Sampled(ids=(), reason="budget", cut=len(self._sequence.ids))
+                parts.append(empty)
+                break
+            known = len(self._sequence.ids)
+            try:
+                parts.append(await self._sequence.sample(replace(request, limit=grant)))
+            finally:
+                self.session.settle(grant)
+                self._absorb(known)
+            if parts[-1].reason != "length":
+                break
+        self.last = _join(parts, len(self._sequence.ids))
+        self._held = len(self._sequence.ids) - self.last.cut if self.last.reason == "text" else 0
+        self.session.note("pause", self, reason=self.last.reason, match=self.last.match, tokens=len(self.last.ids))
+        return self.last
+
+    def _absorb(self, known: int) -> None:
+        """Book the tokens after position `known`, which also covers a call that was cancelled half-way."""
+        new = tuple(self._sequence.ids[known:])
+        self.sampled += len(new)
+        self.clock += len(new)
+        if new:
+            self._spans.append(Span(kind="sampled", ids=new, by=self.name))
+        if self._sequence.last is not None:
+            self.prefilled += self._sequence.last.prefilled
+
+    def _drop_held(self) -> None:
+        if self._held:
+            length = len(self.ids)
+            self._sequence.cut(length)
+            self._spans = list(_first(self._spans, length))
+            self._held = 0
+
+    def _end_thinking(self, how: Ended) -> None:
+        self.ended, self.phase = how, "answer"
+
+
+def _first(spans: list[Span], length: int) -> Iterator[Span]:
+    """The spans of the first `length` tokens."""
+    for span in spans:
+        if length <= 0:
+            return
+        yield span if len(span.ids) <= length else replace(span, ids=span.ids[:length])
+        length -= len(span.ids)
+
+
+def _join(parts: list[Sampled], length: int) -> Sampled:
+    """One record for a call that was served in several leases."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Sampled(ids=(), reason="length", cut=length)
+
+    def column(name: str) -> np.ndarray | None:  # type: ignore[type-arg]
+        found = [value for part in parts if (value := getattr(part, name)) is not None]
+        return np.concatenate(found) if found else None
+
+    layers = {layer for part in parts for layer in part.hidden}
+    return Sampled(
+        ids=tuple(i for part in parts for i in part.ids), reason=parts[-1].reason, cut=parts[-1].cut,
+        match=parts[-1].match, prefilled=sum(part.prefilled for part in parts), logprobs=column("logprobs"),
+        top_logprobs=column("top_logprobs"), top_ids=column("top_ids"), entropy=column("entropy"),
+        hidden={n: np.concatenate([part.hidden[n] for part in parts if n in part.hidden]) for n in layers},
+    )  # fmt: skip
+
+
+async def settle_tasks(tasks: Collection["asyncio.Task[object]"]) -> None:
+    """Cancel tasks and wait until each has really ended, even when the waiting itself is cancelled."""
+    for task in tasks:
+        task.cancel()
+    cancelled = False
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError:
+            cancelled = True
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # fetched, so that asyncio does not report it as never retrieved
+    if cancelled:
+        raise asyncio.CancelledError

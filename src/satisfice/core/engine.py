@@ -1,0 +1,192 @@
+"""The contract between policies and whatever produces tokens.
+
+An `Engine` opens a `Sequence` (a prompt, tokenised once); a sequence is forked, extended, cut back and sampled.
+Engines take and return token ids; nothing is ever tokenised twice. Sampling returns when a stop condition holds, so a
+coroutine wakes at cues, not at every token.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from satisfice.core.card import Need
+from satisfice.core.profile import Profile
+
+StopReason = Literal["token", "text", "signal", "length", "budget", "cancelled"]
+"""Why a call of `sample` ended. `budget` is the session's word: an engine says `length` when it reaches `limit`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Stop when the mean of a signal over the last `window` sampled tokens crosses a line.
+
+    `logprob` is the chosen token's log-probability, `entropy` that of the next-token distribution, `confidence` minus
+    the mean log-probability of the 20 likeliest tokens (DeepConf's C_i); all in nats.
+    """
+
+    signal: Literal["logprob", "entropy", "confidence"]
+    below: float | None = None
+    above: float | None = None
+    window: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """Which per-token signals `sample` returns. Whatever is not asked for is not computed."""
+
+    logprobs: bool = False
+    top_logprobs: int = 0  # how many of the likeliest tokens
+    entropy: bool = False
+    hidden: tuple[int, ...] = ()  # layers; 0 is the embedding output, -1 the last block
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What an engine must provide to answer this."""
+        wanted = {
+            Need.LOGPROBS: self.logprobs,
+            Need.TOP_LOGPROBS: self.top_logprobs > 0,
+            Need.ENTROPY: self.entropy,
+            Need.HIDDEN: bool(self.hidden),
+        }
+        return frozenset(need for need, asked in wanted.items() if asked)
+
+
+class Sampler(Protocol):
+    """A truncation of the next-token distribution: `[rows, vocab]` scores in, the same shape out, -inf where cut."""
+
+    def __call__(self, logits: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One call of `Sequence.sample`.
+
+    The random number for position `p` depends on (`key`, `p`) alone, so the same request gives the same tokens
+    whatever else the engine is doing.
+    """
+
+    limit: int  # tokens
+    stop_ids: frozenset[int] = frozenset()  # sampling one of these ends the call; the token stays
+    stop_texts: tuple[str, ...] = ()  # the call ends when one appears; `Sampled.cut` is where it begins
+    match_from: int | None = None  # a stop text may begin at this position or later; default: the sequence's length
+    watch: Watch | None = None
+    temperature: float = 1.0  # 0 is greedy
+    top_p: float = 1.0
+    bias: Mapping[int, float] = field(default_factory=dict)  # added to the scores of these tokens
+    sampler: Sampler | None = None
+    key: int = 0
+    signals: Signals = Signals()
+    urgent: bool = False  # a fork that a chain waits for: goes before new prompts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """What one call of `Sequence.sample` added to its sequence."""
+
+    ids: tuple[int, ...]
+    reason: StopReason
+    cut: int  # position in the sequence where the stop text begins; for other reasons the sequence's length
+    match: str = ""  # the stop text that was found
+    prefilled: int = 0  # tokens computed again because their cache had been lost
+    logprobs: NDArray[np.float32] | None = None  # [n] nats
+    top_logprobs: NDArray[np.float32] | None = None  # [n, k] nats, likeliest first
+    top_ids: NDArray[np.int64] | None = None  # [n, k]
+    entropy: NDArray[np.float32] | None = None  # [n] nats
+    hidden: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)  # layer -> [n, d], the state that predicts
+
+
+class Sequence(Protocol):
+    """A growing list of token ids inside an engine."""
+
+    @property
+    def ids(self) -> list[int]:
+        """All tokens so far, prompt included. Read only."""
+        ...
+
+    def fork(self, length: int) -> "Sequence":
+        """A new sequence that begins with the first `length` tokens of this one; costs no forward pass."""
+        ...
+
+    def extend(self, ids: list[int]) -> None:
+        """Append tokens that the model did not sample."""
+        ...
+
+    def cut(self, length: int) -> None:
+        """Forget everything after the first `length` tokens."""
+        ...
+
+    async def sample(self, request: Request) -> Sampled:
+        """Append sampled tokens until the request's stop condition holds.
+
+        When the caller is cancelled the engine stops within one decode step; the tokens sampled until then are on the
+        sequence, and `last` describes them, before `CancelledError` goes on.
+        """
+        ...
+
+    @property
+    def last(self) -> Sampled | None:
+        """What the latest `sample` added, cancelled or not."""
+        ...
+
+    def close(self) -> None:
+        """Free whatever the engine holds for this sequence. Idempotent."""
+        ...
+
+
+class Engine(Protocol):
+    """Where tokens come from. Use it as an async context manager."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def provides(self) -> frozenset[Need]: ...
+
+    @property
+    def profile(self) -> Profile: ...
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end the model's turn."""
+        ...
+
+    @property
+    def max_length(self) -> int:
+        """Longest sequence, prompt included, in tokens."""
+        ...
+
+    def open(self, question: str, label: str) -> Sequence:
+        """A sequence with the question in the model's chat form and thinking open.
+
+        `label` names the problem in recordings and errors.
+        """
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a piece of text that will be appended (no special tokens are added)."""
+        ...
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of tokens, special ones included."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Identity for result files: engine, model, precision, device, versions."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def random_key(*parts: object) -> int:
+    """A 64-bit key for the random numbers of one chain, from seed, problem and the chain's path of forks."""
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")

@@ -1,0 +1,126 @@
+"""Several lines of work kept abreast, so that who finishes first does not depend on the clock on the wall."""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from satisfice.core.chain import Chain
+    from satisfice.core.session import Session
+
+PACE = 8  # decode steps between two looks at who is done: the most that a loser can sample after the winner's end
+
+_lane: contextvars.ContextVar["Lane | None"] = contextvars.ContextVar("lane", default=None)
+
+
+def current_lane() -> "Lane | None":
+    """The lane of the innermost race that the running code takes part in."""
+    return _lane.get()
+
+
+class Lane:
+    """One line of work in a race: a task, and whatever chains it makes."""
+
+    def __init__(self, race: "Race") -> None:
+        self.race = race
+        self.outer = current_lane()  # a race may be run inside a lane of another
+        self.chains: list[Chain] = []
+        self.sampling = 0  # calls that are with the engine now
+        self.task: asyncio.Task[Chain]
+
+    async def admit(self, clock: int) -> int:
+        """Wait until a chain at decode step `clock` may go on; for how many tokens, at least one."""
+        room = self.race.horizon - clock
+        while room < 1:
+            await self.race.park(self)
+            room = self.race.horizon - clock
+        return room if self.outer is None else min(room, await self.outer.admit(clock))
+
+    def begin(self) -> None:
+        """A call goes to the engine."""
+        self.sampling += 1
+        if self.outer is not None:
+            self.outer.begin()
+
+    def end(self) -> None:
+        """A call has come back from the engine."""
+        self.sampling -= 1
+        if self.outer is not None:
+            self.outer.end()
+
+    def adopt(self, chain: "Chain") -> None:
+        """A chain was made in this lane."""
+        self.chains.append(chain)
+        if self.outer is not None:
+            self.outer.adopt(chain)
+
+
+class Race:
+    """Run several coroutines, and get the chains that they return in the order in which those end.
+
+    The order is by decode step, then by number, whatever the engine does first: all lanes advance `PACE` steps, then
+    wait for one another. Leaving the race cancels the lanes that still run and frees their chains.
+
+        async with session.race([rule(session) for _ in range(8)]) as race:
+            async for chain in race:
+                return chain
+    """
+
+    def __init__(self, session: "Session", works: Iterable[Coroutine[Any, Any, "Chain"]]) -> None:
+        self.horizon = PACE  # no chain samples beyond this decode step
+        self._parked: list[tuple[Lane, asyncio.Future[None]]] = []
+        self._changed = asyncio.Event()
+        self._lanes = [self._start(session, work) for work in works]
+
+    def _start(self, session: "Session", work: Coroutine[Any, Any, "Chain"]) -> Lane:
+        lane, context = Lane(self), contextvars.copy_context()
+        context.run(_lane.set, lane)
+        lane.task = session.start(work, context=context)
+        lane.task.add_done_callback(lambda _: self._changed.set())
+        return lane
+
+    async def park(self, lane: Lane) -> None:
+        """Wait for the others."""
+        entry = (lane, asyncio.get_running_loop().create_future())
+        self._parked.append(entry)
+        self._changed.set()
+        try:
+            await entry[1]
+        finally:
+            if entry in self._parked:
+                self._parked.remove(entry)
+
+    async def __aiter__(self) -> AsyncIterator["Chain"]:
+        running = list(self._lanes)
+        while running:
+            while not all(self._waits(lane) for lane in running):
+                self._changed.clear()
+                await self._changed.wait()
+            done = [lane for lane in running if lane.task.done()]
+            running = [lane for lane in running if not lane.task.done()]
+            for chain in sorted((lane.task.result() for lane in done), key=lambda chain: chain.clock):  # stable
+                yield chain
+            self.horizon += PACE
+            parked, self._parked = self._parked, []
+            for _, ready in parked:
+                if not ready.done():
+                    ready.set_result(None)
+
+    def _waits(self, lane: Lane) -> bool:
+        return lane.task.done() or (lane.sampling == 0 and any(other is lane for other, _ in self._parked))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        from satisfice.core.chain import settle_tasks
+
+        losers = [lane for lane in self._lanes if not lane.task.done()]
+        await settle_tasks([lane.task for lane in losers])
+        for lane in losers:
+            for chain in lane.chains:
+                chain.drop()

@@ -1,0 +1,212 @@
+"""One problem under one policy: its chains, its tasks, its budget, its log, its ledger."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, ClassVar, Protocol, Self
+
+from satisfice.core.card import Card
+from satisfice.core.chain import Chain, Span, settle_tasks
+from satisfice.core.engine import Engine
+from satisfice.core.errors import BadInput
+from satisfice.core.ledger import Ledger
+from satisfice.core.problem import Problem
+
+_LEASE = 16  # tokens; the least that a chain takes at once from a budget it shares with other chains
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened in a session: `at` is the chain's length in tokens after its prompt."""
+
+    kind: str  # chain, pause, inject, fork, look, drop, end
+    chain: str
+    at: int
+    data: Mapping[str, Any]
+
+
+class Policy(Protocol):
+    """A stop rule or a multi-chain policy: takes a session, returns the chain whose answer counts."""
+
+    card: ClassVar[Card]
+
+    async def __call__(self, session: "Session", /) -> Chain: ...
+
+
+class Session:
+    """What a policy sees of the world. Use it as an async context manager.
+
+    Leaving it by any route (return, error, cancellation) cancels and awaits its tasks, frees its chains and closes the
+    ledger.
+
+    `chain_limit` bounds the tokens of one chain, `budget` everything the problem samples; of both, `reserve` tokens
+    are kept for the answer. `parse` reads an answer from a text (None: there is none); `same` compares two answers.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        problem: Problem,
+        *,
+        seed: int = 0,
+        chain_limit: int | None = None,
+        budget: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        parse: Callable[[str], str | None] = lambda text: text.strip() or None,
+        same: Callable[[str, str], bool] = lambda a, b: a == b,
+        observer: Callable[[Event], None] | None = None,
+    ) -> None:
+        profile = engine.profile
+        self.engine, self.problem, self.seed = engine, problem, seed
+        self.chain_limit = profile.max_tokens if chain_limit is None else chain_limit
+        self.budget = budget
+        self.reserve = min(profile.answer_tokens, self.chain_limit, self.chain_limit if budget is None else budget)
+        self.temperature = profile.temperature if temperature is None else temperature
+        self.top_p = profile.top_p if top_p is None else top_p
+        self.parse, self.same = parse, same
+        self.log: list[Event] = []
+        self.ledger = Ledger()
+        self._observer = observer
+        self._chains: list[Chain] = []
+        self._roots = 0
+        self._base = engine.open(problem.question, problem.id)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._leased = 0
+        self._begin = time.monotonic()
+        for name, value in (("chain_limit", self.chain_limit), ("budget", budget)):
+            if value is not None and value < 1:
+                raise BadInput(f"Session: {name} must be at least 1 token, got {value}. Raise it or leave it out.")
+
+    # For policies
+
+    def chain(self) -> Chain:
+        """A new chain: the question in place, thinking open. Chains are numbered in the order of these calls."""
+        prompt = Span(kind="prompt", ids=tuple(self._base.ids), by="")
+        chain = Chain(self, str(self._roots), self._base.fork(len(self._base.ids)), [prompt], looks=False)
+        self._roots += 1
+        self.adopt(chain)
+        self.note("chain", chain)
+        return chain
+
+    def start(self, work: Coroutine[Any, Any, Chain]) -> "asyncio.Task[Chain]":
+        """Run a coroutine beside the others; it is cancelled and awaited when the session ends."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        return task
+
+    async def finished(self, tasks: "list[asyncio.Task[Chain]]") -> AsyncIterator["asyncio.Task[Chain]"]:
+        """The tasks in the order in which their chains end: by decode step, then by number."""
+        waiting = list(tasks)
+        while waiting:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done = [task for task in waiting if task.done()]
+            waiting = [task for task in waiting if not task.done()]
+            for task in sorted(done, key=lambda t: (t.result().clock, tasks.index(t))):
+                yield task
+
+    # For chains
+
+    def adopt(self, chain: Chain) -> None:
+        """Take responsibility for freeing a chain."""
+        self._chains.append(chain)
+
+    def note(self, kind: str, chain: Chain, **data: Any) -> None:
+        """Write one line of the log."""
+        event = Event(kind=kind, chain=chain.name, at=len(chain), data=data)
+        self.log.append(event)
+        if self._observer is not None:
+            self._observer(event)
+
+    def lease(self, chain: Chain, want: int | None) -> int:
+        """How many tokens a chain may sample now; 0 when nothing is left for it.
+
+        Chains that share a budget take it in small parts, so that none starves the others. While a chain thinks, the
+        reserve is out of its reach.
+        """
+        reserve = self.reserve if chain.phase == "think" else 0
+        on_path = sum(len(span.ids) for span in chain.spans if span.kind == "sampled")
+        room = min(self.chain_limit - on_path, self.engine.max_length - len(chain.ids)) - reserve
+        if self.budget is not None:
+            left = self.budget - self._leased - sum(c.sampled for c in self._chains) - reserve
+            sharing = max(1, sum(1 for c in self._chains if not c.closed and not c.looks and c.phase != "done"))
+            room = min(room, left if chain.looks else max(left // sharing, min(left, _LEASE)))
+        grant = max(0, room if want is None else min(room, want))
+        self._leased += grant
+        return grant
+
+    def settle(self, grant: int) -> None:
+        """A lease is over: its tokens are on the chain's own account now."""
+        self._leased -= grant
+
+    # For whoever opened it
+
+    def close_ledger(self, returned: Chain | None) -> Ledger:
+        """Label every sampled token: on the returned chain, on a fork that only looked, or dropped."""
+        kept_by: dict[str, int] = {}
+        for span in returned.spans if returned is not None else ():
+            if span.kind == "sampled":
+                kept_by[span.by] = kept_by.get(span.by, 0) + len(span.ids)
+        rest = {chain: chain.sampled - kept_by.get(chain.name, 0) for chain in self._chains}
+        self.ledger = Ledger(
+            kept=sum(kept_by.values()),
+            probe=sum(n for chain, n in rest.items() if chain.looks),
+            dropped=sum(n for chain, n in rest.items() if not chain.looks),
+            injected=sum(chain.injected for chain in self._chains),
+            prefilled=sum(chain.prefilled for chain in self._chains),
+            steps=max((chain.clock for chain in self._chains), default=0),
+            wall_s=time.monotonic() - self._begin,
+        )
+        return self.ledger
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await settle_tasks(self._tasks)
+        finally:
+            for chain in self._chains:
+                chain.free()
+            self._base.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """What a policy made of a problem."""
+
+    text: str  # the visible answer as written
+    thinking: str
+    ended: str  # how thinking ended: model, rule, limit, turn; "" when the policy failed
+    spans: tuple[Span, ...]
+    ledger: Ledger
+    log: tuple[Event, ...]
+    error: str = ""  # why the policy failed, if it did
+    chain: str = ""  # name of the returned chain
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def solve(policy: Policy, session: Session) -> Solution:
+    """Run one policy on one problem. An error of the policy is recorded with what it spent; cancellation goes on."""
+    chain: Chain | None = None
+    problem = ""
+    text = thinking = ended = name = ""
+    spans: tuple[Span, ...] = ()
+    try:
+        async with session:
+            try:
+                chain = await policy(session)
+                text, thinking, ended = chain.answer_text, chain.thinking, chain.ended
+                spans, name = chain.spans, chain.name
+            except Exception as error:  # noqa: BLE001 - any fault of a policy fails this problem, never the run
+                problem = f"{type(error).__name__}: {error}"
+    finally:
+        session.close_ledger(chain)
+    return Solution(
+        text=text, thinking=thinking, ended=ended, spans=spans, ledger=session.ledger, log=tuple(session.log),
+        error=problem, chain=name,
+    )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Drawing tokens so that a row's draw depends on its own key and position alone."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+def uniforms(keys: NDArray[np.uint64], positions: NDArray[np.int64]) -> NDArray[np.float64]:
+    """One number in [0, 1) for each (key, position): the finaliser of SplitMix64 over both.
+
+    keys, positions: `[rows]`. The same pair always gives the same number, on any machine and in any batch.
+    """
+    with np.errstate(over="ignore"):
+        x = keys + np.uint64(0x9E3779B97F4A7C15) * (positions.astype(np.uint64) + np.uint64(1))
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+    return (x >> np.uint64(11)) * 2.0**-53
+
+
+def draw(
+    logits: torch.Tensor, temperature: torch.Tensor, top_p: torch.Tensor | None, chance: torch.Tensor,
+    samplers: list[tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]],
+) -> torch.Tensor:
+    """Sample `[rows]` tokens from float32 `[rows, vocab]` scores by inverting each row's distribution at `chance`.
+
+    `temperature` `[rows]`, 0 means greedy; `top_p` `[rows]` or None; `samplers` are pairs of row indices and a filter
+    for these rows, applied after the temperature.
+    """
+    best = logits.argmax(-1)
+    cold = temperature <= 0
+    if bool(cold.all()):
+        return best
+    scores = logits / torch.where(cold, 1.0, temperature)[:, None]
+    for rows, sampler in samplers:
+        scores[rows] = sampler(scores[rows])
+    if top_p is not None:
+        scores = nucleus(scores, top_p)
+    mass = torch.softmax(scores, -1).double().cumsum(-1)
+    picked = torch.searchsorted(mass, (chance * mass[:, -1])[:, None], right=True)[:, 0]
+    return torch.where(cold, best, picked.clamp_(max=logits.shape[1] - 1))
+
+
+def nucleus(scores: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
+    """Keep the smallest set of likeliest tokens with mass of at least `top_p` `[rows]`; the likeliest always stays."""
+    ordered, order = torch.softmax(scores, -1).sort(-1, descending=True)
+    cut = ordered.cumsum(-1) - ordered >= top_p[:, None]
+    cut[:, 0] = False
+    return scores.masked_fill(torch.zeros_like(cut).scatter(1, order, cut), float("-inf"))

@@ -1,0 +1,211 @@
+"""A transformers causal language model in this process, with continuous batching over asyncio."""
+
+import asyncio
+import json
+import platform
+from dataclasses import replace
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from satisfice.core.card import Need
+from satisfice.core.engine import Request, Sampled
+from satisfice.core.errors import BadInput
+from satisfice.core.profile import R1, Profile, profile_from
+from satisfice.engines._cache import ATTENTION
+from satisfice.engines._loop import Counters, Job, Loop, State, run_job
+
+BUNDLED = {"pocket": "satisfice.models.pocket"}
+
+
+class LocalEngine:
+    """Runs a model from a folder (or a bundled one by name) in a thread of its own.
+
+    `rows` is how many chains the cache holds, `batch` how many advance at once; a chain beyond that waits. `max_length`
+    bounds a sequence, prompt included (default: what the model was made for). In float32 on a CPU a chain's tokens depend
+    on its seed alone, not on its neighbours.
+    """
+
+    name = "local"
+    provides = frozenset(Need)
+
+    def __init__(
+        self, model: str = "pocket", *, profile: Profile | None = None, rows: int = 128, batch: int = 96,
+        max_length: int | None = None, dtype: str = "float32", device: str = "cpu",
+    ) -> None:
+        folder = model_folder(model)
+        check_folder(folder)
+        kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype)
+        if kind is None:
+            raise BadInput(f"LocalEngine: dtype must be float32 or bfloat16, got {dtype!r}.")
+        if rows < 1 or batch < 1:
+            raise BadInput(f"LocalEngine: rows and batch must be at least 1, got {rows} and {batch}.")
+        self.model_name, self._dtype, self._device = model, dtype, device
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        check_config(config, folder)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        self._model = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=kind, attn_implementation=ATTENTION, local_files_only=True,
+            use_safetensors=True, trust_remote_code=False,
+        ).to(device).eval()  # fmt: skip
+        own = folder / "profile.json"
+        self.profile = profile or (profile_from(json.loads(own.read_text("utf-8")), str(own)) if own.exists() else R1)
+        self.max_length = min(max_length or config.max_position_embeddings, config.max_position_embeddings)
+        ends = self._model.generation_config.eos_token_id
+        ends = [ends] if isinstance(ends, int) else list(ends or [])
+        self.end_ids = frozenset(ends) | frozenset(filter(None, [self._tokenizer.eos_token_id]))
+        self._loop = Loop(self._model, self.decode, rows=rows, batch=batch, max_length=self.max_length)
+        self._encode = lru_cache(4096)(lambda text: tuple(self._tokenizer.encode(text, add_special_tokens=False)))
+        self._outbox: list[tuple[Any, ...]] = []
+
+    @property
+    def counters(self) -> Counters:
+        """What the engine really did since it was made."""
+        return self._loop.counters
+
+    @property
+    def rows_in_use(self) -> int:
+        """Cache rows that some sequence holds."""
+        return len(self._loop.rows)
+
+    def open(self, question: str, label: str) -> "LocalSequence":
+        text = self.render(question)
+        ids = list(self._tokenizer.encode(text, add_special_tokens=False))
+        if len(ids) + self.profile.answer_tokens >= self.max_length:
+            raise BadInput(
+                f"{label}: the question takes {len(ids)} tokens, which leaves no room within max_length={self.max_length} "
+                f"for an answer of {self.profile.answer_tokens}. Shorten it or use a model with a longer context."
+            )
+        return LocalSequence(self, State(ids, None))
+
+    def render(self, question: str) -> str:
+        """The question in the model's chat form, with thinking open."""
+        text = str(
+            self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
+            )
+        )
+        return text if text.rstrip().endswith(self.profile.think_open) else text + self.profile.think_open + "\n"
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._encode(text))
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "engine": self.name, "model": self.model_name, "dtype": self._dtype, "device": self._device,
+            "parameters": sum(p.numel() for p in self._model.parameters()), "torch": torch.__version__,
+            "transformers": transformers.__version__, "threads": torch.get_num_threads(),
+            "processor": platform.machine(),
+        }  # fmt: skip
+
+    async def __aenter__(self) -> Self:
+        self._loop.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._loop.join)
+
+    def post(self, message: tuple[Any, ...]) -> None:
+        """Send a message to the loop together with all others of this turn of the event loop.
+
+        Chains that start together thus begin at the same decode step.
+        """
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append(message)
+
+    def _flush(self) -> None:
+        messages, self._outbox = self._outbox, []
+        self._loop.post(*messages)
+
+
+class LocalSequence:
+    """One sequence of a `LocalEngine`."""
+
+    def __init__(self, engine: LocalEngine, state: State) -> None:
+        self._engine, self._state = engine, state
+        self.last: Sampled | None = None
+
+    @property
+    def ids(self) -> list[int]:
+        return self._state.ids
+
+    def fork(self, length: int) -> "LocalSequence":
+        child = State(self._state.ids[:length], self._state.root)
+        self._engine.post(("fork", child, self._state, length))
+        return LocalSequence(self._engine, child)
+
+    def extend(self, ids: list[int]) -> None:
+        self._state.ids.extend(ids)
+
+    def cut(self, length: int) -> None:
+        del self._state.ids[length:]
+        self._engine.post(("cut", self._state, length))
+
+    async def sample(self, request: Request) -> Sampled:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def settle() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        job = Job(self._state, replace(request), lambda: loop.call_soon_threadsafe(settle), len(self._state.ids))
+        try:
+            return await run_job(self._engine._loop, job, self._engine.post, done)
+        finally:
+            self.last = job.result
+
+    def close(self) -> None:
+        self._engine.post(("close", self._state))
+
+
+def model_folder(model: str) -> Path:
+    """The folder of a bundled model or of a path; `BadInput` when there is none."""
+    if model in BUNDLED:
+        folder = Path(str(files(BUNDLED[model])))
+    else:
+        folder = Path(model).expanduser()
+    if not folder.is_dir():
+        raise BadInput(
+            f"model {model!r} is neither a bundled model ({', '.join(BUNDLED)}) nor a folder. Give the path of a folder "
+            "with config.json, a tokenizer and *.safetensors."
+        )
+    return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse what cannot or must not be loaded, before anything is read."""
+    if not (folder / "config.json").is_file():
+        raise BadInput(f"model folder {folder} has no config.json; it must hold config, tokenizer and *.safetensors.")
+    if not list(folder.glob("*.safetensors")):
+        pickled = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+        if pickled:
+            raise BadInput(
+                f"model folder {folder} has only pickled weights ({', '.join(pickled)}), which can run code when they are "
+                "loaded. Convert them to safetensors on a machine you trust."
+            )
+        raise BadInput(f"model folder {folder} has no *.safetensors weights.")
+
+
+def check_config(config: Any, folder: Path) -> None:
+    """Refuse architectures whose attention the local engine would compute wrongly."""
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    window = getattr(text, "sliding_window", None) if getattr(text, "use_sliding_window", True) else None
+    if kinds != {"full_attention"} or (window and getattr(text, "layer_types", None) is None):
+        raise BadInput(
+            f"model {folder} uses {', '.join(sorted(kinds - {'full_attention'})) or f'a sliding window of {window}'}; the "
+            "local engine computes full attention only. Serve it with vLLM and use the http engine."
+        )
