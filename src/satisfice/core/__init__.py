@@ -1,0 +1,1 @@
+"""The contracts that everything else stands on; numpy only, and nothing of ours."""

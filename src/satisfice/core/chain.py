@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from satisfice.core.engine import Request, Sampled, Sequence, Signals, Watch, random_key
+from satisfice.core.race import current_lane
 
 if TYPE_CHECKING:
     from satisfice.core.session import Session
@@ -101,6 +102,11 @@ class Chain:
         return self.session.engine.decode([i for i in new if i not in self.session.engine.end_ids])
 
     @property
+    def held_text(self) -> str:
+        """Text of the held tokens: the cue that the chain stands before, and what its tokens hold around it."""
+        return self.session.engine.decode(self._sequence.ids[len(self.ids) :])
+
+    @property
     def truncated(self) -> bool:
         """A token limit, not the model and not a rule, ended the thinking."""
         return self.ended == "limit"
@@ -108,7 +114,11 @@ class Chain:
     # What a policy can do with it
 
     async def think(
-        self, until: Collection[str] = (), *, limit: int | None = None, watch: Watch | None = None,
+        self,
+        until: Collection[str] = (),
+        *,
+        limit: int | None = None,
+        watch: Watch | None = None,
         signals: Signals = _NO_SIGNALS,
     ) -> bool:
         """Think on. True when it paused (at a cue, after `limit` tokens, on a signal); False once thinking is over.
@@ -134,11 +144,14 @@ class Chain:
             self._answer_from = len(self._sequence.ids)
         return self.phase == "think"
 
-    async def close_thinking(self, *, ended: Ended = "rule") -> "Chain":
-        """Cut the thinking here and let the model write its visible answer."""
+    async def close_thinking(self, text: str | None = None) -> "Chain":
+        """Cut the thinking here and let the model write its visible answer.
+
+        `text` is what is put in to close it, by default the profile's `close_thinking`.
+        """
         if self.phase == "think":
-            self.inject(self.session.engine.profile.close_thinking)
-            self.ended = ended
+            self.inject(self.session.engine.profile.close_thinking if text is None else text)
+            self._end_thinking("rule")
         return await self.finish()
 
     async def finish(self) -> "Chain":
@@ -157,8 +170,13 @@ class Chain:
         return self
 
     async def sample(
-        self, limit: int | None = None, *, until: Collection[str] = (), watch: Watch | None = None,
-        signals: Signals = _NO_SIGNALS, greedy: bool = False,
+        self,
+        limit: int | None = None,
+        *,
+        until: Collection[str] = (),
+        watch: Watch | None = None,
+        signals: Signals = _NO_SIGNALS,
+        greedy: bool = False,
     ) -> Sampled:
         """Sample up to `limit` tokens, to a stop text or to the end of the turn: the raw move, for trial answers."""
         return await self._sample(limit, tuple(until), self.session.engine.end_ids, watch, signals, greedy=greedy)
@@ -217,8 +235,14 @@ class Chain:
         return child
 
     async def _sample(
-        self, limit: int | None, texts: tuple[str, ...], stop_ids: frozenset[int], watch: Watch | None,
-        signals: Signals, *, greedy: bool,
+        self,
+        limit: int | None,
+        texts: tuple[str, ...],
+        stop_ids: frozenset[int],
+        watch: Watch | None,
+        signals: Signals,
+        *,
+        greedy: bool,
     ) -> Sampled:
         self._held = 0
         begin = len(self._sequence.ids)
@@ -228,21 +252,29 @@ class Chain:
             urgent=self.looks,
         )  # fmt: skip
         parts: list[Sampled] = []
+        lane = current_lane()
         while True:
-            done = sum(len(part.ids) for part in parts)
-            if limit is not None and done >= limit:
+            want = None if limit is None else limit - sum(len(part.ids) for part in parts)
+            if want is not None and want <= 0:
                 break
-            grant = self.session.lease(self, None if limit is None else limit - done)
+            if lane is not None:
+                room = await lane.admit(self.clock)
+                want = room if want is None else min(want, room)
+            grant = self.session.lease(self, want)
             if grant <= 0:
                 empty = Sampled(ids=(), reason="budget", cut=len(self._sequence.ids))
                 parts.append(empty)
                 break
-            known = len(self._sequence.ids)
+            known, before = len(self._sequence.ids), self._sequence.last
+            if lane is not None:
+                lane.begin(self)
             try:
                 parts.append(await self._sequence.sample(replace(request, limit=grant)))
             finally:
+                if lane is not None:
+                    lane.end()
                 self.session.settle(grant)
-                self._absorb(known)
+                self._absorb(known, before)
             if parts[-1].reason != "length":
                 break
         self.last = _join(parts, len(self._sequence.ids))
@@ -250,15 +282,18 @@ class Chain:
         self.session.note("pause", self, reason=self.last.reason, match=self.last.match, tokens=len(self.last.ids))
         return self.last
 
-    def _absorb(self, known: int) -> None:
+    def _absorb(self, known: int, before: Sampled | None) -> None:
         """Book the tokens after position `known`, which also covers a call that was cancelled half-way."""
         new = tuple(self._sequence.ids[known:])
         self.sampled += len(new)
         self.clock += len(new)
-        if new:
+        if new and self._spans[-1].kind == "sampled" and self._spans[-1].by == self.name:
+            self._spans[-1] = replace(self._spans[-1], ids=self._spans[-1].ids + new)
+        elif new:
             self._spans.append(Span(kind="sampled", ids=new, by=self.name))
-        if self._sequence.last is not None:
-            self.prefilled += self._sequence.last.prefilled
+        last = self._sequence.last
+        if last is not None and last is not before:  # a call that never began leaves the record of the one before it
+            self.prefilled += last.prefilled
 
     def _drop_held(self) -> None:
         if self._held:
@@ -287,7 +322,7 @@ def _join(parts: list[Sampled], length: int) -> Sampled:
     if not parts:
         return Sampled(ids=(), reason="length", cut=length)
 
-    def column(name: str) -> np.ndarray | None:  # type: ignore[type-arg]
+    def column(name: str) -> Any:
         found = [value for part in parts if (value := getattr(part, name)) is not None]
         return np.concatenate(found) if found else None
 

@@ -175,6 +175,10 @@ class Engine(Protocol):
         """Text of tokens, special ones included."""
         ...
 
+    def piece(self, token: int) -> bytes:
+        """The bytes that one token adds to a text; of a character that spans tokens it may be a part."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """Identity for result files: engine, model, precision, device, versions."""
         ...

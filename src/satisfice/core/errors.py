@@ -1,13 +1,14 @@
 """Every error that satisfice raises on purpose.
 
-    SatisficeError
-    ├── BadInput            a value that a person gave is wrong: name, value, reason, way out
-    │   ├── UnknownName     no such policy, task, model or field; suggests the nearest
-    │   └── MissingExtra    an optional dependency is not installed; says what to type
-    ├── Unfit               a method needs what the engine does not provide
-    ├── EngineError         the engine failed while it was working on a chain
-    │   └── NotRecorded     replay was asked for something that the recording does not hold
-    └── BudgetSpent         a policy asked for tokens after its session had none left
+SatisficeError
+├── BadInput            a value that a person gave is wrong: name, value, reason, way out
+│   ├── UnknownName     no such policy, task, model or field; suggests the nearest
+│   └── MissingExtra    an optional dependency is not installed; says what to type
+├── Unfit               a method needs what the engine does not provide
+├── EngineError         the engine failed while it was working on a chain
+│   └── NotRecorded     replay was asked for something that the recording does not hold
+├── BudgetSpent         a policy asked for tokens after its session had none left
+└── CannotWrite         a file cannot be written: the disk is full, or the folder is not ours
 """
 
 import difflib
@@ -36,7 +37,9 @@ class MissingExtra(BadInput):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs packages that are not installed. Install them with: pip install 'satisfice[{extra}]'")
+        super().__init__(
+            f"{what} needs packages that are not installed. Install them with: pip install 'satisfice[{extra}]'"
+        )
 
 
 class Unfit(SatisficeError):
@@ -53,3 +56,7 @@ class NotRecorded(EngineError):
 
 class BudgetSpent(SatisficeError):
     """A policy asked for tokens after its session had none left, not even the reserve for an answer."""
+
+
+class CannotWrite(SatisficeError):
+    """A file cannot be written; the message says what is safe and what to do."""

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from satisfice.core.errors import BadInput, UnknownName
 
@@ -52,7 +52,7 @@ def profile_from(row: object, where: str) -> Profile:
     for name in row:
         if name not in known:
             raise UnknownName(f"profile field in {where}", str(name), known)
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
     for name, value in values.items():
         wanted = type(getattr(R1, name))
         if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):

@@ -26,7 +26,7 @@ class Lane:
     def __init__(self, race: "Race") -> None:
         self.race = race
         self.outer = current_lane()  # a race may be run inside a lane of another
-        self.chains: list[Chain] = []
+        self.chains: dict[Chain, None] = {}  # those that sampled here, in order
         self.sampling = 0  # calls that are with the engine now
         self.task: asyncio.Task[Chain]
 
@@ -38,23 +38,18 @@ class Lane:
             room = self.race.horizon - clock
         return room if self.outer is None else min(room, await self.outer.admit(clock))
 
-    def begin(self) -> None:
-        """A call goes to the engine."""
+    def begin(self, chain: "Chain") -> None:
+        """A chain's call goes to the engine."""
+        self.chains[chain] = None
         self.sampling += 1
         if self.outer is not None:
-            self.outer.begin()
+            self.outer.begin(chain)
 
     def end(self) -> None:
         """A call has come back from the engine."""
         self.sampling -= 1
         if self.outer is not None:
             self.outer.end()
-
-    def adopt(self, chain: "Chain") -> None:
-        """A chain was made in this lane."""
-        self.chains.append(chain)
-        if self.outer is not None:
-            self.outer.adopt(chain)
 
 
 class Race:

@@ -1,8 +1,9 @@
 """One problem under one policy: its chains, its tasks, its budget, its log, its ledger."""
 
 import asyncio
+import contextvars
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
@@ -13,6 +14,7 @@ from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput
 from satisfice.core.ledger import Ledger
 from satisfice.core.problem import Problem
+from satisfice.core.race import Race
 
 _LEASE = 16  # tokens; the least that a chain takes at once from a budget it shares with other chains
 
@@ -59,6 +61,9 @@ class Session:
         same: Callable[[str, str], bool] = lambda a, b: a == b,
         observer: Callable[[Event], None] | None = None,
     ) -> None:
+        for name, value in (("chain_limit", chain_limit), ("budget", budget)):
+            if value is not None and value < 1:
+                raise BadInput(f"Session: {name} must be at least 1 token, got {value}. Raise it or leave it out.")
         profile = engine.profile
         self.engine, self.problem, self.seed = engine, problem, seed
         self.chain_limit = profile.max_tokens if chain_limit is None else chain_limit
@@ -76,9 +81,6 @@ class Session:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._leased = 0
         self._begin = time.monotonic()
-        for name, value in (("chain_limit", self.chain_limit), ("budget", budget)):
-            if value is not None and value < 1:
-                raise BadInput(f"Session: {name} must be at least 1 token, got {value}. Raise it or leave it out.")
 
     # For policies
 
@@ -91,21 +93,17 @@ class Session:
         self.note("chain", chain)
         return chain
 
-    def start(self, work: Coroutine[Any, Any, Chain]) -> "asyncio.Task[Chain]":
+    def start(
+        self, work: Coroutine[Any, Any, Chain], *, context: contextvars.Context | None = None
+    ) -> "asyncio.Task[Chain]":
         """Run a coroutine beside the others; it is cancelled and awaited when the session ends."""
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, context=context)
         self._tasks.add(task)
         return task
 
-    async def finished(self, tasks: "list[asyncio.Task[Chain]]") -> AsyncIterator["asyncio.Task[Chain]"]:
-        """The tasks in the order in which their chains end: by decode step, then by number."""
-        waiting = list(tasks)
-        while waiting:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            done = [task for task in waiting if task.done()]
-            waiting = [task for task in waiting if not task.done()]
-            for task in sorted(done, key=lambda t: (t.result().clock, tasks.index(t))):
-                yield task
+    def race(self, works: Iterable[Coroutine[Any, Any, Chain]]) -> Race:
+        """Run several coroutines abreast and get their chains as they end, by decode step and then by number."""
+        return Race(self, works)
 
     # For chains
 
@@ -123,16 +121,17 @@ class Session:
     def lease(self, chain: Chain, want: int | None) -> int:
         """How many tokens a chain may sample now; 0 when nothing is left for it.
 
-        Chains that share a budget take it in small parts, so that none starves the others. While a chain thinks, the
-        reserve is out of its reach.
+        A budget is taken in parts of what is left, so that a chain that is made later finds some too. While a chain
+        thinks, the reserve is out of its reach; a probe never reaches that of the budget.
         """
         reserve = self.reserve if chain.phase == "think" else 0
         on_path = sum(len(span.ids) for span in chain.spans if span.kind == "sampled")
         room = min(self.chain_limit - on_path, self.engine.max_length - len(chain.ids)) - reserve
         if self.budget is not None:
-            left = self.budget - self._leased - sum(c.sampled for c in self._chains) - reserve
-            sharing = max(1, sum(1 for c in self._chains if not c.closed and not c.looks and c.phase != "done"))
-            room = min(room, left if chain.looks else max(left // sharing, min(left, _LEASE)))
+            left = self.budget - self._leased - sum(c.sampled for c in self._chains)
+            left -= self.reserve if chain.looks else reserve
+            sharing = sum(1 for c in self._chains if not c.closed and not c.looks and c.phase != "done")
+            room = min(room, max(left // (2 * max(1, sharing)), min(left, _LEASE)))
         grant = max(0, room if want is None else min(room, want))
         self._leased += grant
         return grant

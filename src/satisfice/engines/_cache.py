@@ -86,8 +86,14 @@ class RowCache:
 
 
 def attend(
-    module: torch.nn.Module, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor,
-    mask: torch.Tensor, scaling: float, rows: torch.Tensor | None = None, **kwargs: Any,
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    scaling: float,
+    rows: torch.Tensor | None = None,
+    **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Grouped-query attention over cache rows, as two batched products on views.
 
@@ -99,7 +105,7 @@ def attend(
     for name in ("softcap", "s_aux"):
         if kwargs.get(name) is not None:
             raise NotImplementedError(f"attention with {name} is not supported by the local engine")
-    batch, heads, tokens, dim = query.shape
+    _, heads, tokens, dim = query.shape
     span, kv_heads, width, _ = keys.shape
     query = query * scaling
     if rows is not None:

@@ -16,33 +16,12 @@ import torch
 from satisfice.core.engine import Request, Sampled, StopReason
 from satisfice.core.errors import EngineError
 from satisfice.engines._cache import BLOCK, MIN_ROWS, RowCache
+from satisfice.engines._rows import Rows, State
 from satisfice.engines._sampling import draw, uniforms
 from satisfice.engines._stops import could_end, find_stop
 
 FEED = 8  # tokens; up to this many unread tokens are fed through decode steps, more are prefilled
 CHUNK = 64  # tokens a prefill step reads from each chain
-
-
-class State:
-    """What the loop knows of a sequence. `ids` belongs to the loop while a job runs, else to the coroutine."""
-
-    def __init__(self, ids: list[int], root: "State | None") -> None:
-        self.ids = ids
-        self.root = root or self  # sequences of one problem share it
-        self.row: Row | None = None
-        self.valid = 0  # leading positions whose keys and values are in the row
-        self.known = 0  # leading positions that were computed once; computing them again is counted
-        self.running = False
-        self.closed = False
-
-
-@dataclass(eq=False)
-class Row:
-    """One row of the cache and the sequences that share its beginning."""
-
-    index: int
-    sharers: set[State] = field(default_factory=set)
-    used: int = 0  # step at which it was last written
 
 
 @dataclass(eq=False)
@@ -79,9 +58,8 @@ class Loop:
         self.model, self.decode, self.max_length, self.batch = model, decode, max_length, min(batch, rows)
         self.device = model.device
         self.cache = RowCache(model.config.get_text_config(), rows, model.dtype, self.device)
+        self.rows = Rows(self.cache)
         self.vocab = model.get_output_embeddings().weight.shape[0]
-        self.free = list(range(rows - 1, -1, -1))  # taken from the end: low rows first
-        self.rows: dict[int, Row] = {}
         self.waiting: collections.deque[Job] = collections.deque()
         self.active: list[Job] = []
         self.counters = Counters(0, 0, 0, 0)
@@ -138,12 +116,12 @@ class Loop:
             elif kind == "cancel":
                 self._cancel(what[0])
             elif kind == "fork":
-                self._share(*what)
+                self.rows.share(*what)
             elif kind == "cut":
                 what[0].valid, what[0].known = min(what[0].valid, what[1]), min(what[0].known, what[1])
             elif kind == "close":
                 what[0].closed = True
-                self._leave(what[0])
+                self.rows.leave(what[0])
         return True
 
     def _fail_all(self, error: Exception) -> None:
@@ -152,75 +130,6 @@ class Loop:
             self._finish(job, "cancelled")
         self.active, self.waiting = [], collections.deque()
 
-    # Rows
-
-    def _share(self, child: State, parent: State, length: int) -> None:
-        child.known = min(parent.known, length)
-        if parent.row is not None and parent.valid:
-            child.row, child.valid = parent.row, min(parent.valid, length)
-            child.row.sharers.add(child)
-        elif not parent.running and not parent.known:
-            child.root = parent.root  # nothing computed yet: the first of them to run computes it for all
-
-    def _leave(self, state: State) -> None:
-        if state.row is not None:
-            state.row.sharers.discard(state)
-            if not state.row.sharers:
-                del self.rows[state.row.index]
-                self.free.append(state.row.index)
-                self.free.sort(reverse=True)
-            state.row, state.valid = None, 0
-
-    def _new_row(self) -> Row | None:
-        if not self.free:
-            idle = [row for row in self.rows.values() if not any(s.running for s in row.sharers)]
-            if not idle:
-                return None
-            for state in list(min(idle, key=lambda row: row.used).sharers):
-                self._leave(state)  # its keys and values are computed again, and counted, if it ever goes on
-        row = Row(self.free.pop())
-        self.rows[row.index] = row
-        return row
-
-    def _claim(self, state: State) -> bool:
-        """Give a sequence a row it may write from position `valid` on; False when there is none just now."""
-        if state.row is None:
-            root = state.root
-            if root is not state and root.row is not None and root.valid:
-                self._share(state, root, min(root.valid, _common(root.ids, state.ids)))
-        row = state.row
-        if row is not None and not any(
-            s is not state and (s.running or s.valid > state.valid) for s in row.sharers
-        ):
-            return True
-        state.running = True  # not to be evicted by its own search for a row
-        fresh = self._new_row()
-        state.running = False
-        if fresh is None:
-            return False
-        if row is not None:
-            self.cache.copy(row.index, fresh.index, state.valid)
-            row.sharers.discard(state)
-        fresh.sharers.add(state)
-        state.row = fresh
-        return True
-
-    def _compact(self) -> None:
-        """Move a running chain from the highest row to a free low one when most of what attention reads is empty."""
-        while self.free and self.active:
-            top = max(self.active, key=lambda job: job.state.row.index if job.state.row else -1).state.row
-            assert top is not None
-            if top.index + 1 < 2 * max(len(self.active), MIN_ROWS) or self.free[-1] > top.index:
-                return
-            moved = Row(self.free.pop(), top.sharers, top.used)
-            self.cache.copy(top.index, moved.index, max(state.valid for state in top.sharers))
-            for state in top.sharers:
-                state.row = moved
-            del self.rows[top.index]
-            self.rows[moved.index] = moved
-            self.free.append(top.index)
-            self.free.sort(reverse=True)
-
     # Jobs
 
     def _admit(self) -> None:
@@ -228,9 +137,7 @@ class Loop:
         if not self.waiting:
             return
         started: list[Job] = []
-        order = sorted(
-            enumerate(self.waiting), key=lambda p: (not p[1].request.urgent, p[1].state.known == 0, p[0])
-        )
+        order = sorted(enumerate(self.waiting), key=lambda p: (not p[1].request.urgent, p[1].state.known == 0, p[0]))
         gangs: dict[State, list[Job]] = {}
         for _, job in order:
             if job.request.urgent or job.state.known:
@@ -249,9 +156,10 @@ class Loop:
 
     def _begin(self, job: Job) -> bool:
         state = job.state
+        state.valid = min(state.valid, len(state.ids) - 1)  # the last token is read again for its scores
         if len(state.ids) - state.valid > FEED and state.root is not state and not state.known:
             self._prefill_root(state.root)
-        if not self._claim(state):
+        if not self.rows.claim(state):
             return False
         state.running = True
         job.stops = self._stop_set(job.request)
@@ -260,7 +168,7 @@ class Loop:
 
     def _prefill_root(self, root: State) -> None:
         """Compute a shared prompt once, in the root's own row, before the first of its forks runs."""
-        if root.row is None and not root.closed and self._claim(root):
+        if root.row is None and not root.closed and self.rows.claim(root):
             self._read([root])
 
     def _prefill(self, jobs: list[Job]) -> None:
@@ -286,7 +194,9 @@ class Loop:
                 state.known = max(state.known, state.valid)
             self._count(prefilled=sum(counts))
 
-    def _forward(self, module: Any, tokens: torch.Tensor, positions: torch.Tensor, seen: torch.Tensor, **more: Any) -> Any:
+    def _forward(
+        self, module: Any, tokens: torch.Tensor, positions: torch.Tensor, seen: torch.Tensor, **more: Any
+    ) -> Any:
         mask = torch.zeros(seen.shape, dtype=self.cache.dtype, device=self.device).masked_fill_(~seen, float("-inf"))
         return module(
             input_ids=tokens, position_ids=positions, attention_mask=mask, past_key_values=self.cache, use_cache=True,
@@ -295,7 +205,7 @@ class Loop:
 
     def _step(self) -> None:
         """One token for every active chain."""
-        self._compact()
+        self.rows.compact([job.state for job in self.active])
         jobs = self.active
         n = len(jobs)
         padded = max(MIN_ROWS, -(-n // MIN_ROWS) * MIN_ROWS)
@@ -413,19 +323,13 @@ class Loop:
             logprobs=column("logprobs") if job.request.signals.logprobs else None,
             entropy=column("entropy") if job.request.signals.entropy else None,
             top_logprobs=column("top_logprobs"), top_ids=None if top is None else np.array(top, dtype=np.int64),
-            hidden={n: np.stack(job.trace[f"hidden{n}"]) for n in job.request.signals.hidden if f"hidden{n}" in job.trace},
+            hidden={n: np.stack(v) for n in job.request.signals.hidden if (v := job.trace.get(f"hidden{n}"))},
         )  # fmt: skip
         job.wake()
 
     def _count(self, *, sampled: int = 0, prefilled: int = 0, fed: int = 0, steps: int = 0) -> None:
         old = self.counters
         self.counters = Counters(old.sampled + sampled, old.prefilled + prefilled, old.fed + fed, old.steps + steps)
-
-
-def _common(a: list[int], b: list[int]) -> int:
-    """Length of the common beginning of two lists."""
-    n = min(len(a), len(b))
-    return next((i for i in range(n) if a[i] != b[i]), n)
 
 
 def _observe(jobs: list[Job], logits: torch.Tensor, picked: torch.Tensor, out: Any, index: list[int]) -> None:
@@ -461,7 +365,9 @@ def _crossed(job: Job) -> bool:
     return (watch.below is not None and mean < watch.below) or (watch.above is not None and mean > watch.above)
 
 
-async def run_job(loop: Loop, job: Job, flush: Callable[[tuple[Any, ...]], None], done: "asyncio.Future[None]") -> Sampled:
+async def run_job(
+    loop: Loop, job: Job, flush: Callable[[tuple[Any, ...]], None], done: "asyncio.Future[None]"
+) -> Sampled:
     """Hand a job to the loop and wait for it; a cancelled caller waits until the loop has let go of it."""
     if loop.closed:
         raise EngineError("the engine was closed")
@@ -469,7 +375,7 @@ async def run_job(loop: Loop, job: Job, flush: Callable[[tuple[Any, ...]], None]
     try:
         await asyncio.shield(done)
     except asyncio.CancelledError:
-        loop.post(("cancel", job))
+        flush(("cancel", job))  # by the same way as the call, so that it cannot overtake it
         while not done.done():
             try:
                 await asyncio.shield(done)

@@ -17,11 +17,14 @@ def uniforms(keys: NDArray[np.uint64], positions: NDArray[np.int64]) -> NDArray[
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x ^= x >> np.uint64(31)
-    return (x >> np.uint64(11)) * 2.0**-53
+    return np.asarray((x >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
 def draw(
-    logits: torch.Tensor, temperature: torch.Tensor, top_p: torch.Tensor | None, chance: torch.Tensor,
+    logits: torch.Tensor,
+    temperature: torch.Tensor,
+    top_p: torch.Tensor | None,
+    chance: torch.Tensor,
     samplers: list[tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]],
 ) -> torch.Tensor:
     """Sample `[rows]` tokens from float32 `[rows, vocab]` scores by inverting each row's distribution at `chance`.

@@ -27,7 +27,7 @@ def could_end(piece: str, texts: Sequence[str]) -> bool:
 
 
 def find_stop(ids: Sequence[int], begin: int, new: int, texts: Sequence[str], decode: Decode) -> Match | None:
-    """The stop text that begins first at or after token `begin` and ends in or after token `new`; None if there is none.
+    """The stop text that begins first at or after token `begin` and ends in or after token `new`; None without one.
 
     `ids` is the whole sequence, `new` the position of the first token that has not been searched yet.
     """

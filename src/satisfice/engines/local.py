@@ -1,9 +1,10 @@
 """A transformers causal language model in this process, with continuous batching over asyncio."""
 
 import asyncio
+import contextlib
 import json
 import platform
-from dataclasses import replace
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,9 @@ from satisfice.core.engine import Request, Sampled
 from satisfice.core.errors import BadInput
 from satisfice.core.profile import R1, Profile, profile_from
 from satisfice.engines._cache import ATTENTION
-from satisfice.engines._loop import Counters, Job, Loop, State, run_job
+from satisfice.engines._loop import Counters, Job, Loop, run_job
+from satisfice.engines._pieces import token_bytes
+from satisfice.engines._rows import State
 
 BUNDLED = {"pocket": "satisfice.models.pocket"}
 
@@ -27,17 +30,24 @@ BUNDLED = {"pocket": "satisfice.models.pocket"}
 class LocalEngine:
     """Runs a model from a folder (or a bundled one by name) in a thread of its own.
 
-    `rows` is how many chains the cache holds, `batch` how many advance at once; a chain beyond that waits. `max_length`
-    bounds a sequence, prompt included (default: what the model was made for). In float32 on a CPU a chain's tokens depend
-    on its seed alone, not on its neighbours.
+    `rows` is how many chains the cache holds, `batch` how many advance at once; a chain beyond that waits.
+    `max_length` bounds a sequence, prompt included (default: what the model was made for). In float32 on a CPU a
+    chain's tokens depend on its seed alone, not on its neighbours.
     """
 
     name = "local"
     provides = frozenset(Need)
 
     def __init__(
-        self, model: str = "pocket", *, profile: Profile | None = None, rows: int = 128, batch: int = 96,
-        max_length: int | None = None, dtype: str = "float32", device: str = "cpu",
+        self,
+        model: str = "pocket",
+        *,
+        profile: Profile | None = None,
+        rows: int = 128,
+        batch: int = 96,
+        max_length: int | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
     ) -> None:
         folder = model_folder(model)
         check_folder(folder)
@@ -50,10 +60,11 @@ class LocalEngine:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         check_config(config, folder)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        self._model = AutoModelForCausalLM.from_pretrained(
+        model_: Any = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=kind, attn_implementation=ATTENTION, local_files_only=True,
             use_safetensors=True, trust_remote_code=False,
-        ).to(device).eval()  # fmt: skip
+        )  # fmt: skip
+        self._model = model_.to(device).eval()
         own = folder / "profile.json"
         self.profile = profile or (profile_from(json.loads(own.read_text("utf-8")), str(own)) if own.exists() else R1)
         self.max_length = min(max_length or config.max_position_embeddings, config.max_position_embeddings)
@@ -72,15 +83,16 @@ class LocalEngine:
     @property
     def rows_in_use(self) -> int:
         """Cache rows that some sequence holds."""
-        return len(self._loop.rows)
+        return len(self._loop.rows.taken)
 
     def open(self, question: str, label: str) -> "LocalSequence":
         text = self.render(question)
         ids = list(self._tokenizer.encode(text, add_special_tokens=False))
         if len(ids) + self.profile.answer_tokens >= self.max_length:
             raise BadInput(
-                f"{label}: the question takes {len(ids)} tokens, which leaves no room within max_length={self.max_length} "
-                f"for an answer of {self.profile.answer_tokens}. Shorten it or use a model with a longer context."
+                f"{label}: the question takes {len(ids)} tokens, which leaves no room within max_length="
+                f"{self.max_length} for an answer of {self.profile.answer_tokens}. Shorten it or use a model with a "
+                "longer context."
             )
         return LocalSequence(self, State(ids, None))
 
@@ -98,6 +110,9 @@ class LocalEngine:
 
     def decode(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def piece(self, token: int) -> bytes:
+        return token_bytes(self._tokenizer, token)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -161,7 +176,7 @@ class LocalSequence:
             if not done.done():
                 done.set_result(None)
 
-        job = Job(self._state, replace(request), lambda: loop.call_soon_threadsafe(settle), len(self._state.ids))
+        job = Job(self._state, request, lambda: wake_in(loop, settle), len(self._state.ids))
         try:
             return await run_job(self._engine._loop, job, self._engine.post, done)
         finally:
@@ -171,16 +186,19 @@ class LocalSequence:
         self._engine.post(("close", self._state))
 
 
+def wake_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """Run `call` in an event loop from another thread; nothing to do when that loop is gone with its program."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call)
+
+
 def model_folder(model: str) -> Path:
     """The folder of a bundled model or of a path; `BadInput` when there is none."""
-    if model in BUNDLED:
-        folder = Path(str(files(BUNDLED[model])))
-    else:
-        folder = Path(model).expanduser()
+    folder = Path(str(files(BUNDLED[model]))) if model in BUNDLED else Path(model).expanduser()
     if not folder.is_dir():
         raise BadInput(
-            f"model {model!r} is neither a bundled model ({', '.join(BUNDLED)}) nor a folder. Give the path of a folder "
-            "with config.json, a tokenizer and *.safetensors."
+            f"model {model!r} is neither a bundled model ({', '.join(BUNDLED)}) nor a folder. Give the path of a "
+            "folder with config.json, a tokenizer and *.safetensors."
         )
     return folder
 
@@ -193,8 +211,8 @@ def check_folder(folder: Path) -> None:
         pickled = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"})
         if pickled:
             raise BadInput(
-                f"model folder {folder} has only pickled weights ({', '.join(pickled)}), which can run code when they are "
-                "loaded. Convert them to safetensors on a machine you trust."
+                f"model folder {folder} has only pickled weights ({', '.join(pickled)}), which can run code when they "
+                "are loaded. Convert them to safetensors on a machine you trust."
             )
         raise BadInput(f"model folder {folder} has no *.safetensors weights.")
 
@@ -205,7 +223,8 @@ def check_config(config: Any, folder: Path) -> None:
     kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
     window = getattr(text, "sliding_window", None) if getattr(text, "use_sliding_window", True) else None
     if kinds != {"full_attention"} or (window and getattr(text, "layer_types", None) is None):
+        what = ", ".join(sorted(kinds - {"full_attention"})) or f"a sliding window of {window}"
         raise BadInput(
-            f"model {folder} uses {', '.join(sorted(kinds - {'full_attention'})) or f'a sliding window of {window}'}; the "
-            "local engine computes full attention only. Serve it with vLLM and use the http engine."
+            f"model {folder} uses {what}; the local engine computes full attention only. Serve it with a server that "
+            "knows this architecture."
         )

@@ -73,6 +73,9 @@ class ScriptedEngine:
     def decode(self, ids: list[int]) -> str:
         return "".join(self._pieces[i] for i in ids)
 
+    def piece(self, token: int) -> bytes:
+        return self._pieces[token].encode()
+
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}
 

@@ -1,0 +1,21 @@
+"""The bytes behind a token: decoding one token alone loses what its neighbours complete."""
+
+from typing import Any
+
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+_BYTES = {character: byte for byte, character in bytes_to_unicode().items()}  # type: ignore[no-untyped-call]
+
+
+def token_bytes(tokenizer: Any, token: int) -> bytes:
+    """What a token adds to a text, for byte-level and for SentencePiece vocabularies."""
+    raw = tokenizer.convert_ids_to_tokens(token)
+    if raw is None:
+        return b""
+    if token in tokenizer.added_tokens_decoder:
+        return str(raw).encode()
+    if all(character in _BYTES for character in raw) and "▁" not in tokenizer.get_vocab():
+        return bytes(_BYTES[character] for character in raw)
+    if raw.startswith("<0x") and len(raw) == 6:
+        return bytes([int(raw[3:5], 16)])
+    return str(raw).replace("▁", " ").encode()
