@@ -1,0 +1,46 @@
+# make bench   a first experiment on the bundled pocket reasoner: what do stop rules save, and what do they cost?
+# make check   format, lint, types, imports, generated docs, quick tests: a few minutes
+# make test    make check, then every test and the documentation; what CI runs
+# make docs    the documentation, in docs/_build/index.html
+#
+# Each creates .venv here and installs into it what it needs; all you need is Python 3.11 or newer, pip and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+MODEL ?= pocket
+TASKS ?= chain-sum:easy,chain-sum:hard
+POLICIES ?= full,cap:96,first-cue,deer
+LIMIT ?= 200
+OUT ?= runs/bench
+
+BIN := .venv/bin
+
+.PHONY: bench check test docs clean
+.DELETE_ON_ERROR:
+
+bench: .venv/installed-local,report
+	$(BIN)/satisfice bench --model $(MODEL) --tasks $(TASKS) --policies "$(POLICIES)" --limit $(LIMIT) --out $(OUT)
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/pytest -q
+
+test: check docs
+	$(BIN)/pytest -q -m "slow and not gpu and not vllm"
+
+docs: .venv/installed-dev
+	$(BIN)/python docs/generate.py
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+
+clean:
+	rm -rf .venv docs/_build dist runs
+
+# One stamp per set of extras: installing happens again only when what is to be installed has changed.
+.venv/installed-%: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("satisfice needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Run: make PYTHON=/path/to/python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@
