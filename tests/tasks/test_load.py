@@ -1,0 +1,95 @@
+"""Tasks: names, splits, prefixes and verdicts, on the real reasoning-gym."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from satisfice.core.errors import BadInput, UnknownName
+from satisfice.core.problem import Verdict
+from satisfice.tasks import SPLITS, load_task, task_names
+from satisfice.tasks.load import split_of
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_every_tier_has_enough_unique_problems_and_its_reference_answers_are_right(name: str) -> None:
+    task = load_task(name, limit=2_500)
+    assert task.name == f"{name}@1"
+    assert len({problem.question for problem in task.problems}) == len({problem.id for problem in task.problems}) == 2_500
+    for problem in task.problems[:20]:
+        assert task.verify(problem, f" {problem.answer}\n") is Verdict.RIGHT
+        assert task.verify(problem, str(int(problem.answer) + 1)) is Verdict.WRONG
+
+
+@pytest.mark.parametrize("answer", ["", "none of them", "7" * 5_000, "\x00", "12abc"])
+def test_an_answer_that_is_no_number_is_wrong(answer: str) -> None:
+    task = load_task("chain-sum:easy", limit=1)
+    assert task.verify(task.problems[0], answer) is Verdict.WRONG
+
+
+def test_a_small_limit_is_a_prefix_of_a_large_one() -> None:
+    assert load_task("gcd:hard", limit=300).problems[:40] == load_task("gcd:hard", limit=40).problems
+
+
+def test_splits_share_no_question_even_across_seeds() -> None:
+    questions = {
+        split: {p.question for seed in (0, 1) for p in load_task("products:easy", split, limit=1_500, seed=seed).problems}
+        for split in SPLITS
+    }
+    assert not questions["train"] & questions["eval"]
+    assert not questions["train"] & questions["calibration"]
+    assert not questions["calibration"] & questions["eval"]
+
+
+@given(st.text())
+def test_a_question_has_one_split(question: str) -> None:
+    assert split_of(question) in SPLITS
+    assert split_of(question) == split_of(question)
+
+
+def test_another_seed_gives_other_problems() -> None:
+    first, second = ({p.id for p in load_task("chain-sum:hard", limit=100, seed=seed).problems} for seed in (0, 1))
+    assert not first & second
+
+
+def test_a_family_of_reasoning_gym_is_a_task_by_its_name() -> None:
+    task = load_task("simple-equations", limit=5)
+    assert task.name == "simple-equations@1"
+    assert task.verify(task.problems[0], task.problems[0].answer) is Verdict.RIGHT
+    assert load_task("simple_equations@1", limit=5).problems == task.problems
+
+
+def test_a_problem_of_another_seed_is_unknown_not_wrong() -> None:
+    task, other = (load_task("chain-sum:hard", limit=1, seed=seed) for seed in (0, 1))
+    assert task.verify(other.problems[0], other.problems[0].answer) is Verdict.UNKNOWN
+
+
+def test_a_scorer_that_fails_says_unknown() -> None:
+    task = load_task("chain-sum:hard", limit=1)
+    assert task.verify(task.problems[0], None) is Verdict.UNKNOWN  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("chain-sums:hard", "chain-sum"), ("chain-sum:herd", "'hard'"), ("chain-sum:hard@7", "version '7'"), ("countdown:hard", "tier")],
+)
+def test_a_wrong_name_says_what_would_be_right(name: str, hint: str) -> None:
+    with pytest.raises(BadInput, match=hint):
+        load_task(name)
+
+
+def test_more_problems_than_a_family_has_is_refused_with_the_number() -> None:
+    with pytest.raises(BadInput, match=r"has only \d+ different problems"):
+        load_task("products:easy", limit=100_000)
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_limit_below_one_is_refused(limit: int) -> None:
+    with pytest.raises(BadInput, match="limit"):
+        load_task("chain-sum:easy", limit=limit)
+
+
+def test_an_unknown_split_or_seed_is_refused() -> None:
+    with pytest.raises(UnknownName, match="eval"):
+        load_task("chain-sum:easy", "evaluation")  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="seed"):
+        load_task("chain-sum:easy", seed=-1)
