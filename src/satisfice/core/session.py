@@ -105,6 +105,11 @@ class Session:
         """Run several coroutines abreast and get their chains as they end, by decode step and then by number."""
         return Race(self, works)
 
+    @property
+    def chains(self) -> tuple[Chain, ...]:
+        """Every chain so far, forks included, in the order in which they were made: for whoever watches."""
+        return tuple(self._chains)
+
     # For chains
 
     def adopt(self, chain: Chain) -> None:

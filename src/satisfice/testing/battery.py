@@ -1,0 +1,142 @@
+"""What every method must be able to do, checked on the scripted engine in well under a second."""
+
+import asyncio
+import dataclasses
+import json
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from satisfice import catalog
+from satisfice.core.card import Card
+from satisfice.core.engine import Request
+from satisfice.core.errors import SatisficeError
+from satisfice.core.fields import field_types
+from satisfice.core.problem import Problem
+from satisfice.core.session import Policy, Session, Solution, solve
+from satisfice.engines.scripted import END, ScriptedEngine
+
+STORIES = (
+    "2+2=4 so 4\nWait, 4-2=2 ok\nWait, once more 4 ok\n</think>4",
+    "first 7*6=41 so 41\nWait, 41-1=40 no\n7*6=42 so 42\nWait, 42 ok\nso 42\nso 42\nso 42\n</think>42",
+    "nothing comes to mind\n" * 12 + "</think>",
+    "it ends in the middle",
+)
+"""How chains of the battery go: settled at once, repaired, without an answer, and without even an end of thinking."""
+
+PROBLEMS = range(6)
+
+
+class Faulty(AssertionError):
+    """A method does not keep to the contract; the message says which part of it."""
+
+
+def check_method(method: type[Policy] | Policy) -> None:
+    """Check a method: give its class (checked with its defaults) or an object of your own settings.
+
+    Raises:
+        Faulty: not default-constructible, not frozen, not the same after pickling or a round trip through spec and JSON,
+            a card that is not true, answers that change from run to run or with what else is running, sequences left
+            open, or a ledger that disagrees with what the engine did.
+    """
+    policy = _make(method) if isinstance(method, type) else method
+    _check_form(policy)
+    _check_card(policy)
+    alone = [play(policy, [number])[0][0] for number in PROBLEMS]
+    for number, solution in enumerate(alone):
+        again, engine = play(policy, [number])
+        _claim(not solution.error, policy, f"fails on problem {number}: {solution.error}")
+        _claim(_told(again[0]) == _told(solution), policy, f"is not deterministic on problem {number}")
+        _claim(engine.open_sequences == 0, policy, f"leaves {engine.open_sequences} sequences open")
+        spent = solution.ledger.spent
+        _claim(spent == engine.tokens, policy, f"books {spent} tokens where the engine sampled {engine.tokens}")
+        kept = sum(len(span.ids) for span in solution.spans if span.kind == "sampled")
+        _claim(kept == solution.ledger.kept, policy, f"books {solution.ledger.kept} kept tokens, its chain has {kept}")
+    together, _ = play(policy, PROBLEMS)
+    for number, (one, many) in enumerate(zip(alone, together, strict=True)):
+        _claim(_told(one) == _told(many), policy, f"answers problem {number} differently when others run beside it")
+
+
+def play(policy: Policy, problems: Sequence[int] = PROBLEMS, **limits: Any) -> tuple[list[Solution], ScriptedEngine]:
+    """Run a method on numbered problems at once, and give what it made of them and the engine that told the `STORIES`.
+
+    `limits` go to the session: `budget`, `chain_limit`, `seed`.
+    """
+    engine = ScriptedEngine(_script)
+
+    async def run() -> list[Solution]:
+        sessions = [Session(engine, _problem(number), **limits) for number in problems]
+        return list(await asyncio.gather(*(solve(policy, session) for session in sessions)))
+
+    return asyncio.run(run()), engine
+
+
+def _problem(number: int) -> Problem:
+    return Problem(id=str(number), task="stories@1", question=f"problem {number}", answer="")
+
+
+def _script(so_far: str, request: Request) -> tuple[str, float]:
+    """Go on with the story that the chain is in; which one a new chain begins depends on its random key."""
+    if not so_far:
+        return STORIES[request.key % len(STORIES)], -0.01
+    for story in STORIES:
+        if story.startswith(so_far):
+            return story[len(so_far) :] or END, -0.01
+    thinking, closed, answer = so_far.rpartition("</think>")
+    if not closed:
+        return END, -1.0
+    stated = [line.rpartition("so ")[2] for line in thinking.split("\n") if "so " in line]
+    told = stated[-1] if stated else ""  # a forced answer is the last one stated, said with more or less conviction
+    return (told[len(answer) :] if told.startswith(answer) else "") or END, -0.02 * (1 + len(thinking) % 5)
+
+
+def _make(method: type[Policy]) -> Policy:
+    try:
+        return method()
+    except TypeError as error:
+        raise Faulty(
+            f"{method.__name__}: cannot be made without arguments; every field needs a default: {error}"
+        ) from error
+
+
+def _check_form(policy: Policy) -> None:
+    if not dataclasses.is_dataclass(policy) or not type(policy).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise Faulty(f"{type(policy).__name__}: must be a frozen dataclass, so that one object can serve many problems")
+    _claim(pickle.loads(pickle.dumps(policy)) == policy, policy, "is another after pickling")
+    _claim(isinstance(hash(policy), int), policy, "cannot be hashed")
+    if catalog.METHODS.get(policy.card.id) is not type(policy):
+        return  # a stranger's own: it has no name that the catalogue could make it from
+    spec = catalog.canonical(policy)
+    _claim(catalog.build(spec) == policy, policy, f"is another after a round trip through its spec {spec!r}")
+    row = json.loads(json.dumps(catalog.as_json(policy)))
+    _claim(catalog.from_json(row) == policy, policy, f"is another after a round trip through JSON {row}")
+
+
+def _check_card(policy: Policy) -> None:
+    card = getattr(type(policy), "card", None)
+    if not isinstance(card, Card):
+        raise Faulty(f"{type(policy).__name__}: needs a class attribute `card`, a Card")
+    _claim(bool(card.where.strip()), policy, "does not say where in its source it is described (`where`)")
+    unknown = sorted(set(card.ours) - set(field_types(type(policy))))
+    _claim(not unknown, policy, f"names fields in `ours` that it does not have: {', '.join(unknown)}")
+    _claim(
+        bool((type(policy).__doc__ or "").strip()), policy, "has no docstring; its first line is its row in the docs"
+    )
+    if card.fidelity != "standard":
+        _claim(bool(card.paper), policy, f"claims fidelity {card.fidelity!r} and names no paper")
+    try:
+        catalog.check_policy(policy, ScriptedEngine.name, ScriptedEngine.provides)
+    except SatisficeError as error:
+        raise Faulty(f"{card.id}: cannot be checked on the scripted engine: {error}") from error
+
+
+def _told(solution: Solution) -> tuple[object, ...]:
+    """Everything about a solution but the time it took. Token numbers depend on what an engine saw before: text it is."""
+    ledger = dataclasses.replace(solution.ledger, wall_s=0.0)
+    shape = [(span.kind, span.by, len(span.ids)) for span in solution.spans]
+    return solution.text, solution.thinking, solution.ended, solution.chain, ledger, shape, solution.error
+
+
+def _claim(holds: bool, policy: Policy, fault: str) -> None:
+    if not holds:
+        raise Faulty(f"{policy.card.id}: {fault}")
