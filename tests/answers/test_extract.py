@@ -94,7 +94,7 @@ def test_flexible_finds_the_only_number(number: int, words: list[str]) -> None:
 
 def test_long_hostile_text_is_read_in_linear_time() -> None:
     for text in ("\\boxed{" * 3_000, "{" * 50_000, "answer is " * 5_000, "1,111" * 10_000, "answer is" + " *" * 50_000):
-        begin = time.monotonic()
+        begin = time.process_time()
         extract_flexible(text)
         read_trial(text)
-        assert time.monotonic() - begin < 2
+        assert time.process_time() - begin < 2

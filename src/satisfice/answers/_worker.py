@@ -5,6 +5,7 @@ memory, or take the interpreter down. Run as `python -m satisfice.answers._worke
 """
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ MEMORY_BYTES = 4 << 30  # address space; sympy needs a small part of it
 
 def main() -> None:
     """Answer `[answer, gold]` with `true`, `false` or `null` (cannot say), one line each."""
-    limit_s = int(float(sys.argv[1])) + 1
+    limit_s = int(sys.argv[1])
     # Whatever a library prints goes to standard error: standard output carries verdicts and nothing else.
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -60,13 +61,18 @@ def _balanced(text: str) -> bool:
 
 
 def _limit(seconds: int) -> None:
-    """Have the system end this process if one comparison takes too much, even when its parent is gone."""
+    """Have the system end this process when one comparison takes too much.
+
+    Time is that of the processor: on a busy machine the same answers get the same verdicts.
+    """
     try:
         import resource
     except ImportError:  # not on this system; the parent's own clock remains
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, resource.RLIM_INFINITY))
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, resource.RLIM_INFINITY)
+    )
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 

@@ -20,8 +20,8 @@ from fractions import Fraction
 from satisfice.core.errors import SatisficeError
 from satisfice.core.problem import Verdict
 
-TIMEOUT_S = 5.0  # for one comparison
-START_S = 120.0  # for a new worker to load math-verify on a busy machine
+LIMIT_S = 5  # processor seconds for one comparison
+PATIENCE_S = 120.0  # for a reply, or for a new worker to start, on however busy a machine
 MAX_CHARS = 2_000  # a longer text is no answer, and parsing it could take for ever
 
 _NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:[eE][+-]?\d{1,3})?(?:/0*[1-9]\d*)?")
@@ -60,12 +60,15 @@ def same(a: str | None, b: str | None) -> bool:
 class Grader:
     """One worker process and the thread that talks to it: comparisons queue, so any thread or coroutine may ask.
 
-    `timeout_s` is for one comparison. `command` starts the worker; the default is math-verify's.
+    A comparison gets `limit_s` seconds of the processor, which the worker sees to, and no reply within `patience_s`
+    seconds on the clock counts as none. `command` starts the worker; the default is math-verify's.
     """
 
-    def __init__(self, *, timeout_s: float = TIMEOUT_S, command: list[str] | None = None) -> None:
-        self.timeout_s = timeout_s
-        self.command = command or [sys.executable, "-m", "satisfice.answers._worker", str(timeout_s)]
+    def __init__(
+        self, *, limit_s: int = LIMIT_S, patience_s: float = PATIENCE_S, command: list[str] | None = None
+    ) -> None:
+        self.patience_s = patience_s
+        self.command = command or [sys.executable, "-m", "satisfice.answers._worker", str(limit_s)]
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="satisfice-grader")
         self._process: subprocess.Popen[str] | None = None
 
@@ -88,7 +91,7 @@ class Grader:
 
     def _ask(self, answer: str, gold: str) -> Verdict:
         process = self._started()
-        reply = self._exchange(process, json.dumps([answer, gold]), self.timeout_s)
+        reply = self._exchange(process, json.dumps([answer, gold]), self.patience_s)
         if reply is None:
             self._end()
             return Verdict.UNKNOWN
@@ -100,7 +103,7 @@ class Grader:
             self._process = subprocess.Popen(
                 self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
-            if self._exchange(self._process, None, START_S) != "ready":
+            if self._exchange(self._process, None, PATIENCE_S) != "ready":
                 self._end()
                 raise SatisficeError(
                     "the process that checks answers did not start. See why with: python -m satisfice.answers._worker 5"

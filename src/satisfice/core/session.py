@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from satisfice.core.card import Card
 from satisfice.core.chain import Chain, Span, settle_tasks
-from satisfice.core.engine import Engine
+from satisfice.core.engine import Engine, Sequence
 from satisfice.core.errors import BadInput
 from satisfice.core.ledger import Ledger
 from satisfice.core.problem import Problem
@@ -77,7 +77,7 @@ class Session:
         self._observer = observer
         self._chains: list[Chain] = []
         self._roots = 0
-        self._base = engine.open(problem.question, problem.id)
+        self._base: Sequence | None = None  # the question alone; opened on entering
         self._tasks: set[asyncio.Task[Any]] = set()
         self._leased = 0
         self._begin = time.monotonic()
@@ -86,6 +86,8 @@ class Session:
 
     def chain(self) -> Chain:
         """A new chain: the question in place, thinking open. Chains are numbered in the order of these calls."""
+        if self._base is None:
+            raise RuntimeError("a session makes chains inside `async with session` only")
         prompt = Span(kind="prompt", ids=tuple(self._base.ids), by="")
         chain = Chain(self, str(self._roots), self._base.fork(len(self._base.ids)), [prompt], looks=False)
         self._roots += 1
@@ -166,6 +168,8 @@ class Session:
         return self.ledger
 
     async def __aenter__(self) -> Self:
+        self._begin = time.monotonic()
+        self._base = self.engine.open(self.problem.question, self.problem.id)
         return self
 
     async def __aexit__(
@@ -176,7 +180,8 @@ class Session:
         finally:
             for chain in self._chains:
                 chain.free()
-            self._base.close()
+            if self._base is not None:
+                self._base.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +212,7 @@ async def solve(policy: Policy, session: Session) -> Solution:
                 text, thinking, ended = chain.answer_text, chain.thinking, chain.ended
                 spans, name = chain.spans, chain.name
             except Exception as error:  # noqa: BLE001 - any fault of a policy fails this problem, never the run
-                problem = f"{type(error).__name__}: {error}"
+                chain, problem = None, f"{type(error).__name__}: {error}"
     finally:
         session.close_ledger(chain)
     return Solution(

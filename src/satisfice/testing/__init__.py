@@ -1,4 +1,4 @@
-"""For people who write methods: the battery that every method of the catalogue passes, and an engine that plays a script.
+"""For people who write methods: the battery that every method of the catalogue passes, and an engine with a script.
 
 from satisfice.testing import check_method
 

@@ -24,7 +24,7 @@ STORIES = (
 )
 """How chains of the battery go: settled at once, repaired, without an answer, and without even an end of thinking."""
 
-PROBLEMS = range(6)
+PROBLEMS = range(8)
 
 
 class Faulty(AssertionError):
@@ -35,9 +35,9 @@ def check_method(method: type[Policy] | Policy) -> None:
     """Check a method: give its class (checked with its defaults) or an object of your own settings.
 
     Raises:
-        Faulty: not default-constructible, not frozen, not the same after pickling or a round trip through spec and JSON,
-            a card that is not true, answers that change from run to run or with what else is running, sequences left
-            open, or a ledger that disagrees with what the engine did.
+        Faulty: not default-constructible, not frozen, not the same after pickling or a round trip through spec and
+            JSON, a card that is not true, answers that change from run to run or with what else is running, sequences
+            left open, or a ledger that disagrees with what the engine did.
     """
     policy = _make(method) if isinstance(method, type) else method
     _check_form(policy)
@@ -58,7 +58,7 @@ def check_method(method: type[Policy] | Policy) -> None:
 
 
 def play(policy: Policy, problems: Sequence[int] = PROBLEMS, **limits: Any) -> tuple[list[Solution], ScriptedEngine]:
-    """Run a method on numbered problems at once, and give what it made of them and the engine that told the `STORIES`.
+    """Run a method on numbered problems at once; what it made of them, and the engine that told the `STORIES`.
 
     `limits` go to the session: `budget`, `chain_limit`, `seed`.
     """
@@ -100,8 +100,10 @@ def _make(method: type[Policy]) -> Policy:
 
 
 def _check_form(policy: Policy) -> None:
-    if not dataclasses.is_dataclass(policy) or not type(policy).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if not dataclasses.is_dataclass(policy) or not type(policy).__dataclass_params__.frozen:
         raise Faulty(f"{type(policy).__name__}: must be a frozen dataclass, so that one object can serve many problems")
+    if not isinstance(getattr(policy, "card", None), Card):
+        raise Faulty(f"{type(policy).__name__}: needs a class attribute `card`, a Card")
     _claim(pickle.loads(pickle.dumps(policy)) == policy, policy, "is another after pickling")
     _claim(isinstance(hash(policy), int), policy, "cannot be hashed")
     if catalog.METHODS.get(policy.card.id) is not type(policy):
@@ -113,9 +115,7 @@ def _check_form(policy: Policy) -> None:
 
 
 def _check_card(policy: Policy) -> None:
-    card = getattr(type(policy), "card", None)
-    if not isinstance(card, Card):
-        raise Faulty(f"{type(policy).__name__}: needs a class attribute `card`, a Card")
+    card = policy.card
     _claim(bool(card.where.strip()), policy, "does not say where in its source it is described (`where`)")
     unknown = sorted(set(card.ours) - set(field_types(type(policy))))
     _claim(not unknown, policy, f"names fields in `ours` that it does not have: {', '.join(unknown)}")
@@ -131,7 +131,7 @@ def _check_card(policy: Policy) -> None:
 
 
 def _told(solution: Solution) -> tuple[object, ...]:
-    """Everything about a solution but the time it took. Token numbers depend on what an engine saw before: text it is."""
+    """Everything about a solution but the time it took; text for tokens, whose numbers depend on what came before."""
     ledger = dataclasses.replace(solution.ledger, wall_s=0.0)
     shape = [(span.kind, span.by, len(span.ids)) for span in solution.spans]
     return solution.text, solution.thinking, solution.ended, solution.chain, ledger, shape, solution.error

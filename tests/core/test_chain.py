@@ -1,0 +1,163 @@
+"""Chains: cues that span tokens, held tokens, forks that leave the parent alone, spans."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core.worlds import PROBLEM, engine, seeds
+
+from satisfice.core.chain import Chain
+from satisfice.core.session import Session
+from satisfice.engines.scripted import ScriptedEngine
+
+quick = settings(deadline=None, max_examples=60)
+
+
+def inside(world: ScriptedEngine, work: Callable[[Session], Awaitable[Any]], **limits: Any) -> tuple[Any, Session]:
+    session = Session(world, PROBLEM, **limits)
+
+    async def run() -> Any:
+        async with session:
+            return await work(session)
+
+    return asyncio.run(run()), session
+
+
+def test_a_cue_that_spans_tokens_cuts_before_its_first_token_and_holds_the_rest() -> None:
+    world = ScriptedEngine("so 4\nBut wait, no</think>4")  # "But wait," is four tokens
+
+    async def work(session: Session) -> None:
+        chain = session.chain()
+        assert await chain.think(until=["But wait,"])
+        assert (chain.thinking, chain.held_text) == ("so 4\n", "But wait,")
+        assert (chain.last_text, len(chain), chain.sampled) == ("so 4\n", 4, 8)
+        assert world.tokens == 8
+        assert await chain.think(until=["But wait,"], limit=2), "going on takes the held tokens back"
+        assert chain.thinking == "so 4\nBut wait, no"
+        assert not await chain.think()
+        assert (chain.ended, chain.thinking) == ("model", "so 4\nBut wait, no")
+        assert chain.sampled == world.tokens == 11, "nothing is sampled or counted twice"
+
+    inside(world, work)
+
+
+def test_closing_at_a_cue_drops_the_held_tokens() -> None:
+    world = ScriptedEngine("so 4\nBut wait, no</think>4")
+
+    async def work(session: Session) -> Chain:
+        chain = session.chain()
+        await chain.think(until=["But wait,"])
+        return await chain.close_thinking()
+
+    chain, session = inside(world, work)
+    ledger = session.close_ledger(chain)
+    assert (chain.thinking, chain.answer_text, chain.ended) == ("so 4\n", "?", "rule")
+    assert (ledger.kept, ledger.dropped, ledger.probe) == (6, 4, 0)
+    assert ledger.spent == world.tokens
+
+
+def test_a_returned_chain_that_still_holds_a_cue_does_not_keep_it() -> None:
+    async def work(session: Session) -> Chain:
+        chain = session.chain()
+        await chain.think(until=["Wait"])
+        return chain
+
+    world = ScriptedEngine("so 4\nWait")
+    chain, session = inside(world, work)
+    ledger = session.close_ledger(chain)
+    assert (ledger.kept, ledger.dropped, world.tokens) == (4, 1, 5)
+
+
+@quick
+@given(st.text(alphabet="abW ", max_size=30), st.sampled_from(["W", "aW", "bb", "W a", "aaa"]))
+def test_a_pause_stands_exactly_where_the_text_first_appears(story: str, cue: str) -> None:
+    world = ScriptedEngine("".join(f"<{c}>" if c == "b" else c for c in story) + "</think>1")
+    whole = "".join(f"<{c}>" if c == "b" else c for c in story)
+    cue = cue.replace("b", "<b>")
+
+    async def work(session: Session) -> tuple[bool, str, str]:
+        chain = session.chain()
+        return await chain.think(until=[cue]), chain.thinking, chain.held_text
+
+    (paused, thinking, held), _ = inside(world, work)
+    tokens = world.encode(whole)
+    texts = [world.decode(tokens[:n]) for n in range(len(tokens) + 1)]
+    assert paused == (cue in whole)
+    if paused:
+        at = whole.find(cue)
+        assert thinking == max((text for text in texts if len(text) <= at), key=len)
+        assert held.find(cue) == at - len(thinking)
+
+
+@quick
+@given(seeds, st.integers(0, 20), st.integers(0, 30))
+def test_a_fork_leaves_its_parent_untouched(seed: int, before: int, on: int) -> None:
+    async def work(session: Session, *, forking: bool) -> tuple[str, int]:
+        chain = session.chain()
+        await chain.think(limit=before)
+        if forking:
+            ids, spans = chain.ids, chain.spans
+            child = chain.fork().inject(" what if ")
+            await child.sample(on)
+            probe = chain.probe()
+            await probe.think(limit=on)
+            probe.drop()
+            assert (chain.ids, chain.spans) == (ids, spans)
+            assert child.ids[: len(ids)] == ids
+        await chain.finish()
+        return chain.text, chain.sampled
+
+    apart, _ = inside(engine(seed), lambda session: work(session, forking=False))
+    forked, _ = inside(engine(seed), lambda session: work(session, forking=True))
+    assert apart == forked
+
+
+@quick
+@given(seeds, st.integers(0, 40))
+def test_a_fork_of_a_chain_that_holds_a_cue_begins_before_it(seed: int, limit: int) -> None:
+    async def work(session: Session) -> None:
+        chain = session.chain()
+        while await chain.think(until=["Wait"]):
+            child = chain.fork()
+            assert child.ids == chain.ids
+            assert child.spans == chain.spans
+            child.drop()
+
+    inside(engine(seed), work)
+
+
+@quick
+@given(seeds, st.lists(st.integers(0, 9), max_size=8))
+def test_pauses_change_no_token_and_neighbouring_tokens_of_one_origin_are_one_span(
+    seed: int, limits: list[int]
+) -> None:
+    async def work(session: Session, limits: list[int]) -> Chain:
+        chain = session.chain()
+        for limit in limits:
+            await chain.think(limit=limit)
+        return await chain.finish()
+
+    whole, _ = inside(engine(seed), lambda session: work(session, []))
+    parts, _ = inside(engine(seed), lambda session: work(session, limits))
+    assert parts.text == whole.text
+    assert all((a.kind, a.by) != (b.kind, b.by) for a, b in itertools.pairwise(parts.spans))
+    assert [i for span in parts.spans for i in span.ids] == parts.ids
+
+
+def test_a_dropped_probe_adds_its_steps_to_the_chain_that_waited_for_it() -> None:
+    async def work(session: Session) -> Chain:
+        chain = session.chain()
+        await chain.think(limit=3)
+        probe = chain.probe()
+        await probe.think(limit=2)
+        probe.drop()
+        assert chain.clock == 5
+        return await chain.finish()
+
+    chain, session = inside(ScriptedEngine("a b c d</think>1"), work)
+    ledger = session.close_ledger(chain)
+    assert ledger.steps == ledger.spent
+    assert ledger.probe == 2
