@@ -24,7 +24,7 @@ from satisfice.engines._loop import Counters, Job, Loop, run_job
 from satisfice.engines._pieces import token_bytes
 from satisfice.engines._rows import State
 
-BUNDLED = {"pocket": "satisfice.models.pocket"}
+BUNDLED = {"pocket": "models/pocket"}
 
 
 class LocalEngine:
@@ -194,7 +194,7 @@ def wake_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
 
 def model_folder(model: str) -> Path:
     """The folder of a bundled model or of a path; `BadInput` when there is none."""
-    folder = Path(str(files(BUNDLED[model]))) if model in BUNDLED else Path(model).expanduser()
+    folder = Path(str(files("satisfice").joinpath(BUNDLED[model]))) if model in BUNDLED else Path(model).expanduser()
     if not folder.is_dir():
         raise BadInput(
             f"model {model!r} is neither a bundled model ({', '.join(BUNDLED)}) nor a folder. Give the path of a "

@@ -1,0 +1,204 @@
+"""A run's folder: samples are appended and synced, the rest is replaced whole, nothing of another run is touched."""
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from satisfice.core.errors import BadInput, CannotWrite
+
+SCHEMA_VERSION = 1
+SAMPLES, RESULTS = "samples.jsonl", "results.json"
+
+
+class RunFolder:
+    """The files of one run. Open it as a context manager: `samples.jsonl` is then locked for this process.
+
+    A run that was killed continues: a last line without its end is dropped, complete ones are kept. A folder that holds
+    something else, or a run with another config, is refused before anything is written.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        self.path, self.config = path, dict(config)
+        self._file: int | None = None
+        self._size = 0  # bytes of samples.jsonl that are complete rows
+
+    def check(self) -> None:
+        """Raise `BadInput` unless a run with this config may begin or go on here. Writes nothing."""
+        if self.path.exists() and not self.path.is_dir():
+            raise BadInput(f"out: {self.path} is a file. Give a folder for the run.")
+        there = [p.name for p in self.path.iterdir() if not p.name.startswith(".")] if self.path.is_dir() else []
+        if there and RESULTS not in there:
+            raise BadInput(
+                f"out: {self.path} is not empty and holds no run ({', '.join(sorted(there)[:3])}). Give a new folder."
+            )
+        if there:
+            changed = _changes(read_results(self.path)["config"], self.config)
+            if changed:
+                raise BadInput(
+                    f"out: {self.path} holds a run with another config ({'; '.join(changed)}). "
+                    "Give another folder, or the same settings to go on with that run. Nothing was written."
+                )
+        nearest = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise BadInput(f"out: {nearest} is not writable. Give a folder that is.")
+
+    def samples(self) -> Iterator[dict[str, Any]]:
+        """The complete rows that are on disk, in the order in which they were finished."""
+        with contextlib.suppress(FileNotFoundError):
+            yield from read_samples(self.path)
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add samples; they are on disk when this returns. After an error none of a torn row remains."""
+        assert self._file is not None
+        data = "".join(json.dumps(clean(row), allow_nan=False) + "\n" for row in rows).encode()
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(self._file, left) :]
+            os.fsync(self._file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)
+            raise CannotWrite(
+                f"{self.path / SAMPLES}: {error.strerror}. The samples reported so far are safe there. "
+                "Make room and give the same command again: it goes on from here."
+            ) from error
+        self._size += len(data)
+
+    def write_results(self, environment: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Replace `results.json` whole: a reader sees the old one or the new one."""
+        results = {
+            "schema_version": SCHEMA_VERSION, "config": self.config, "environment": dict(environment), "rows": rows,
+        }  # fmt: skip
+        results = dict(clean(results))
+        target, draft = self.path / RESULTS, self.path / f".{RESULTS}"
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                json.dump(results, file, indent=1, allow_nan=False)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise CannotWrite(
+                f"{target}: {error.strerror}. The samples are safe in {SAMPLES}. "
+                "Make room and give the same command again."
+            ) from error
+        return results
+
+    def __enter__(self) -> Self:
+        self.check()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not (self.path / RESULTS).exists():
+                self.write_results({}, [])  # the config first: whatever is found later is known by it
+            self._file = os.open(self.path / SAMPLES, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise CannotWrite(f"out: {self.path}: {error.strerror}. Give a folder that can be written.") from error
+        try:
+            _lock(self._file, self.path)
+            self._size = _complete(self.path / SAMPLES)
+            os.ftruncate(self._file, self._size)
+        except BaseException:
+            os.close(self._file)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """The `results.json` of a run, or `BadInput` when there is none or it is not ours."""
+    file = path / RESULTS
+    try:
+        results = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{path} holds no run: there is no {RESULTS} in it. Give the --out folder of a run.") from None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file} cannot be read: {error}. Give the --out folder of a run.") from error
+    if not isinstance(results, dict) or not isinstance(results.get("config"), dict):
+        raise BadInput(f"{file} is not the result of a run. Give the --out folder of a run.")
+    if results.get("schema_version") != SCHEMA_VERSION:
+        raise BadInput(
+            f"{file} has schema_version {results.get('schema_version')!r}, and this release reads {SCHEMA_VERSION}. "
+            "Use the release that wrote it."
+        )
+    return results
+
+
+def read_samples(path: Path) -> Iterator[dict[str, Any]]:
+    """The complete rows of a run's `samples.jsonl`; `BadInput` names a line that is none."""
+    with (path / SAMPLES).open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):  # the run was killed while it wrote this, or writes it now
+                return
+            try:
+                row = json.loads(line)
+                row["policy"], row["task"], row["problem"], row["seed"]
+            except (ValueError, TypeError, KeyError) as error:
+                raise BadInput(
+                    f"{path / SAMPLES} line {number} is no sample ({error}). The file was changed: remove that line."
+                ) from error
+            yield row
+
+
+def clean(value: Any) -> Any:
+    """The same value as JSON can hold it: numbers of numpy become plain, infinities and not-a-numbers null."""
+    if isinstance(value, Mapping):
+        return {str(key): clean(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [clean(inner) for inner in value]
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # numpy's arrays and numbers
+        return clean(value.tolist())
+    return str(value)
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}: {before.get(name)} there, {now.get(name)} asked"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _complete(path: Path) -> int:
+    """Bytes up to the end of the last complete line."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            begin = max(0, end - 65_536)
+            file.seek(begin)
+            at = file.read(end - begin).rfind(b"\n")
+            if at >= 0:
+                return begin + at + 1
+            end = begin
+        return 0
+
+
+def _lock(file: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # not on this system: two runs in one folder are then not told apart
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise BadInput(f"out: another run is writing to {path} now. Wait for it, or give another folder.") from error

@@ -1,0 +1,125 @@
+"""What a run will do, with everything checked that can be checked before anything is computed."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from satisfice.catalog import canonical, check_policy, parse_policies
+from satisfice.core.engine import Engine
+from satisfice.core.errors import BadInput
+from satisfice.core.problem import Problem
+from satisfice.core.session import Policy
+from satisfice.tasks import Split, Task, load_task
+
+Key = tuple[str, str, str, int]
+"""Policy, task, problem and seed: what one sample is of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One problem to be solved under one policy with one seed."""
+
+    name: str  # canonical text of the policy
+    policy: Policy
+    task: Task
+    problem: Problem
+    seed: int
+
+    @property
+    def key(self) -> Key:
+        """What its sample is filed under."""
+        return self.name, self.task.name, self.problem.id, self.seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run: every policy on every problem of every task, with every seed."""
+
+    model: str
+    tasks: tuple[Task, ...]
+    policies: Mapping[str, Policy]  # by canonical text
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = None  # problems a task
+    split: Split = "eval"
+    temperature: float | None = None  # None: the model's own
+    max_tokens: int | None = None  # that one chain may sample; None: the model's own
+    margin: float = 0.02  # accuracy that a rule may lose, as a fraction
+    concurrency: int = 64  # problems at once
+
+    def __post_init__(self) -> None:
+        def require(name: str, value: object, holds: bool, what: str) -> None:
+            if not holds:
+                raise BadInput(f"{name} must be {what}, got {value}.")
+
+        require(
+            "seeds", list(self.seeds), bool(self.seeds) and min(self.seeds) >= 0, "whole numbers from 0, at least one"
+        )
+        require("seeds", list(self.seeds), len(set(self.seeds)) == len(self.seeds), "different from one another")
+        require("margin", self.margin, 0 < self.margin < 1, "a fraction between 0 and 1, such as 0.02")
+        require("concurrency", self.concurrency, self.concurrency >= 1, "at least 1")
+        require("max-tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "at least 1")
+        hot = self.temperature
+        require("temperature", hot, hot is None or 0 <= hot < float("inf"), "0 (greedy) or more")
+        names = [task.name for task in self.tasks]
+        require(
+            "tasks", ", ".join(names), bool(names) and len(set(names)) == len(names), "at least one, each named once"
+        )
+        require("policies", "none", bool(self.policies), "at least one")
+
+    @property
+    def size(self) -> int:
+        """How many samples the run has."""
+        return sum(len(task.problems) for task in self.tasks) * len(self.policies) * len(self.seeds)
+
+    def jobs(self) -> Iterator[Job]:
+        """All of it, in the order in which it is done: a policy finishes a task before the next begins it."""
+        for task in self.tasks:
+            for name, policy in self.policies.items():
+                for seed in self.seeds:
+                    for problem in task.problems:
+                        yield Job(name=name, policy=policy, task=task, problem=problem, seed=seed)
+
+    def check_engine(self, engine: Engine) -> None:
+        """Raise `Unfit` when the engine lacks what a policy needs."""
+        for policy in self.policies.values():
+            check_policy(policy, engine.name, engine.provides)
+
+    def config(self, engine: Engine) -> dict[str, Any]:
+        """What makes two runs the same run: everything that can change a sample or a row."""
+        return {
+            "model": self.model,
+            "weights": engine.describe().get("weights"),
+            "tasks": [task.name for task in self.tasks],
+            "problems": {task.name: {"n": len(task.problems), "digest": _digest(task)} for task in self.tasks},
+            "policies": list(self.policies),
+            "limit": self.limit,
+            "seeds": list(self.seeds),
+            "split": self.split,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "margin": self.margin,
+        }
+
+
+def make_plan(
+    *, model: str, tasks: Sequence[str], policies: str, limit: int | None, split: Split = "eval",
+    allow_files: bool = False, **rest: Any,
+) -> Plan:  # fmt: skip
+    """Build the policies and load the tasks by name. `rest` are the other fields of `Plan`.
+
+    Raises:
+        UnknownName: no such policy, field, task, tier or split.
+        BadInput: a value out of range, a file that cannot be read, too few problems.
+    """
+    built = {canonical(policy): policy for policy in parse_policies(policies, allow_files=allow_files)}
+    loaded = tuple(load_task(name, split=split, limit=limit) for name in tasks)
+    return Plan(model=model, tasks=loaded, policies=built, limit=limit, split=split, **rest)
+
+
+def _digest(task: Task) -> str:
+    """A mark of the questions and answers of a task, so that a changed file is not taken for the one before."""
+    digest = hashlib.sha256()
+    for problem in task.problems:
+        digest.update(repr((problem.id, problem.question, problem.answer)).encode())
+    return digest.hexdigest()[:16]

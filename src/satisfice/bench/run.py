@@ -1,0 +1,246 @@
+"""Run a plan: many problems at once over one engine, every finished sample on disk before it is told, resumable."""
+
+import asyncio
+import functools
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import satisfice
+from satisfice.answers import extract_flexible, extract_strict, same
+from satisfice.bench.folder import SCHEMA_VERSION, RunFolder, clean
+from satisfice.bench.judge import Judge
+from satisfice.bench.plan import Job, Key, Plan
+from satisfice.bench.statistics import result_rows
+from satisfice.bench.trace import first_right, span_rows, thinking_tokens
+from satisfice.core.engine import Engine
+from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
+from satisfice.core.ledger import Ledger
+from satisfice.core.problem import Verdict
+from satisfice.core.session import Session, Solution, solve
+
+SYNC_S = 0.5  # longest time that a finished sample waits to be written together with others
+REFRESH_S = 10.0  # at least so long between two versions of results.json and the report while the run goes on
+REFRESH_SHARE = 0.05  # of the time at most goes into them
+
+NUMBERS = (
+    "policy", "task", "problem", "seed", "verdict", "verdict_flexible", "answer", "truncated", "error", "kept", "probe",
+    "dropped", "spent", "injected", "prefilled", "steps", "wall_s", "thinking_tokens",
+)  # fmt: skip
+"""The fields of a sample that its row in the results is made from: the only ones kept in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a run tells whoever watches it. All optional."""
+
+    start: Callable[[int, int], None] = lambda done, size: None  # samples already on disk, samples in all
+    sample: Callable[[dict[str, Any]], None] = lambda row: None  # a new sample, now on disk
+    rows: Callable[[list[dict[str, Any]]], None] = lambda rows: None  # fresh result rows
+    note: Callable[[str], None] = lambda text: None  # something a person should know
+
+
+async def run_bench(plan: Plan, engine: Engine, out: Path, *, told: Told | None = None) -> dict[str, Any]:
+    """Do what is left of a plan and return the results, which are also in `out`.
+
+    Raises:
+        Unfit: the engine lacks what a policy needs.
+        BadInput: `out` holds something else, or a run with another config. Nothing is written then.
+        CannotWrite: the disk is full. What was told is safe, and the same call goes on.
+    """
+    plan.check_engine(engine)
+    told = told or Told()
+    with RunFolder(out, plan.config(engine)) as folder:
+        samples = {_key(row): _numbers(row) for row in folder.samples()}
+        jobs = list(plan.jobs())
+        if strange := set(samples) - {job.key for job in jobs}:
+            raise BadInput(
+                f"out: {out} has samples that are not of this run, such as {sorted(strange)[0]}. Remove them."
+            )
+        told.start(len(samples), len(jobs))
+        run = _Run(plan=plan, engine=engine, folder=folder, told=told, samples=samples)
+        left = [job for job in jobs if job.key not in samples]
+        if left:
+            async with engine, Judge(plan.tasks) as judge:
+                await run.work(left, judge)
+        return await asyncio.to_thread(run.refresh, final=True)
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """The state of a run: what is done, and what waits to be written."""
+
+    plan: Plan
+    engine: Engine
+    folder: RunFolder
+    told: Told
+    samples: dict[Key, dict[str, Any]]
+    begin: float = field(default_factory=time.monotonic)
+    finished: "asyncio.Queue[dict[str, Any] | None]" = field(default_factory=asyncio.Queue)
+
+    async def work(self, jobs: list[Job], judge: Judge) -> None:
+        """Solve the jobs, `concurrency` at a time; leave by the first real error with everything cancelled."""
+        waiting = iter(jobs)
+
+        async def worker() -> None:
+            for job in waiting:  # one iterator for all workers
+                self.finished.put_nowait(await answer(job, self.plan, self.engine, judge))
+
+        async def work_off() -> None:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(min(self.plan.concurrency, len(jobs))):
+                    workers.create_task(worker())
+            self.finished.put_nowait(None)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                refresher = group.create_task(self.keep_fresh())
+                group.create_task(work_off())
+                await self.write_down()
+                refresher.cancel()
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+
+    async def write_down(self) -> None:
+        """Put finished samples on disk, several at once, and tell of each afterwards."""
+        more = True
+        while more:
+            rows = [await self.finished.get()]
+            await asyncio.sleep(SYNC_S)
+            while not self.finished.empty():
+                rows.append(self.finished.get_nowait())
+            more = None not in rows
+            new = [row for row in rows if row is not None]
+            await asyncio.to_thread(self.folder.append, new)
+            for row in new:
+                self.samples[_key(row)] = _numbers(row)
+                self.told.sample(row)
+
+    async def keep_fresh(self) -> None:
+        """Renew results and report now and then, the less often the longer it takes."""
+        pause = REFRESH_S
+        while True:
+            await asyncio.sleep(pause)
+            before = time.monotonic()
+            await asyncio.to_thread(self.refresh, final=False)
+            pause = max(REFRESH_S, (time.monotonic() - before) / REFRESH_SHARE)
+
+    def refresh(self, *, final: bool) -> dict[str, Any]:
+        """Write the results and the report of what is on disk."""
+        done = [dict(row) for row in list(self.samples.values())]
+        tasks = [task.name for task in self.plan.tasks]
+        rows = result_rows(done, policies=list(self.plan.policies), tasks=tasks, margin=self.plan.margin)
+        results = self.folder.write_results({**environment(self.engine, self.plan), "samples": len(done)}, rows)
+        self.told.rows(rows)
+        try:
+            write_report_of(self.folder.path, results, self.folder.samples())
+        except MissingExtra as missing:
+            if final:
+                self.told.note(f"No report was drawn: {missing}")
+        return results
+
+
+def write_report_of(path: Path, results: dict[str, Any], samples: Iterator[dict[str, Any]]) -> None:
+    """Draw `report.html` and `frontier.png`; `CannotWrite` when there is no room for them."""
+    from satisfice.bench.report import write_report
+
+    try:
+        write_report(path, results, samples)
+    except OSError as error:
+        raise CannotWrite(
+            f"{path}: the report cannot be written: {error.strerror}. The samples and results are safe. "
+            f"Make room and type: satisfice report {path}"
+        ) from error
+
+
+async def answer(job: Job, plan: Plan, engine: Engine, judge: Judge) -> dict[str, Any]:
+    """Solve one problem and say everything about it, as a row of `samples.jsonl`."""
+    form = engine.profile.answer_form
+    problem = job.problem
+    try:
+        session = Session(
+            engine, problem, seed=job.seed, chain_limit=plan.max_tokens, temperature=plan.temperature, same=same,
+            parse=functools.partial(extract_strict, form=form),
+        )  # fmt: skip
+        solution = await solve(job.policy, session)
+    except Exception as error:  # noqa: BLE001 - a question that the engine refuses fails alone, as a policy's fault does
+        failure = f"{type(error).__name__}: {error}"
+        solution = Solution(
+            text="", thinking="", ended="", spans=(), ledger=Ledger(), log=(), error=failure
+        )  # fmt: skip
+    strict = None if solution.error else extract_strict(solution.text, form)
+    flexible = None if solution.error else extract_flexible(solution.text)
+    verdict = await judge.verdict(problem, strict)
+    loose = verdict if flexible == strict or verdict is Verdict.RIGHT else await judge.verdict(problem, flexible)
+    ledger = solution.ledger
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "policy": job.name,
+        "task": job.task.name,
+        "problem": problem.id,
+        "seed": job.seed,
+        "question": problem.question,
+        "gold": problem.answer,
+        "answer": strict,
+        "answer_flexible": flexible,
+        "text": solution.text,
+        "verdict": verdict.value,
+        "verdict_flexible": loose.value,
+        "stop_reason": solution.ended,
+        "truncated": solution.ended == "limit",
+        "error": solution.error,
+        "kept": ledger.kept,
+        "probe": ledger.probe,
+        "dropped": ledger.dropped,
+        "spent": ledger.spent,
+        "injected": ledger.injected,
+        "prefilled": ledger.prefilled,
+        "steps": ledger.steps,
+        "wall_s": round(ledger.wall_s, 4),
+        "chain": solution.chain,
+        "thinking_tokens": thinking_tokens(solution.spans, solution.thinking, engine.decode),
+        "first_right": await first_right(
+            solution.spans, solution.thinking, engine.profile, engine.decode, functools.partial(judge.verdict, problem)
+        ),
+        "spans": span_rows(solution.spans, engine.decode),
+        "log": [{"kind": e.kind, "chain": e.chain, "at": e.at, "data": clean(e.data)} for e in solution.log],
+    }
+
+
+def environment(engine: Engine, plan: Plan) -> dict[str, Any]:
+    """Where and when a run was made: what may differ between two runs with the same results."""
+    return {
+        **engine.describe(),
+        "satisfice": satisfice.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "concurrency": plan.concurrency,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packages": {
+            name: importlib.metadata.version(name) for name in ("numpy", "scipy", "reasoning-gym", "math-verify")
+        },
+        "command": " ".join(["satisfice", *sys.argv[1:]]) if sys.argv[0].endswith("satisfice") else "",
+    }
+
+
+def _key(row: dict[str, Any]) -> Key:
+    return row["policy"], row["task"], row["problem"], row["seed"]
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in NUMBERS}
+
+
+def _first(errors: BaseException) -> BaseException:
+    """The error itself out of the groups that tasks wrap around it."""
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
