@@ -3,9 +3,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_example_prints_what_the_readme_says() -> None:
     code, printed = re.findall(r"```(?:python|text)\n(.*?)```", README, re.DOTALL)[:2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
