@@ -28,7 +28,7 @@ class FirstFinish:
     card: ClassVar = Card(
         id="first-finish",
         paper="arXiv:2505.18149",
-        where="Sec. 3, First Finish Search",
+        where="First Finish Search, from a digest of the paper",
         needs=frozenset({Need.ABORT}),
         fidelity="second-hand",
         system="ffs",

@@ -25,7 +25,7 @@ class SelfConsistency:
     card: ClassVar = Card(
         id="self-consistency",
         paper="arXiv:2203.11171",
-        where="Sec. 2",
+        where="sample, then marginalise over answers",
         needs=frozenset(),
         fidelity="standard",
         ours=("n", "stop"),

@@ -34,7 +34,7 @@ class EsCot:
     card: ClassVar = Card(
         id="es-cot",
         paper="arXiv:2509.14004",
-        where="Sec. 3",
+        where="the stopping rule, from a digest of the paper",
         needs=frozenset({Need.FORK, Need.INJECT}),
         fidelity="reconstructed",
         system="es-cot",

@@ -22,7 +22,7 @@ class NoThinking:
     card: ClassVar = Card(
         id="nothinking",
         paper="arXiv:2504.09858",
-        where="Sec. 2",
+        where="the prefilled thinking block",
         needs=frozenset({Need.INJECT}),
         fidelity="paper",
         system="nothinking",
