@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from satisfice.bench.statistics import TIMINGS
+from satisfice.cli import main
 
 ROW = '{"question": "1+1", "answer": "2"}\n'
 
@@ -23,13 +24,29 @@ def satisfice(*arguments, cwd=None):
     )
 
 
-def refused(*arguments, cwd=None):
-    """What a person reads when the command line refuses: one message, exit code 2, no traceback, nothing on stdout."""
-    done = satisfice(*arguments, cwd=cwd)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """What a person reads when the command line refuses: one message, exit code 2, nothing on standard output."""
+
+    def ask(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["satisfice", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        assert left.value.code == 2
+        assert said.out == ""
+        return " ".join(said.err.replace("│", " ").split())
+
+    return ask
+
+
+def test_a_mistake_ends_in_one_message_without_a_traceback(tmp_path):
+    done = satisfice("bench", "--policies", "full,deeer", cwd=tmp_path)
+    assert done.returncode == 2
     assert done.stdout == ""
-    return done.stderr
+    assert done.stderr.startswith("error: unknown policy 'deeer'. Did you mean 'deer'?")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_version_and_help_load_no_torch():
@@ -62,13 +79,12 @@ def test_version_and_help_load_no_torch():
         (("--out", "occupied"), "holds no run (thesis.tex)"),
     ],
 )
-def test_bench_refuses_before_any_compute_and_writes_nothing(tmp_path, arguments, message):
+def test_bench_refuses_before_any_compute_and_writes_nothing(tmp_path, refused, arguments, message):
     (tmp_path / "file.txt").write_text("mine")
     (tmp_path / "occupied").mkdir()
     (tmp_path / "occupied" / "thesis.tex").write_text("mine")
     before = sorted(p for p in tmp_path.rglob("*"))
-    said = refused("bench", "--limit", "2", *arguments, cwd=tmp_path)
-    assert message in " ".join(said.replace("│", " ").split())
+    assert message in refused("bench", "--limit", "2", *arguments)
     assert sorted(p for p in tmp_path.rglob("*")) == before
     assert (tmp_path / "occupied" / "thesis.tex").read_text() == "mine"
 
@@ -81,18 +97,17 @@ def test_bench_refuses_before_any_compute_and_writes_nothing(tmp_path, arguments
         (b"\n", "has no problems"),
     ],
 )
-def test_bench_refuses_a_broken_file_of_problems(tmp_path, content, message):
+def test_bench_refuses_a_broken_file_of_problems(tmp_path, refused, content, message):
     (tmp_path / "mine.jsonl").write_bytes(content)
-    assert message in " ".join(refused("bench", "--tasks", "mine.jsonl", cwd=tmp_path).split())
+    assert message in refused("bench", "--tasks", "mine.jsonl")
     assert [p.name for p in tmp_path.iterdir()] == ["mine.jsonl"]
 
 
-def test_bench_refuses_a_model_with_pickled_weights_only(tmp_path):
+def test_bench_refuses_a_model_with_pickled_weights_only(tmp_path, refused):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}')
     (tmp_path / "model" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    said = " ".join(refused("bench", "--model", "model", "--limit", "2", cwd=tmp_path).split())
-    assert "pickled weights (pytorch_model.bin)" in said
+    assert "pickled weights (pytorch_model.bin)" in refused("bench", "--model", "model", "--limit", "2")
     assert not (tmp_path / "runs").exists()
 
 
@@ -104,15 +119,15 @@ def test_bench_refuses_a_model_with_pickled_weights_only(tmp_path):
         ("limit = \n", "cannot be read"),
     ],
 )
-def test_a_run_file_with_a_mistake_is_refused(tmp_path, text, message):
+def test_a_run_file_with_a_mistake_is_refused(tmp_path, refused, text, message):
     (tmp_path / "run.toml").write_text(text)
-    assert message in " ".join(refused("bench", "--config", "run.toml", cwd=tmp_path).split())
+    assert message in refused("bench", "--config", "run.toml")
 
 
-def test_the_flags_win_over_the_run_file(tmp_path):
+def test_the_flags_win_over_the_run_file(tmp_path, refused):
     (tmp_path / "run.toml").write_text('policies = ["full", "deeer"]\ntasks = "gcd:nowhere"\nmax-tokens = 64\n')
-    assert "unknown policy 'deeer'" in refused("bench", "--config", "run.toml", cwd=tmp_path)
-    assert "nowhere" in refused("bench", "--config", "run.toml", "--policies", "full", cwd=tmp_path)
+    assert "unknown policy 'deeer'" in refused("bench", "--config", "run.toml")
+    assert "nowhere" in refused("bench", "--config", "run.toml", "--policies", "full")
 
 
 def test_methods_lists_the_catalogue():
@@ -132,7 +147,7 @@ def test_doctor_says_what_is_there():
     assert satisfice("doctor").returncode == 0
 
 
-def test_compare_and_report_want_a_run(tmp_path):
+def test_compare_and_report_want_a_run(tmp_path, refused):
     assert "holds no run" in refused("compare", tmp_path, tmp_path)
     assert "holds no run" in refused("report", tmp_path)
 

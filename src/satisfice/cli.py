@@ -7,7 +7,6 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -72,8 +71,8 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
             raise UnknownName(f"key in {path}", key, [flag.replace("_", "-") for flag in flags])
         values[name] = ",".join(map(str, value)) if isinstance(value, list) else value
         try:
-            flags[name].type_cast_value(context, values[name])
-        except click.BadParameter as error:
+            flags[name].process_value(context, values[name])
+        except typer.BadParameter as error:
             raise BadInput(f"config {path}: {key} = {value!r}: {error.message}") from error
     context.default_map = {**(context.default_map or {}), **values}
     return path

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from satisfice.bench.report import embed_json, write_report
 from satisfice.bench.report_reader import PROBLEMS_PER_TASK, choose, lay_out, pack, read_run
-from satisfice.bench.report_samples import FULL, compare_stops, cumulate, read_outcome
+from satisfice.bench.report_samples import FULL, compare_stops, cumulate, gains_over_caps, is_cap, read_outcome
 from satisfice.bench.report_words import headlines, illustration, percent, points
 from satisfice.bench.statistics import result_rows
 
@@ -92,7 +92,7 @@ def test_the_table_says_what_results_json_says(field: str, page: Path, recorded:
         assert value == form(row[field])
         if f"{field}_low" in row:
             assert interval == f"{form(row[f'{field}_low'])} to {form(row[f'{field}_high'])}"
-        assert cells[8] == row["verdict"]
+        assert cells[9] == row["verdict"]
         assert cells[-1] == str(row["n"])
 
 
@@ -155,6 +155,19 @@ def test_stops_are_paired_by_problem_and_seed() -> None:
     assert found.after == 10  # median of 25 - 20 and 55 - 40
     assert found.never == 0.25
     assert found.first_right == (20, 30, 40)
+
+
+def test_gains_are_against_the_line_through_caps_and_full(recorded: Run) -> None:
+    outcomes = [read_outcome(sample) for sample in recorded[1]]
+    rows = {row["policy"]: row for row in recorded[0]["rows"] if row["task"] == "chain-sum:hard@1"}
+    found = gains_over_caps(outcomes, "chain-sum:hard@1", list(rows))
+    assert set(found) == {"first-cue", "deer", "es-cot", "self-consistency(n=3)"}
+    assert found["self-consistency(n=3)"]["gain"] is None  # three chains spend more than any cap and than `full`
+    cap, full, deer = rows["fixed-budget(tokens=12)"], rows[FULL], rows["deer"]
+    share = (deer["spent"] - cap["spent"]) / (full["spent"] - cap["spent"])
+    line = cap["accuracy"] + share * (full["accuracy"] - cap["accuracy"])
+    assert found["deer"]["gain"] == pytest.approx(deer["accuracy"] - line)
+    assert gains_over_caps([one for one in outcomes if not is_cap(one.policy)], "chain-sum:hard@1", list(rows)) == {}
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=400))

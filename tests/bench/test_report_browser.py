@@ -71,8 +71,9 @@ def browse(page: Path) -> tuple[str, str, str]:
         [
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-extensions",
-            "--allow-file-access-from-files", f"--user-data-dir={page.parent / 'profile'}", f"--log-net-log={log}",
-            "--enable-logging=stderr", "--virtual-time-budget=30000", "--dump-dom", page.as_uri(),
+            "--host-resolver-rules=MAP * ~NOTFOUND", "--allow-file-access-from-files", "--enable-logging=stderr",
+            f"--user-data-dir={page.parent / 'profile'}", f"--log-net-log={log}", "--virtual-time-budget=30000",
+            "--dump-dom", page.as_uri(),
         ],
         capture_output=True, text=True, timeout=280, check=True,
     )  # fmt: skip
@@ -81,7 +82,13 @@ def browse(page: Path) -> tuple[str, str, str]:
 
 
 def requests(log: str) -> list[str]:
-    return re.findall(r'"(?:url|location)":"((?:https?|wss?|ftp)://[^"]*)"', log)
+    """What pages asked for; requests that the browser makes for itself have no page as their initiator."""
+    asked = [event.get("params", {}) for event in json.loads(log)["events"]]
+    return [
+        params["url"]
+        for params in asked
+        if "initiator" in params and params["initiator"] != "not an origin" and not params["url"].startswith("file:")
+    ]
 
 
 @pytest.fixture(scope="module")

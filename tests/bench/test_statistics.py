@@ -215,3 +215,19 @@ def test_two_thousand_problems_take_a_moment():
     before = time.process_time()
     result_rows(samples, policies=["full", "a", "b"], tasks=["t"])
     assert time.process_time() - before < 10  # seconds; it takes about one
+
+
+def test_rows_say_what_a_rule_gains_over_the_plain_rules_at_equal_spending():
+    n = 200
+    samples = [
+        *(sample("full", f"{i}", spent=200) for i in range(n)),
+        *(sample("fixed-budget(tokens=50)", f"{i}", spent=50, verdict="right" if i % 2 else "wrong") for i in range(n)),
+        *(sample("first-cue", f"{i}", spent=80, verdict="right" if i % 4 else "wrong") for i in range(n)),
+        *(sample("deer", f"{i}", spent=140) for i in range(n)),
+    ]
+    policies = ["full", "fixed-budget(tokens=50)", "first-cue", "deer"]
+    rows = {row["policy"]: row for row in result_rows(samples, policies=policies, tasks=["t"])}
+    assert rows["deer"]["gain_over_cap"] == pytest.approx(1 - (0.5 + 0.5 * 90 / 150))
+    assert rows["deer"]["gain_over_first_cue"] == pytest.approx(1 - (0.75 + 0.25 * 60 / 120))
+    assert rows["deer"]["gain_over_first_cue_low"] > 0
+    assert {rows[plain]["gain_over_cap"] for plain in policies[:3]} == {None}

@@ -66,9 +66,10 @@ def test_a_file_is_one_split(tmp_path: Path) -> None:
 def test_any_bytes_are_problems_or_bad_input(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = write(tmp_path_factory.mktemp("bytes"), data)
     try:
-        assert read_jsonl(path)
-    except BadInput as error:
-        assert "mine.jsonl" in str(error)
+        found = read_jsonl(path)
+    except BadInput:
+        return
+    assert found
 
 
 @given(st.text(min_size=1).filter(str.strip), st.integers())

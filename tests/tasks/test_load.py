@@ -14,7 +14,9 @@ from satisfice.tasks.load import split_of
 def test_every_tier_has_enough_unique_problems_and_its_reference_answers_are_right(name: str) -> None:
     task = load_task(name, limit=2_500)
     assert task.name == f"{name}@1"
-    assert len({problem.question for problem in task.problems}) == len({problem.id for problem in task.problems}) == 2_500
+    assert (
+        len({problem.question for problem in task.problems}) == len({problem.id for problem in task.problems}) == 2_500
+    )
     for problem in task.problems[:20]:
         assert task.verify(problem, f" {problem.answer}\n") is Verdict.RIGHT
         assert task.verify(problem, str(int(problem.answer) + 1)) is Verdict.WRONG
@@ -32,7 +34,9 @@ def test_a_small_limit_is_a_prefix_of_a_large_one() -> None:
 
 def test_splits_share_no_question_even_across_seeds() -> None:
     questions = {
-        split: {p.question for seed in (0, 1) for p in load_task("products:easy", split, limit=1_500, seed=seed).problems}
+        split: {
+            p.question for seed in (0, 1) for p in load_task("products:easy", split, limit=1_500, seed=seed).problems
+        }
         for split in SPLITS
     }
     assert not questions["train"] & questions["eval"]
@@ -70,7 +74,12 @@ def test_a_scorer_that_fails_says_unknown() -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("chain-sums:hard", "chain-sum"), ("chain-sum:herd", "'hard'"), ("chain-sum:hard@7", "version '7'"), ("countdown:hard", "tier")],
+    [
+        ("chain-sums:hard", "chain-sum"),
+        ("chain-sum:herd", "'hard'"),
+        ("chain-sum:hard@7", "version '7'"),
+        ("countdown:hard", "tier"),
+    ],
 )
 def test_a_wrong_name_says_what_would_be_right(name: str, hint: str) -> None:
     with pytest.raises(BadInput, match=hint):

@@ -1,4 +1,4 @@
-"""Traces: the arithmetic in them is right wherever it is graded, and slips are hidden from the loss and found by the checks."""
+"""Traces: the arithmetic is right wherever it is graded, and slips are hidden from the loss and found by the checks."""
 
 import random
 import re
@@ -43,13 +43,15 @@ def test_the_last_stated_answer_is_right_and_what_is_compared_is_what_is_said(na
 
 
 def test_a_wrong_first_answer_is_always_found() -> None:
-    wrong = [trace for trace in traces("chain-sum:hard", 400) if (first_answer(trace.thinking) or (0, ""))[1] != trace.answer]
+    wrong = [
+        trace for trace in traces("chain-sum:hard", 400) if (first_answer(trace.thinking) or (0, ""))[1] != trace.answer
+    ]
     assert len(wrong) > 30
     assert all(re.search(r" no$", trace.thinking, re.MULTILINE) for trace in wrong)
 
 
 def test_the_planned_checks_do_not_tell_whether_the_answer_is_right() -> None:
-    """Up to the first failed check nothing may depend on the verdict: as many chains look back when right as when wrong."""
+    """Up to the first failed check nothing may depend on the verdict: as many chains look back, right or wrong."""
     looked: dict[bool, list[bool]] = {True: [], False: []}
     for trace in traces("chain-sum:hard", 1_500):
         at, answer = first_answer(trace.thinking) or (0, "")

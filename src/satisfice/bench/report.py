@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from satisfice.bench.report_reader import PROBLEMS_PER_TASK, choose, pack
-from satisfice.bench.report_samples import FULL, Outcome, Stops, compare_stops, read_outcome
+from satisfice.bench.report_samples import (
+    FULL,
+    Outcome,
+    Stops,
+    compare_stops,
+    gains_over_caps,
+    is_baseline,
+    is_cap,
+    read_outcome,
+)
 from satisfice.bench.report_words import (
     describe_run,
     facts,
@@ -63,10 +72,11 @@ def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Ma
         frontiers[task] = charts.frontier(here, labels, marks, width=430)
         specs[f"frontier-{i}"] = charts.frontier(here, labels, marks)
         # Where a cap stops needs no chart.
-        found = compare_stops(outcomes, task, [one for one in policies if not charts.is_cap(one)])
+        found = compare_stops(outcomes, task, [one for one in policies if not is_cap(one)])
         if found:
             specs[f"stops-{i}"] = charts.stops(found, labels, marks)
-        cells = [_cells(row, labels) for row in here]
+        gains = gains_over_caps(outcomes, task, policies)
+        cells = [_cells(row, labels, gains.get(row["policy"])) for row in here]
         parts.append({"i": i, "task": task, "n": _counts(here), "rows": cells, "stops": _stops(found, labels)})
     families = _families(rows, tasks)
     for i, (_, tiers, tiered) in enumerate(families):
@@ -74,8 +84,9 @@ def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Ma
     wanted = {task: choose(outcomes, task, policies, PROBLEMS_PER_TASK) for task in tasks}
     keys = {key for chosen in wanted.values() for key in chosen}
     shown = (json.loads(zlib.decompress(text)) for key, text in texts.items() if key[1:] in keys)
-    # The first thing seen is a rule beside `full`.
-    first = next((policy for policy in policies if not charts.is_baseline(policy)), policies[-1] if policies else "")
+    # The first thing seen is a rule that looks, beside `full`.
+    looking = [row["policy"] for row in rows if row["probe"]]
+    first = next(iter(looking + [one for one in policies if not is_baseline(one)] + list(policies)), "")
     reader = pack(shown, wanted, policies) | {"labels": labels, "first": first}
     html = _render(
         run=describe_run(results, outcomes), headlines=headlines(rows, labels),
@@ -140,10 +151,8 @@ def _named(results: Mapping[str, Any], rows: Sequence[Row], what: str) -> list[s
     return list(dict.fromkeys([*asked, *(row[what] for row in rows)]))
 
 
-def _cells(row: Row, labels: Mapping[str, str]) -> dict[str, Any]:
+def _cells(row: Row, labels: Mapping[str, str], gain: Mapping[str, Any] | None) -> dict[str, Any]:
     """A row of the table as text, in the order of its columns."""
-    from satisfice.bench.report_charts import is_baseline
-
     full = row["policy"] == FULL
     return {
         "policy": row["policy"], "label": labels[row["policy"]], "baseline": is_baseline(row["policy"]),
@@ -154,6 +163,7 @@ def _cells(row: Row, labels: Mapping[str, str]) -> dict[str, Any]:
             (f"{row['dropped']:.1f}", ""),
             ("–", "") if full else (percent(row["saving"]), _range(row, "saving", percent)),
             ("–", "") if full else (points(row["delta_accuracy"]), _range(row, "delta_accuracy", points)),
+            ("–", "") if gain is None else (points(gain["gain"]), _range(gain, "gain", points)),
         ],
         "rest": [
             percent(row["truncated_rate"]), percent(row["no_answer_rate"]), percent(row["unknown_rate"]),
@@ -197,9 +207,9 @@ def _families(rows: Sequence[Row], tasks: Sequence[str]) -> list[tuple[str, list
     families: dict[str, list[str]] = {}
     for task in tasks:
         families.setdefault(split_task(task)[0], []).append(task)
-    found = []
+    found: list[tuple[str, list[str], list[Row]]] = []
     for family, members in families.items():
-        tiered = [{**row, "tier": split_task(row["task"])[1]} for row in rows if row["task"] in members]
+        tiered: list[Row] = [{**row, "tier": split_task(row["task"])[1]} for row in rows if row["task"] in members]
         if any(row["policy"] != FULL and row["saving_low"] is not None for row in tiered):
             tiers = sorted({row["tier"] for row in tiered}, key=_hardness)
             found.append((family, tiers, tiered))

@@ -7,32 +7,20 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from satisfice.bench.report_samples import FULL, Stops, cumulate
+from satisfice.bench.report_samples import FULL, Stops, cumulate, is_baseline, is_cap
 
 Row = Mapping[str, Any]
-Chart = alt.TopLevelMixin
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 COLORS = ("#2f7fc1", "#d55e00", "#009e73", "#b5669b", "#b8860b", "#3aa6c8", "#8c6bb1", "#7a9a01")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left", "triangle-right")
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4], [2, 5], [6, 2, 2, 2])
 GREY = "#7d7d7d"
-BASELINES = (FULL, "fixed-budget", "first-cue")
-"""Ids of the plain baselines: no rule, a fixed cap, stop at the first cue."""
 
 HALO = "halo"
 """Name of the style of what lies under a label; its colour is that of the page."""
 
 _VERSION = alt.SCHEMA_VERSION.lstrip("v").rpartition(".")[0]  # "6.4": the one whose runtime is put into the page
-
-
-def is_baseline(policy: str) -> bool:
-    """Whether a policy stands in the table as a plain baseline."""
-    return policy.partition("(")[0] in BASELINES
-
-
-def is_cap(policy: str) -> bool:
-    """Whether a policy is the fixed cap at some setting."""
-    return policy.partition("(")[0] == "fixed-budget"
 
 
 class Marks:
@@ -62,7 +50,7 @@ class Marks:
 @functools.cache
 def runtime() -> str:
     """The JavaScript that draws the charts, to be put into the page: nothing is fetched."""
-    script: str = vl_convert.javascript_bundle(vl_version=_VERSION)
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_VERSION)
     return script
 
 
@@ -70,17 +58,23 @@ def frontier(rows: Sequence[Row], labels: Mapping[str, str], marks: Marks, *, wi
     """Accuracy against mean tokens spent a problem, for the rows of one task.
 
     Bars are 95 % intervals: of accuracy, and of the saving against `full` carried over to tokens. A filled symbol is a
-    policy that may claim a saving. Caps are joined by a line.
+    policy that may claim a saving. Caps are joined by a line. A policy below half the best accuracy stands at the lower
+    edge with its value, so that it does not press the others together.
     """
     full = next((row for row in rows if row["policy"] == FULL), None)
     points = [_point(row, full, labels, marks) for row in rows if row["accuracy"] is not None]
     right = max((point["spent_high"] for point in points), default=1) * 1.04
-    heights = [value for point in points for value in (point["low"], point["high"])]
+    floor = max((point["accuracy"] for point in points), default=0) / 2
+    heights = [value for point in points if point["accuracy"] >= floor for value in (point["low"], point["high"])]
     bottom, top = max(0.0, min(heights, default=0) - 0.03), min(1.0, max(heights, default=1) + 0.03)
+    for point in points:
+        if point["accuracy"] < floor:  # far below all others: it stands at the lower edge with its value
+            point["label"] += f" ↓ {point['accuracy']:.0%}"
+            point["accuracy"] = point["low"] = point["high"] = bottom
     title = "tokens spent per problem (mean)"
     x = alt.X("spent:Q", title=title, scale=alt.Scale(domain=[0, right], nice=False), axis=alt.Axis(tickCount=6))
     y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[bottom, top]))
-    base = alt.Chart(alt.Data(values=points))
+    base = _over(points)
     color = alt.Color("color:N", scale=None)
     tips = [
         alt.Tooltip("label:N", title="policy"),
@@ -89,7 +83,7 @@ def frontier(rows: Sequence[Row], labels: Mapping[str, str], marks: Marks, *, wi
         alt.Tooltip("saving:N", title="saving"),
         alt.Tooltip("verdict:N", title="verdict"),
     ]
-    caps = alt.Chart(alt.Data(values=[p for p in points if p["cap"] or p["policy"] == FULL]))
+    caps = _over([p for p in points if (p["cap"] or p["policy"] == FULL) and p["accuracy"] > bottom])
     layers = [
         caps.mark_line(color=GREY, strokeDash=[4, 3], strokeWidth=1.2).encode(x, y),
         base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(
@@ -102,7 +96,7 @@ def frontier(rows: Sequence[Row], labels: Mapping[str, str], marks: Marks, *, wi
             x, y, color, alt.Shape("shape:N", scale=None), alt.Fill("fill:N", scale=None), tooltip=tips
         ),
         *(
-            alt.Chart(alt.Data(values=[point]))
+            _over([point])
             .mark_text(fontSize=12, style=style, **place)
             .encode(x, y, alt.Text("label:N"), *([] if style else [color]))
             for point, place in zip(points, _places(points, right, bottom, top), strict=True)
@@ -134,14 +128,14 @@ def savings(rows: Sequence[Row], labels: Mapping[str, str], tiers: Sequence[str]
     )  # fmt: skip
     shapes = alt.Scale(domain=known, range=[SHAPES[i % len(SHAPES)] for i in range(len(known))])
     shape = alt.Shape("tier:N", sort=known, legend=legend, scale=shapes)
-    base = alt.Chart(alt.Data(values=points))
+    base = _over(points)
     title = "tokens saved against full"
     tips = [
         alt.Tooltip("label:N", title="policy"), alt.Tooltip("tier:N", title="difficulty"),
         alt.Tooltip("saving:Q", format=".1%"), alt.Tooltip("low:Q", format=".1%", title="at least"),
         alt.Tooltip("high:Q", format=".1%", title="at most"), alt.Tooltip("verdict:N"),
     ]  # fmt: skip
-    zero = alt.Chart(alt.Data(values=[{"x": 0}])).mark_rule(color=GREY).encode(alt.X("x:Q", title=title))
+    zero = _over([{"x": 0}]).mark_rule(color=GREY).encode(alt.X("x:Q", title=title))
     interval = base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(
         alt.X("low:Q", title=title, axis=alt.Axis(format="%", tickCount=6)), y, offset, color, alt.X2("high:Q")
     )
@@ -167,8 +161,8 @@ def stops(found: Sequence[Stops], labels: Mapping[str, str], marks: Marks) -> Ch
     )
     color = alt.Scale(domain=order, range=[names[name][0] for name in order])
     dash = alt.Scale(domain=order, range=[names[name][1] for name in order])
-    return (
-        alt.Chart(alt.Data(values=lines))
+    chart: alt.Chart = (
+        _over(lines)
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             alt.X(
@@ -185,6 +179,7 @@ def stops(found: Sequence[Stops], labels: Mapping[str, str], marks: Marks) -> Ch
         )
         .properties(width="container", height=300)
     )
+    return chart
 
 
 def as_png(charts: Mapping[str, Chart]) -> bytes:
@@ -197,6 +192,11 @@ def as_png(charts: Mapping[str, Chart]) -> bytes:
     )
     png: bytes = vl_convert.vegalite_to_png(sheet.to_json(validate=False), vl_version=_VERSION, scale=2)
     return png
+
+
+def _over(values: Sequence[Mapping[str, Any]]) -> alt.Chart:
+    """A chart whose numbers stand in it."""
+    return alt.Chart(alt.Data(values=list(values)))
 
 
 def _point(row: Row, full: Row | None, labels: Mapping[str, str], marks: Marks) -> dict[str, Any]:

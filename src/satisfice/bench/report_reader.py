@@ -127,7 +127,7 @@ def lay_out(sample: Mapping[str, Any]) -> list[Piece]:
     path = _path(sample["chain"])
     marks = sorted(_looks(sample, path), key=lambda mark: mark["at"])
     if sample["first_right"] is not None:
-        first = {"kind": "first", "at": sample["first_right"], "text": sample["gold"]}
+        first = {"kind": "first", "at": sample["first_right"]}
         marks = sorted([first, *marks], key=lambda mark: mark["at"])
     held = {
         event["at"]: event["data"].get("match", "")
@@ -141,7 +141,7 @@ def lay_out(sample: Mapping[str, Any]) -> list[Piece]:
         # A mark on the border belongs before what follows, so it is laid out with the next span.
         while marks and marks[0]["at"] < end:
             mark = marks.pop(0)
-            place = _place(span, mark, begin, held)
+            place = _place(span, mark, begin, held, sample)
             _add_text(pieces, span, shown, max(place, shown))
             pieces.append({name: value for name, value in mark.items() if name != "at"})
             shown = max(place, shown)
@@ -161,11 +161,11 @@ def _add_text(pieces: list[Piece], span: Mapping[str, Any], begin: int, end: int
         pieces.append({"kind": span["kind"], "text": text})
 
 
-def _place(span: Mapping[str, Any], mark: Mapping[str, Any], begin: int, held: Mapping[int, str]) -> int:
+def _place(span: Mapping[str, Any], mark: Piece, begin: int, held: Mapping[int, str], sample: Mapping[str, Any]) -> int:
     """Character of a span at which a token position lies.
 
     The record counts tokens, not characters. At a pause the text is known to stand just before the cue; a first right
-    answer ends where that answer is written as a word of its own, of such places the nearest.
+    answer ends where that answer is written as a word of its own inside the thinking, of such places the nearest.
     """
     text: str = span["text"]
     offset = mark["at"] - begin
@@ -175,8 +175,10 @@ def _place(span: Mapping[str, Any], mark: Mapping[str, Any], begin: int, held: M
     if mark["kind"] == "look" and held.get(mark["at"]):
         found = text.rfind(held[mark["at"]])
         return found if found >= 0 else about
-    if mark["kind"] == "first" and mark["text"]:
-        ends = [found.end() for found in re.finditer(rf"(?<!\w){re.escape(mark['text'])}(?!\w)", text)]
+    if mark["kind"] == "first" and sample["gold"]:
+        closes = begin + span["tokens"] > sample["thinking_tokens"] and sample["text"] in text
+        thought = text[: text.rindex(sample["text"])] if closes else text
+        ends = [found.end() for found in re.finditer(rf"(?<!\w){re.escape(sample['gold'])}(?!\w)", thought)]
         return min(ends, key=lambda end: abs(end - about), default=about)
     return about
 

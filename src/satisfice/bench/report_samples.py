@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from satisfice.bench.statistics import gain_at_equal_spending
+
 FULL = "full"
 """The policy that everything is compared with: no rule."""
 
@@ -87,6 +89,33 @@ def compare_stops(outcomes: Iterable[Outcome], task: str, policies: Sequence[str
             )
         )
     return found
+
+
+def gains_over_caps(outcomes: Iterable[Outcome], task: str, policies: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How much more accurate each policy is than the caps at the tokens that it spends itself, by policy.
+
+    The caps' line runs through the caps and `full`; without a cap in the run there is none. `gain` and its interval are
+    fractions, None where a policy spends less or more than any point of the line.
+    """
+    cells: dict[str, dict[tuple[str, int], dict[str, Any]]] = {}
+    for one in outcomes:
+        if one.task == task:
+            cells.setdefault(one.policy, {})[one.problem, one.seed] = {"spent": one.spent, "verdict": one.verdict}
+    line = [cells[policy] for policy in policies if policy in cells and (is_cap(policy) or policy == FULL)]
+    if not any(is_cap(policy) for policy in cells):
+        return {}
+    rules = [policy for policy in policies if policy in cells and not is_cap(policy) and policy != FULL]
+    return {policy: gain_at_equal_spending(cells[policy], line) for policy in rules}
+
+
+def is_baseline(policy: str) -> bool:
+    """Whether a policy stands in the table as a plain baseline: no rule, a fixed cap, stop at the first cue."""
+    return policy.partition("(")[0] in (FULL, "fixed-budget", "first-cue")
+
+
+def is_cap(policy: str) -> bool:
+    """Whether a policy is the fixed cap at some setting."""
+    return policy.partition("(")[0] == "fixed-budget"
 
 
 def cumulate(values: Sequence[int], total: int, points: int = 120) -> list[tuple[int, float]]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from satisfice.bench.report_samples import FULL, Outcome
+from satisfice.bench.report_samples import FULL, Outcome, is_baseline
 
 Row = Mapping[str, Any]
 
@@ -61,7 +61,7 @@ def describe_run(results: Mapping[str, Any], outcomes: Sequence[Outcome]) -> dic
     """What was measured, on what, when, and whether it is finished."""
     config, environment = results["config"], results.get("environment", {})
     problems = {task: len({one.problem for one in outcomes if one.task == task}) for task in config.get("tasks", [])}
-    per_task = sorted(set(problems.values()))
+    per_task = sorted({n for n in problems.values() if n} or {0})
     seeds = len(config.get("seeds", [])) or len({one.seed for one in outcomes})
     asked = config.get("problems", {})
     size = sum(about["n"] for about in asked.values()) * len(config.get("policies", [])) * seeds
@@ -103,7 +103,7 @@ def headlines(rows: Sequence[Row], labels: Mapping[str, str]) -> list[dict[str, 
 def _claim(row: Row, labels: Mapping[str, str]) -> dict[str, str]:
     return {
         "label": labels[row["policy"]],
-        "baseline": "a plain baseline" if row["policy"].partition("(")[0] in ("fixed-budget", "first-cue") else "",
+        "baseline": "a plain baseline" if is_baseline(row["policy"]) else "",
         "saving": percent(row["saving"]),
         "saving_low": percent(row["saving_low"]),
         "saving_high": percent(row["saving_high"]),
@@ -117,7 +117,7 @@ def illustration(results: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, A
     """Why this run is an illustration and no evidence, or None when it has enough problems a task."""
     enough = ENOUGH_POCKET if results["config"].get("model") == "pocket" else ENOUGH
     fewest = min((row["n"] for row in rows), default=0)
-    if fewest >= enough:
+    if not rows or fewest >= enough:
         return None
     widths = [
         (row["delta_accuracy_high"] - row["delta_accuracy_low"]) / 2

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -82,8 +83,8 @@ class _Run:
     folder: RunFolder
     told: Told
     samples: dict[Key, dict[str, Any]]
-    begin: float = field(default_factory=time.monotonic)
     finished: "asyncio.Queue[dict[str, Any] | None]" = field(default_factory=asyncio.Queue)
+    refreshing: threading.Lock = field(default_factory=threading.Lock)  # the last refresh waits for one under way
 
     async def work(self, jobs: list[Job], judge: Judge) -> None:
         """Solve the jobs, `concurrency` at a time; leave by the first real error with everything cancelled."""
@@ -134,6 +135,10 @@ class _Run:
 
     def refresh(self, *, final: bool) -> dict[str, Any]:
         """Write the results and the report of what is on disk."""
+        with self.refreshing:
+            return self._refresh(final=final)
+
+    def _refresh(self, *, final: bool) -> dict[str, Any]:
         done = [dict(row) for row in list(self.samples.values())]
         tasks = [task.name for task in self.plan.tasks]
         rows = result_rows(done, policies=list(self.plan.policies), tasks=tasks, margin=self.plan.margin)
@@ -144,6 +149,11 @@ class _Run:
         except MissingExtra as missing:
             if final:
                 self.told.note(f"No report was drawn: {missing}")
+        except CannotWrite:
+            raise
+        except Exception:  # while the run goes on a report that fails must not stop it; at the end it is told
+            if final:
+                raise
         return results
 
 

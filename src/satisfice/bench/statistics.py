@@ -16,7 +16,7 @@ from scipy.stats import binomtest, bootstrap
 Sample = Mapping[str, Any]
 Floats = NDArray[np.float64]
 
-BASELINE = "full"
+BASELINE, CAP, FIRST_CUE = "full", "fixed-budget", "first-cue"
 MARGIN = 0.02
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -34,12 +34,23 @@ def result_rows(
         cells.setdefault((sample["task"], sample["policy"]), {})[sample["problem"], sample["seed"]] = sample
     rows = []
     for task in tasks:
-        baseline = cells.get((task, BASELINE))
-        for policy in policies:
-            if (cell := cells.get((task, policy))) is not None:
-                compared = paired(cell, baseline, margin=margin, is_baseline=policy == BASELINE)
-                rows.append({"policy": policy, "task": task, **summary(cell), **compared})
+        here = {policy: cells[task, policy] for policy in policies if (task, policy) in cells}
+        for policy, cell in here.items():
+            compared = paired(cell, here.get(BASELINE), margin=margin, is_baseline=policy == BASELINE)
+            rows.append({"policy": policy, "task": task, **summary(cell), **compared, **_gains(policy, here)})
     return rows
+
+
+def _gains(policy: str, here: Mapping[str, Mapping[tuple[str, int], Sample]]) -> dict[str, float | None]:
+    """What a rule gains at equal spending over the plain rules: over `cap` at all its settings, over `first-cue`."""
+    found: dict[str, float | None] = {}
+    for name, plain in (("cap", CAP), ("first_cue", FIRST_CUE)):
+        points = [cell for other, cell in here.items() if other.partition("(")[0] == plain]
+        is_rule = policy.partition("(")[0] not in (BASELINE, CAP, FIRST_CUE)
+        line = [*points, here[BASELINE]] if is_rule and points and BASELINE in here else []
+        gain = gain_at_equal_spending(here[policy], line)
+        found |= {f"gain_over_{name}{end}": gain[f"gain{end}"] for end in ("", "_low", "_high")}
+    return found
 
 
 def summary(cell: Mapping[tuple[str, int], Sample]) -> dict[str, Any]:

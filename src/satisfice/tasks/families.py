@@ -1,7 +1,8 @@
 """The names of generated tasks, and the reasoning-gym configuration behind each of them.
 
-A tier never changes once it is released: a new configuration gets a new version, so that a name in an old record keeps its
-meaning. The hard tiers are set so that the pocket reasoner's first answer is often wrong, the easy ones so that it rarely is.
+A tier never changes once it is released: a new configuration gets a new version, so that a name in an old record keeps
+its meaning. The hard tiers are set so that the pocket reasoner's first answer is often wrong, the easy ones so that it
+rarely is.
 """
 
 import functools
@@ -16,7 +17,7 @@ TIERS: Mapping[str, Mapping[str, Mapping[str, int | bool]]] = {
     "chain-sum": {
         "easy": {"min_terms": 2, "max_terms": 3, "min_digits": 2, "max_digits": 2},
         "medium": {"min_terms": 4, "max_terms": 5, "min_digits": 2, "max_digits": 2},
-        "hard": {"min_terms": 6, "max_terms": 8, "min_digits": 2, "max_digits": 3},
+        "hard": {"min_terms": 6, "max_terms": 8, "min_digits": 3, "max_digits": 3},
     },
     "products": {
         "easy": {"min_terms": 3, "max_terms": 4, "min_digits": 1, "max_digits": 1},
@@ -46,7 +47,7 @@ class Family:
 
 
 def task_names() -> list[str]:
-    """Every task of ours, easiest first within a family; any other reasoning-gym family works too, by its name alone."""
+    """Every task of ours, easiest first within a family; any other reasoning-gym family works too, by its name."""
     return [f"{family}:{tier}" for family, tiers in TIERS.items() for tier in tiers]
 
 
@@ -59,7 +60,9 @@ def parse_name(name: str) -> Family:
     """
     bare, _, version = name.partition("@")
     if version and version != str(VERSION):
-        raise BadInput(f"task {name!r} asks for version {version!r}, and this release has version {VERSION}. Ask for {bare!r}.")
+        raise BadInput(
+            f"task {name!r} asks for version {version!r}, and this release has version {VERSION}. Ask for {bare!r}."
+        )
     family, colon, tier = bare.partition(":")
     dataset = family.replace("-", "_")
     if dataset not in _reasoning_gym():
@@ -68,7 +71,9 @@ def parse_name(name: str) -> Family:
     if not colon:
         return Family(name=f"{family}@{VERSION}", dataset=dataset)
     if family not in TIERS:
-        raise BadInput(f"task {name!r} names a tier, and the family {family!r} has none. Ask for {family!r} (its defaults).")
+        raise BadInput(
+            f"task {name!r} names a tier, and the family {family!r} has none. Ask for {family!r} (its defaults)."
+        )
     if tier not in TIERS[family]:
         raise UnknownName(f"tier of {family!r}", tier, TIERS[family])
     return Family(name=f"{family}:{tier}@{VERSION}", dataset=dataset, config=TIERS[family][tier])

@@ -15,7 +15,7 @@ FIELDS = ("question", "answer", "id")
 def read_jsonl(path: str | Path) -> tuple[Problem, ...]:
     """Read the problems of a file with `question`, `answer` and, if you like, `id` in every row.
 
-    Without an `id`, the hash of the question is one. Other fields are kept in `Problem.metadata`. Empty lines are skipped.
+    Without an `id`, the hash of the question is one. Other fields are kept in `Problem.metadata`, empty lines skipped.
 
     Raises:
         BadInput: no such file, nothing in it, or a row that is too long, no UTF-8, no JSON object, lacks a field, holds
@@ -33,21 +33,26 @@ def read_jsonl(path: str | Path) -> tuple[Problem, ...]:
                     continue
                 if problem.id in lines:
                     raise BadInput(
-                        f"{path} line {number}: id {problem.id!r} is also on line {lines[problem.id]} (rows without an id"
-                        " get one from their question). Remove one of them or give them different ids."
+                        f"{path} line {number}: id {problem.id!r} is also on line {lines[problem.id]} (rows without"
+                        " an id get one from their question). Remove one of them or give them different ids."
                     )
                 lines[problem.id] = number
                 problems.append(problem)
     except OSError as error:
         raise BadInput(f"{path}: the file cannot be read ({error.strerror}). Give the path of a JSONL file.") from error
     if not problems:
-        raise BadInput(f'{path}: the file has no problems in it. Write one JSON object a line: {{"question": ..., "answer": ...}}.')
+        raise BadInput(
+            f'{path}: the file has no problems in it. Write one JSON object a line: {{"question": ..., "answer": ...}}.'
+        )
     return tuple(problems)
 
 
 def _problem(line: bytes, where: str, task: str) -> Problem | None:
     if len(line) > MAX_LINE_BYTES:
-        raise BadInput(f"{where}: the line is longer than {MAX_LINE_BYTES:,} bytes. Shorten the question, or check that it is JSONL.")
+        raise BadInput(
+            f"{where}: the line is longer than {MAX_LINE_BYTES:,} bytes."
+            " Shorten the question, or check that it is JSONL."
+        )
     try:
         text = line.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
@@ -59,7 +64,9 @@ def _problem(line: bytes, where: str, task: str) -> Problem | None:
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{where}: {text[:40]!r} is not JSON ({error}). Write one JSON object a line.") from error
     if not isinstance(row, dict):
-        raise BadInput(f"{where}: {text[:40]!r} is not a JSON object. Write {{...}} with 'question' and 'answer' in it.")
+        raise BadInput(
+            f"{where}: {text[:40]!r} is not a JSON object. Write {{...}} with 'question' and 'answer' in it."
+        )
     question, answer = _text(row, "question", where), _text(row, "answer", where)
     ident = _text(row, "id", where) if "id" in row else hashlib.sha256(question.encode()).hexdigest()[:16]
     rest = {name: value for name, value in row.items() if name not in FIELDS}
@@ -78,5 +85,7 @@ def _text(row: dict[str, Any], name: str, where: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:  # JSON can escape half a surrogate pair, which is no character
-        raise BadInput(f"{where}: {name!r} holds a broken character at {error.start}. Save the file as UTF-8.") from error
+        raise BadInput(
+            f"{where}: {name!r} holds a broken character at {error.start}. Save the file as UTF-8."
+        ) from error
     return text

@@ -33,14 +33,14 @@ class Task:
         """Say whether an answer is right; a verifier that fails says `UNKNOWN` and never raises."""
         try:
             return self._score(problem, answer_text)
-        except Exception:  # whatever a third party's scorer trips over, the run goes on and the row says unknown
+        except Exception:  # noqa: BLE001  (whatever a scorer trips over, the run goes on and the row says unknown)
             return Verdict.UNKNOWN
 
 
 def load_task(name: str, split: Split = "eval", limit: int | None = None, seed: int = 0) -> Task:
     """Get the problems of a task, and the verifier that scores them.
 
-    Problems are unique by question, and their order depends on the name, split and seed alone: a smaller `limit` gives a
+    Problems are unique by question, and their order depends on name, split and seed alone: a smaller `limit` gives a
     prefix of a larger one. Which split a generated question belongs to is decided by the hash of its text (train 2/4,
     calibration 1/4, eval 1/4), so no two splits share a question, whatever the seed or the tier. A JSONL file is one
     split, `eval`.
@@ -61,7 +61,9 @@ def load_task(name: str, split: Split = "eval", limit: int | None = None, seed: 
         raise BadInput(f"limit is {limit}, and a task needs at least one problem. Leave it out for the default.")
     if name.endswith(".jsonl"):
         if split != "eval":
-            raise BadInput(f"split is {split!r}, and the file {name!r} is all one split, 'eval'. Give another file for {split}.")
+            raise BadInput(
+                f"split is {split!r}, and the file {name!r} is all one split, 'eval'. Give another file for {split}."
+            )
         return Task(name=name, split=split, problems=read_jsonl(name)[:limit], _score=_math_verdict)
     if not 0 <= seed < 40:
         raise BadInput(f"seed is {seed}, and tasks have seeds 0 to 39. Choose one of those.")
@@ -114,7 +116,8 @@ def _unique(family: Family, dataset: Any, split: Split) -> Iterator[Problem]:
 class _GymVerdict:
     """reasoning-gym's own scorer, on the entry that the problem came from.
 
-    The entry is made again from its index: what the scorer needs is sometimes no JSON (dates, tuples), an index always is.
+    The entry is made again from its index: what the scorer needs is sometimes no JSON (dates, tuples), an index always
+    is.
     """
 
     dataset: Any

@@ -1,4 +1,4 @@
-"""A chain of thought while it is being written: text, the slips that were slipped in, and where a reader might cut it."""
+"""A chain of thought while it is being written: its text, the slips in it, and where a reader might cut it."""
 
 import random
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ EQUAL_UNGRADED = 0.8
 class Draft:
     """Text of one chain, grown line by line.
 
-    A *slip* is a number that is wrong on purpose. Its characters are listed in `hidden`, so that training can leave them out
-    of the loss: a model that reads them learns to find mistakes, one that is graded on them learns to make
+    A *slip* is a number that is wrong on purpose. Its characters are listed in `hidden`, so training can leave them
+    out of the loss: a model that reads them learns to find mistakes, one that is graded on them learns to make
     mistakes. What follows a slip is computed from the wrong number, as a person would.
     """
 
@@ -37,7 +37,7 @@ class Draft:
         self.text += f"{self.rng.choice(CUES)} {words}"
 
     def result(self, value: int, below: int | None = None) -> int:
-        """Write a number, now and then a wrong one (if `below` is given, from 0 up to it), and return what was written."""
+        """Write a number, now and then a wrong one (below `below`, if given), and return what was written."""
         if self.rng.random() >= self.slip_rate:
             self.text += str(value)
             return value
@@ -51,8 +51,8 @@ class Draft:
     def compare(self, found: int, wanted: int) -> bool:
         """Restate what a check compares, and say what comes of it (a check that only says `ok` is learned as a habit).
 
-        Most checks find what they want, and a model soon copies the number before instead of looking up the one to compare
-        it with. So where the two are equal the second is mostly left out of the loss; the verdict never is.
+        Most checks find what they want, and a model soon copies the number before instead of looking up the one to
+        compare it with. So where the two are equal the second is mostly left out of the loss; the verdict never is.
         """
         same = found == wanted
         if same and self.rng.random() < EQUAL_UNGRADED:
@@ -63,7 +63,7 @@ class Draft:
 
 
 def slip(value: int, rng: random.Random) -> int:
-    """A wrong number of the kind that a tired person writes: a lost carry, one digit off, now and then the wrong sign."""
+    """A wrong number of the kind that a tired person writes: a lost carry, a digit off, now and then the wrong sign."""
     digits = len(str(abs(value)))
     kind = rng.random()
     if kind < 0.5:  # a lost or doubled carry, or one digit off by one

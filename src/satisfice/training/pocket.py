@@ -1,7 +1,7 @@
 """Make the pocket reasoner: `python -m satisfice.training.pocket --out DIR --minutes 55`.
 
-Everything is written under `--out`: tokenizer, shards of examples, the plan, the trainer's checkpoints. The same command after a
-kill goes on where it was. The finished model lands in `DIR/model`, and with `--export` also where you say.
+All is written under `--out`: tokenizer, shards of examples, the plan, the trainer's checkpoints. The same command
+after a kill goes on where it was. The finished model lands in `DIR/model`, and with `--export` also where you say.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from satisfice.training.pocket_data import END, PAD, Batches, train_tokenizer, write_shards
+from satisfice.training.pocket_data import END, FIRST, PAD, Batches, train_tokenizer, write_shards
 
 SHAPE = {
     "hidden_size": 192,
@@ -33,12 +33,16 @@ EXPORTED = ("model.safetensors", "config.json", "generation_config.json", *TOKEN
 
 
 def main() -> None:
+    """Read the command line and make the model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="working folder: data, checkpoints, model")
     parser.add_argument("--minutes", type=float, default=55.0, help="about how long to train on this machine")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument(
+        "--decay", type=float, default=DECAY, help="share of the steps, at the end, in which the rate falls"
+    )
     parser.add_argument("--start-from", type=Path, help="continue from this model instead of from nothing")
     parser.add_argument("--export", type=Path, help="copy the finished model here")
     options = parser.parse_args()
@@ -59,7 +63,8 @@ def make_pocket(options: Any) -> None:
             train_tokenizer(options.out, options.seed)
     plan = _plan(options)
     print("plan:", json.dumps(plan), flush=True)
-    shards = write_shards(options.out, plan["examples"], plan["shards"], options.seed, options.threads)
+    first = 0.0 if options.start_from else FIRST
+    shards = write_shards(options.out, plan["examples"], plan["shards"], options.seed, first, options.threads)
     _train(options, plan, Batches(shards, BATCH_TOKENS, options.seed))
     if options.export:
         export(options.out / "model", options.export)
@@ -139,7 +144,11 @@ def _train(options: Any, plan: dict[str, int], batches: Batches) -> None:
         num_train_epochs=1,
         learning_rate=options.learning_rate,
         lr_scheduler_type="warmup_stable_decay",  # unlike a cosine, it can be extended from any checkpoint
-        lr_scheduler_kwargs={"num_decay_steps": round(steps * DECAY), "decay_type": "linear", "min_lr_ratio": 0.01},
+        lr_scheduler_kwargs={
+            "num_decay_steps": round(steps * options.decay),
+            "decay_type": "linear",
+            "min_lr_ratio": 0.01,
+        },
         warmup_steps=min(200, steps // 10),
         max_grad_norm=1.0,
         logging_steps=50,
@@ -153,7 +162,9 @@ def _train(options: Any, plan: dict[str, int], batches: Batches) -> None:
         dataloader_pin_memory=False,
     )
     optimizer = MuonWithAdamW(model, options.learning_rate, WEIGHT_DECAY)
-    trainer = InOrder(model=model, args=arguments, train_dataset=batches, data_collator=_only, optimizers=(optimizer, None))
+    trainer = InOrder(
+        model=model, args=arguments, train_dataset=batches, data_collator=_only, optimizers=(optimizer, None)
+    )
     found = sorted((options.out / "checkpoints").glob("checkpoint-*"))
     trainer.train(resume_from_checkpoint=True if found else None)
     model.config.use_cache = True

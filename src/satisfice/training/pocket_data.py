@@ -1,4 +1,4 @@
-"""The pocket reasoner's tokenizer and its training examples, made before training starts so that training never waits."""
+"""The pocket reasoner's tokenizer and training examples, made before training starts so that training never waits."""
 
 import itertools
 import json
@@ -17,19 +17,21 @@ from satisfice.training.traces import ASSISTANT, END, END_THINK, PAD, THINK, USE
 
 SPECIAL = (PAD, USER, ASSISTANT, THINK, END_THINK, END)
 VOCABULARY = 1024
-PRETOKENS = r" [-+*/=] |\d| ?[A-Za-z]+|\n|[^\sA-Za-z\d]|[ \t\r\f\v]+|\s"  # digits apart; a line end never joins a cue word
+PRETOKENS = (
+    r" [-+*/=] |\d| ?[A-Za-z]+|\n|[^\sA-Za-z\d]|[ \t\r\f\v]+|\s"  # digits apart; a line end never joins a cue word
+)
 IGNORED = -100
 LONGEST = 1024
 
-# What is drawn how often: (family, tier or configuration, weight at first, weight later). Short problems first: the model learns
-# where to look before it learns to add. The hard chain sums are what most measurements run on.
+# Drawn how often: (family, tier or configuration, weight at first, weight later). Short problems first: the model
+# learns where to look before it learns to add. The hard chain sums are what most measurements run on.
 SHORT_SUMS = {"min_terms": 2, "max_terms": 4, "min_digits": 1, "max_digits": 2}
 BROAD_SUMS = {"min_terms": 2, "max_terms": 9, "min_digits": 1, "max_digits": 3}
 SOURCES: tuple[tuple[str, str | dict[str, int], int, int], ...] = (
     ("chain-sum", SHORT_SUMS, 50, 4),
     ("chain-sum", BROAD_SUMS, 15, 20),
-    ("chain-sum", "medium", 0, 8),
-    ("chain-sum", "hard", 0, 30),
+    ("chain-sum", "medium", 0, 6),
+    ("chain-sum", "hard", 0, 34),
     ("leg-counting", "easy", 15, 3),
     ("leg-counting", "medium", 0, 5),
     ("leg-counting", "hard", 0, 6),
@@ -41,8 +43,8 @@ SOURCES: tuple[tuple[str, str | dict[str, int], int, int], ...] = (
     ("gcd", "hard", 0, 4),
 )
 FIRST = 0.12  # of the run is "at first"
-# Whole chains teach thinking. Chains that are cut and answered at once teach what a trial answer is worth, and those without
-# any thinking make answering at once a fair baseline.
+# Whole chains teach thinking. Chains that are cut and answered at once teach what a trial answer is worth, and those
+# without any thinking make answering at once a fair baseline.
 WHOLE, CUT, DIRECT = 0.62, 0.28, 0.10
 CUT_AT_CUE = 0.6  # of the cuts; the others are at any line end
 
@@ -70,7 +72,9 @@ def train_questions(seed: int, first: bool = False) -> Iterator[tuple[str, str, 
     datasets, weights = [], []
     for family, which, at_first, later in SOURCES:
         config = TIERS[family][which] if isinstance(which, str) else which
-        dataset = reasoning_gym.create_dataset(parse_name(family).dataset, seed=rng.randrange(2**31), size=size, **config)
+        dataset = reasoning_gym.create_dataset(
+            parse_name(family).dataset, seed=rng.randrange(2**31), size=size, **config
+        )
         datasets.append((family, dataset))
         weights.append(at_first if first else later)
     for index in itertools.count():
@@ -125,14 +129,25 @@ def train_tokenizer(directory: Path, seed: int = 0) -> None:
     for family, question, answer in itertools.islice(train_questions(seed), 12_000):
         trace = write_trace(family, question, answer, rng)
         corpus += [question, trace.thinking]
-    for name in ("basic_arithmetic", "simple_equations", "lcm", "decimal_chain_sum", "countdown", "letter_counting", "count_bits"):
+    for name in (
+        "basic_arithmetic",
+        "simple_equations",
+        "lcm",
+        "decimal_chain_sum",
+        "countdown",
+        "letter_counting",
+        "count_bits",
+    ):
         if name in DATASETS:
             dataset = reasoning_gym.create_dataset(name, seed=seed, size=200)
             corpus += [dataset[index]["question"] for index in range(200)]
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PRETOKENS), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(PRETOKENS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -159,9 +174,14 @@ def train_tokenizer(directory: Path, seed: int = 0) -> None:
     path.write_text(json.dumps(config, indent=2) + "\n")
 
 
-def write_shards(directory: Path, examples: int, shards: int, seed: int, workers: int = 2) -> list[Path]:
-    """Write tokenised examples to `shard-NNN.npz` files; those that are there already are kept, so a killed run goes on."""
-    jobs = [(directory, index, examples // shards, seed + 1 + index, index < FIRST * shards) for index in range(shards)]
+def write_shards(
+    directory: Path, examples: int, shards: int, seed: int, first: float = FIRST, workers: int = 2
+) -> list[Path]:
+    """Write tokenised examples to `shard-NNN.npz` files, the share `first` of them with short problems.
+
+    Files that are there already are kept, so a killed run goes on.
+    """
+    jobs = [(directory, index, examples // shards, seed + 1 + index, index < first * shards) for index in range(shards)]
     missing = [job for job in jobs if not _shard_path(job[0], job[1]).exists()]
     if missing:
         with multiprocessing.get_context("spawn").Pool(min(workers, len(missing))) as pool:
@@ -204,7 +224,7 @@ def _write_shard(job: tuple[Path, int, int, int, bool]) -> str:
 
 
 class Batches:
-    """Ready batches of examples of like length, about `tokens` tokens each, shuffled within a shard, shards in order."""
+    """Batches of examples of like length, about `tokens` tokens each: shuffled within a shard, shards in order."""
 
     def __init__(self, paths: list[Path], tokens: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -214,7 +234,9 @@ class Batches:
             with np.load(path) as shard:
                 ends = np.cumsum(shard["lengths"])
                 base = len(self.rows)
-                self.rows += list(zip(np.split(shard["ids"], ends[:-1]), np.split(shard["labels"], ends[:-1]), strict=True))
+                self.rows += list(
+                    zip(np.split(shard["ids"], ends[:-1]), np.split(shard["labels"], ends[:-1]), strict=True)
+                )
                 order = base + np.argsort(shard["lengths"] + rng.random(len(ends)), kind="stable")
             batches: list[list[int]] = [[]]
             for row in order:

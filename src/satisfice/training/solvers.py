@@ -1,7 +1,7 @@
 """How the pocket reasoner's teachers solve a problem: a first pass, a check that takes another road, another pass.
 
-Each solver knows one family. It writes into a `Draft` and computes with the numbers it *wrote*, so that a slip runs on into the
-answer, and a check finds it: by undoing the work from the answer, or by doing it in another order.
+Each solver knows one family. It writes into a `Draft` and computes with the numbers it *wrote*, so that a slip runs on
+into the answer, and a check finds it: by undoing the work from the answer, or by doing it in another order.
 """
 
 import re
@@ -101,7 +101,7 @@ def _sign(move: int) -> str:
 
 @dataclass(frozen=True)
 class Products:
-    """`361 * 220`: by the digits of the second factor; to check, by those of the first. Several small factors: in a row."""
+    """`361 * 220`: by the digits of the second factor; to check, by those of the first. Small factors: in a row."""
 
     factors: tuple[int, ...]
 
@@ -136,7 +136,11 @@ class Products:
                     draft.end()
             return value
         digits = str(factors[1])
-        parts = [int(digit) * 10**place for digit, place in zip(digits, range(len(digits) - 1, -1, -1), strict=True) if digit != "0"]
+        parts = [
+            int(digit) * 10**place
+            for digit, place in zip(digits, range(len(digits) - 1, -1, -1), strict=True)
+            if digit != "0"
+        ]
         return _add_up(draft, [(str(value), value, part) for part in parts or [0]], chance, end)
 
 
@@ -175,7 +179,7 @@ LEGS_OF = {animal: legs for legs, animals in LEGS.items() for animal in animals.
 
 @dataclass(frozen=True)
 class LegCounting:
-    """`13 woodlouses, 8 leechs`: multiply and add from the left; take away from the answer, from the right, to check."""
+    """`13 woodlouses, 8 leechs`: multiply and add from the left; take away from the answer to check, from the right."""
 
     animals: tuple[tuple[int, str, int], ...]  # how many, the word as it stands in the question, legs of each
 

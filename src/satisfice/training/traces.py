@@ -8,8 +8,8 @@
     Hmm, other order 607-220=387
     +361=748 748 ok
 
-How many checks there are is drawn before the work begins, so it says nothing about whether the work is right; one more
-follows after every check that fails.
+How many checks there are is drawn before the work begins, so it says nothing about whether the work is right. A check
+that fails is followed by a new attempt and at least one more check, up to a fourth attempt, which ends the chain.
 """
 
 import random
@@ -27,10 +27,10 @@ PAD = "<|pad|>"
 SHORT = 3  # steps; problems up to here are overthought more
 CHECKS_SHORT = (1, 2, 2, 3, 3, 4, 5)
 CHECKS_LONG = (1, 1, 2, 2, 3)
-SLIP_RATES = (0.0, 0.02, 0.04, 0.08, 0.16)  # per written number in the first pass; drawn per trace
+SLIP_RATES = (0.0, 0.0, 0.02, 0.04, 0.08, 0.12, 0.16, 0.3)  # per written number in the first pass; drawn per trace
 CHECK_SLIPS = 0.25  # of that rate, within a check
-AGAIN_SLIPS = 0.5  # of that rate, in each further pass
-PASSES_WITH_SLIPS = 3
+AGAIN_SLIPS = 0.6  # of that rate, in each further pass
+PASSES = 4  # after so many attempts the chain ends, whatever a check would say; the last one is written without slips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +68,12 @@ def _think(solver: Solver, draft: Draft) -> int:
     answer = solver.first(draft)
     _state(draft, answer)
     passes, checks, holds = 1, 0, False
-    while checks < planned or not holds:
+    while passes < PASSES and (checks < planned or not holds):
         draft.slip_rate = slips * CHECK_SLIPS
         holds = solver.check(draft, answer)
         checks += 1
         if not holds:
-            slips = slips * AGAIN_SLIPS if passes < PASSES_WITH_SLIPS else 0.0
+            slips = slips * AGAIN_SLIPS if passes < PASSES - 1 else 0.0
             draft.slip_rate = slips
             answer = solver.again(draft)
             _state(draft, answer)

@@ -182,4 +182,4 @@ function readChains() {
 }
 
 drawCharts();
-readChains();
+if (document.getElementById("reader")) readChains();
