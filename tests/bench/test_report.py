@@ -157,6 +157,28 @@ def test_stops_are_paired_by_problem_and_seed() -> None:
     assert found.first_right == (20, 30, 40)
 
 
+def test_a_policy_far_below_does_not_press_the_others_together(recorded: Run) -> None:
+    charts = pytest.importorskip("satisfice.bench.report_charts", reason="the report extra is not installed")
+    rows = [dict(row) for row in recorded[0]["rows"] if row["task"] == "chain-sum:easy@1"]
+    for row in rows:
+        row.update({"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.95})
+    rows[1].update({"accuracy": 0.04, "accuracy_low": 0.0, "accuracy_high": 0.1})
+    labels = {row["policy"]: row["policy"] for row in rows}
+    spec = charts.frontier(rows, labels, charts.Marks(list(labels))).to_dict()
+    (domain,) = {tuple(found["scale"]["domain"]) for found in _values(spec, "y") if "domain" in found.get("scale", {})}
+    assert domain == pytest.approx((0.82, 0.98))
+    points = {point["policy"]: point for found in _values(spec, "values") for point in found}
+    assert points[rows[1]["policy"]]["label"].endswith("↓ 4%")
+    assert points[rows[1]["policy"]]["accuracy"] == pytest.approx(0.82)
+    assert points[rows[0]["policy"]]["accuracy"] == 0.9
+
+
+def _values(tree: Any, name: str) -> list[Any]:
+    inner = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else []
+    here = [tree[name]] if isinstance(tree, dict) and name in tree else []
+    return here + [value for child in inner for value in _values(child, name)]
+
+
 def test_gains_are_against_the_line_through_caps_and_full(recorded: Run) -> None:
     outcomes = [read_outcome(sample) for sample in recorded[1]]
     rows = {row["policy"]: row for row in recorded[0]["rows"] if row["task"] == "chain-sum:hard@1"}

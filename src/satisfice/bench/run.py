@@ -165,8 +165,8 @@ def write_report_of(path: Path, results: dict[str, Any], samples: Iterator[dict[
         write_report(path, results, samples)
     except OSError as error:
         raise CannotWrite(
-            f"{path}: the report cannot be written: {error.strerror}. The samples and results are safe. "
-            f"Make room and type: satisfice report {path}"
+            f"{path}: the report cannot be written: {error.strerror}. The samples are safe there. "
+            "Make room and give the same command again: it goes on from here."
         ) from error
 
 

@@ -102,19 +102,12 @@ def make_example(trace: Trace, rng: random.Random) -> Example:
 
 
 def _without(hidden: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[tuple[int, int], ...]:
-    """The span from start to end less the hidden spans, which count from `start`."""
-    spans = []
-    for low, high in hidden:
-        if start + low >= end or low + start < start:
-            continue
-        if spans and spans[-1][1] > start + low:
-            continue
-        spans.append((start + low, min(start + high, end)))
+    """The span from start to end less the hidden spans, which are in order and count from `start`."""
     kept, at = [], start
-    for low, high in spans:
-        kept.append((at, low))
-        at = high
-    return (*((low, high) for low, high in (*kept, (at, end)) if high > low),)
+    for low, high in hidden:
+        kept.append((at, min(start + low, end)))
+        at = start + high
+    return tuple((low, high) for low, high in (*kept, (at, end)) if low < high)
 
 
 def train_tokenizer(directory: Path, seed: int = 0) -> None:
