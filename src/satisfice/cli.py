@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from satisfice.core.errors import BadInput, SatisficeError, UnknownName
+
+if TYPE_CHECKING:
+    from satisfice.core.engine import Engine
 
 app = typer.Typer(
     help="Make reasoning models stop when they have thought enough, and measure it honestly.",
@@ -104,7 +108,6 @@ def bench(
     """Run policies on the same problems, and write samples, results, a report and the frontier."""
     from satisfice.bench.plan import make_plan
     from satisfice.cli_show import BenchProgress, result_tables
-    from satisfice.engines import load_engine
 
     with err_console.status("Checking the policies and making the problems ..."):
         plan = make_plan(
@@ -112,8 +115,7 @@ def bench(
             seeds=_numbers("seeds", seeds), concurrency=concurrency, temperature=temperature, max_tokens=max_tokens,
             margin=margin,
         )  # fmt: skip
-    with err_console.status(f"Loading {model} ..."):
-        engine = load_engine(model)
+    engine = _load(model)
     from satisfice.bench.run import run_bench
 
     with BenchProgress(err_console, plan) as progress:
@@ -145,7 +147,6 @@ def solve(
     from satisfice.catalog import build, check_policy
     from satisfice.cli_show import solve_live
     from satisfice.core.problem import Problem
-    from satisfice.engines import load_engine
     from satisfice.tasks import load_task
 
     rule = build(policy, allow_files=True)
@@ -154,8 +155,7 @@ def solve(
     else:
         loaded = load_task(task, limit=index + 1)
         problem, verify = loaded.problems[-1], loaded.verify
-    with err_console.status(f"Loading {model} ..."):
-        engine = load_engine(model)
+    engine = _load(model)
     check_policy(rule, engine.name, engine.provides)
     asyncio.run(
         solve_live(
@@ -224,10 +224,8 @@ def card(
 ) -> None:
     """Measure what a model card says: does thinking pay, does reflection, how much is overthinking."""
     from satisfice.bench.card import measure_card
-    from satisfice.engines import load_engine
 
-    with err_console.status(f"Loading {model} ..."):
-        engine = load_engine(model)
+    engine = _load(model)
     measured = measure_card(engine, limit=limit, seed=seed)
     if as_json:
         _print_json(measured)
@@ -266,6 +264,14 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
     results = read_results(folder)
     write_report_of(folder, results, read_samples(folder))
     out_console.print(f"Written to {folder}: report.html, frontier.png", highlight=False, markup=False)
+
+
+def _load(model: str) -> "Engine":
+    from satisfice.engines import load_engine
+
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # loading shows in our own words
+    with err_console.status(f"Loading {model} ..."):
+        return load_engine(model)
 
 
 def _print_json(value: Any) -> None:

@@ -273,3 +273,17 @@ def _lines(out):
         return (out / "samples.jsonl").read_bytes().count(b"\n")
     except FileNotFoundError:
         return 0
+
+
+def test_other_weights_under_the_same_name_are_another_config(questions, tmp_path):
+    class Weighted(ScriptedEngine):
+        weights = "a"
+
+        def describe(self):
+            return {**super().describe(), "weights": self.weights}
+
+    asyncio.run(run_bench(plan_of(questions), Weighted(Chooser()), tmp_path / "run"))
+    changed = Weighted(Chooser())
+    changed.weights = "b"
+    with pytest.raises(BadInput, match="weights: a there, b asked"):
+        asyncio.run(run_bench(plan_of(questions), changed, tmp_path / "run"))

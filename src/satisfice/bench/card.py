@@ -42,8 +42,8 @@ DEFINITIONS = {
     "overthinking_share": "share of a chain's thinking tokens that come after its first right stated answer, mean over "
     "the chains that state one; first task",
     "confidence_auroc": "how well confidence in the trial answer at the second cue tells right from wrong, over the "
-    "chains that have one; last task. `confidence_auroc_first_cue` is the same at the first cue, where most chains have "
-    "not checked anything yet",
+    "chains that have one; last task. `confidence_auroc_first_cue` is the same at the first cue, where most chains "
+    "have not checked anything yet",
     "full_truncated_rate": "chains that a token limit ended; the worst of the tasks",
     "full_minus_best_prefix": f"final accuracy minus the best accuracy of forced answers at any fixed length (every "
     f"{GRID} tokens; chains that ended before it count with their final answer); last task",

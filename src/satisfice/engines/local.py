@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import platform
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from satisfice.engines._loop import Counters, Job, Loop, run_job
 from satisfice.engines._pieces import token_bytes
 from satisfice.engines._rows import State
 
+_MARKED = 1 << 20  # bytes at either end of a file of weights
 BUNDLED = {"pocket": "models/pocket"}
 
 
@@ -57,6 +59,7 @@ class LocalEngine:
         if rows < 1 or batch < 1:
             raise BadInput(f"LocalEngine: rows and batch must be at least 1, got {rows} and {batch}.")
         self.model_name, self._dtype, self._device = model, dtype, device
+        self._weights = weights_mark(folder)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         check_config(config, folder)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -116,7 +119,7 @@ class LocalEngine:
 
     def describe(self) -> dict[str, Any]:
         return {
-            "engine": self.name, "model": self.model_name, "dtype": self._dtype, "device": self._device,
+            "engine": self.name, "model": self.model_name, "weights": self._weights, "dtype": self._dtype, "device": self._device,
             "parameters": sum(p.numel() for p in self._model.parameters()), "torch": torch.__version__,
             "transformers": transformers.__version__, "threads": torch.get_num_threads(),
             "processor": platform.machine(),
@@ -215,6 +218,22 @@ def check_folder(folder: Path) -> None:
                 "are loaded. Convert them to safetensors on a machine you trust."
             )
         raise BadInput(f"model folder {folder} has no *.safetensors weights.")
+
+
+def weights_mark(folder: Path) -> str:
+    """A mark of the weights in a folder, so that a run does not go on with others than it began with.
+
+    It is the hash of names, sizes and the ends of the files: training changes those too, and large files stay quick.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            digest.update(f"{path.name} {size} ".encode())
+            for begin in (0, max(0, size - _MARKED)):
+                file.seek(begin)
+                digest.update(file.read(_MARKED))
+    return digest.hexdigest()[:16]
 
 
 def check_config(config: Any, folder: Path) -> None:
