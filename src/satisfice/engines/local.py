@@ -119,7 +119,8 @@ class LocalEngine:
 
     def describe(self) -> dict[str, Any]:
         return {
-            "engine": self.name, "model": self.model_name, "weights": self._weights, "dtype": self._dtype, "device": self._device,
+            "engine": self.name, "model": self.model_name, "weights": self._weights, "dtype": self._dtype,
+            "device": self._device,
             "parameters": sum(p.numel() for p in self._model.parameters()), "torch": torch.__version__,
             "transformers": transformers.__version__, "threads": torch.get_num_threads(),
             "processor": platform.machine(),

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from satisfice.training.pocket_data import END, FIRST, PAD, Batches, train_tokenizer, write_shards
+from satisfice.training.pocket_data import FIRST, Batches, train_tokenizer, write_shards
+from satisfice.training.traces import END
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "hidden_size": 192,
     "intermediate_size": 512,
     "num_hidden_layers": 4,
@@ -88,7 +89,7 @@ def _model(options: Any) -> Any:
     torch.manual_seed(options.seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
+        pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.convert_tokens_to_ids(END),
         bos_token_id=None,
         **SHAPE,
