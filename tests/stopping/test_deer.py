@@ -1,6 +1,7 @@
 """DEER: the confidence of a trial answer, and the rule on scripted chains."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def play(rule: Deer, trials: dict[int, list[tuple[str, float]]], **profile: obje
         token, probability = told[len(engine.encode(trial))]
         return token, float(np.log(probability))
 
-    engine = ScriptedEngine(script, profile=SCRIPTED.__class__(**{**vars(SCRIPTED), **profile}))
+    engine = ScriptedEngine(script, profile=replace(SCRIPTED, **profile))
     problem = Problem(id="a", task="t@1", question="7*6", answer="42")
     return asyncio.run(solve(rule, Session(engine, problem))), engine
 
@@ -112,7 +113,7 @@ def test_a_brace_within_the_answer_does_not_end_it() -> None:
             return answer[len(so_far.rpartition("boxed{")[2]) :]
         return "so\nWait</think>ok"[len(so_far) :] or END
 
-    engine = ScriptedEngine(script, profile=SCRIPTED.__class__(**{**vars(SCRIPTED), **box}))
+    engine = ScriptedEngine(script, profile=replace(SCRIPTED, **box))
     solution = asyncio.run(
         solve(Deer(threshold=1), Session(engine, Problem(id="a", task="t", question="q", answer="")))
     )

@@ -246,8 +246,9 @@ def _auroc(name: str, sure: Values, right: Values) -> dict[str, float | None]:
     def area(sure: Values, right: Values) -> float:
         return float(roc_auc_score(right, sure)) if 0 < right.sum() < right.size else np.nan
 
-    span = bootstrap(
+    drawn = bootstrap(
         (sure, right), area, paired=True, vectorized=False, n_resamples=RESAMPLES // 2, method="percentile",
         rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    return {name: area(sure, right), f"{name}_low": float(span.low), f"{name}_high": float(span.high)}
+    ).bootstrap_distribution  # fmt: skip
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])  # a resample with one class alone has no area
+    return {name: area(sure, right), f"{name}_low": float(low), f"{name}_high": float(high)}
