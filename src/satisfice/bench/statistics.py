@@ -4,7 +4,6 @@ An interval is the 95 % percentile interval of a bootstrap over problems; all se
 accuracy and tokens come from the same resamples. The random numbers are fixed: the same samples give the same rows.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ BASELINE, CAP, FIRST_CUE = "full", "fixed-budget", "first-cue"
 MARGIN = 0.02
 LEVEL = 0.95
 RESAMPLES = 10_000
+FEW = 10  # problems that differ; below it the bootstrap alone carries no claim
 MEANS = ("kept", "spent", "probe", "injected", "dropped", "prefilled", "steps", "wall_s", "thinking_tokens")
 TIMINGS = ("wall_s", "p50_s", "p95_s")
 """Fields of a row that differ from run to run."""
@@ -114,18 +114,23 @@ def paired(
         lost = sum(ours["verdict"] == "wrong" and theirs["verdict"] == "right" for ours, theirs in pairs)
         row["mcnemar_p"] = mcnemar_p(gained, lost)
     if not is_baseline:
-        row["verdict"] = verdict(row, problems=len(sums))
+        gained, lost = (int((sign * sums[:, 0] > 0).sum()) for sign in (1, -1))
+        row["verdict"] = verdict(row, problems=len(sums), gained=gained, lost=lost)
     return row
 
 
-def verdict(row: Mapping[str, Any], *, problems: int) -> str:
+def verdict(row: Mapping[str, Any], *, problems: int, gained: int, lost: int) -> str:
     """What may be said of a policy against the baseline, at the margin stated beforehand.
 
     - `saves`: less accuracy is lost than the margin (lower bound above -margin) and tokens are saved (above 0).
     - `no saving`: as accurate by the same test, but a saving is not shown.
     - `worse`: accuracy is lower (upper bound below 0), and a loss beyond the margin cannot be excluded.
-    - `no claim`: the data do not decide, or there are fewer than `fewest_problems(margin)`.
+    - `no claim`: the data do not decide.
     - `no baseline`: nothing to compare with.
+
+    `gained` and `lost` count the problems on which the policy does better and worse. When few differ, a bootstrap has
+    little to draw from and its interval is too narrow (of zero width when none does): then the exact upper bound of the
+    share of lost problems must be below the margin too.
     """
     low, high, saving_low = row["delta_accuracy_low"], row["delta_accuracy_high"], row["saving_low"]
     if not row["pairs"]:
@@ -133,21 +138,10 @@ def verdict(row: Mapping[str, Any], *, problems: int) -> str:
     if low is None or high is None or saving_low is None:
         return "no claim"
     if low > -row["margin"]:
-        if problems < fewest_problems(row["margin"]):
+        if gained + lost < FEW and binomtest(lost, problems).proportion_ci(LEVEL).high >= row["margin"]:
             return "no claim"
         return "saves" if saving_low > 0 else "no saving"
     return "worse" if high < 0 else "no claim"
-
-
-def fewest_problems(margin: float) -> int:
-    """Problems below which a loss of `margin` cannot be excluded even when no pair of answers differs.
-
-    A bootstrap of n equal pairs has an interval of zero width, whatever n is; the exact bound 1 - 0.025^(1/n) does not.
-
-    >>> fewest_problems(0.02)
-    183
-    """
-    return math.ceil(math.log((1 - LEVEL) / 2) / math.log1p(-margin))
 
 
 def mcnemar_p(gained: int, lost: int) -> float:
