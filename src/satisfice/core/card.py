@@ -27,7 +27,8 @@ class Card:
     `id` is its name in the catalogue and on the command line. `system` is the published system it answers to (None for
     a plain baseline). `fidelity` says where its formula comes from: the authors' `code`, the `paper` text, a
     `second-hand` digest, `reconstructed` by us, or `standard` practice that no single paper owns. `ours` lists the
-    fields whose default the source does not give.
+    fields whose default the source does not give. `reads` are the columns of a batch of rollouts that a shaper cannot
+    do without, beyond those that every batch has.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Card:
     fidelity: Fidelity
     system: str | None = None
     ours: tuple[str, ...] = ()
+    reads: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.fidelity not in get_args(Fidelity):

@@ -1,0 +1,216 @@
+"""How training feels length: what a shaper is, what it gives back, and what it asks of the loss.
+
+A shaper is a pure function of a batch of rollouts, in stages that a method may leave out: cap (how long may a rollout
+be) -> reward -> advantage -> select (which rollouts or tokens count) -> loss. What it remembers goes in and comes out.
+A trainer does, in each step:
+
+    caps = caps_for(shaper, state, prompts)       # before sampling; None: no cap of the shaper's own
+    shaped = shaper(rollouts, state)              # whole groups, the whole batch
+    state = advance(shaper, state, rollouts)      # a JSON object: put it into the checkpoint
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from satisfice.core.card import Card
+from satisfice.core.errors import BadInput, Unfit
+from satisfice.core.fields import check_fields
+from satisfice.core.rollouts import COLUMNS, TOKEN_COLUMNS, Bools, Floats, Ints, Rollouts
+
+State = Mapping[str, Any]
+"""What a shaper remembers from step to step: a JSON object, never changed in place."""
+
+STATELESS: State = {}
+
+Aggregation = Literal["token", "sequence", "constant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """How a trainer is to make a loss out of advantages: plain data, read by its adapter.
+
+        loss[i,t] = -min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A),    rho = p_new / p_old
+
+    bounded by dual_clip * -A where A < 0, then averaged as `aggregation` says.
+    """
+
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    dual_clip: float | None = None  # c > 1: the loss of a token with A < 0 is at most -c A; None: unbounded
+    ratio: Literal["token", "sequence", "none"] = (
+        "token"  # rho of each token; exp of the mean log-ratio; no rho: -A logp
+    )
+    aggregation: Aggregation = "token"  # mean over all tokens; over sequences of their token means; sum / (B constant)
+    constant: int | None = None  # tokens; None: the length limit of the trainer
+    kl: float = 0.0  # weight of the divergence from the reference policy; 0: none is needed
+    kl_kind: Literal["k1", "k2", "k3"] = "k3"  # d, d^2 / 2, exp(d) - d - 1 with d = logp_ref - logp
+    entropy: float = 0.0  # weight of the entropy bonus, averaged over tokens by the same shares as the loss
+    top_entropy: float = 1.0  # share of tokens, those of highest entropy, that are trained on
+    refresh: bool = False  # advantages depend on log-probs: shape again with current ones before every update
+    terms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # further terms by name; unknown: refuse
+
+    def token_loss(self, ratio: ArrayLike, advantage: ArrayLike) -> Floats:
+        """Loss of each token, before averaging; any shapes that go together.
+
+        >>> Loss(clip_high=0.28).token_loss([1.5, 0.5, 1.5], [1, -1, -1])
+        array([-1.28,  0.8 ,  1.5 ])
+        """
+        rho, a = np.asarray(ratio, dtype=np.float64), np.asarray(advantage, dtype=np.float64)
+        loss = np.maximum(-rho * a, -np.clip(rho, 1 - self.clip_low, 1 + self.clip_high) * a)
+        return loss if self.dual_clip is None else np.where(a < 0, np.minimum(loss, -self.dual_clip * a), loss)
+
+    def share(self, mask: ArrayLike, keep: ArrayLike | None = None) -> Floats:
+        """How much each token's loss weighs in the average, [B, T].
+
+        Rollouts that are not kept are out of the denominator too; what has weight 0 is not.
+        """
+        counts: Floats = np.asarray(mask, dtype=np.float64)
+        if keep is not None:
+            counts = counts * np.asarray(keep, dtype=np.float64)[:, None]
+        length: Floats = counts.sum(axis=1, keepdims=True)
+        rows = counts.shape[0] if keep is None else int(np.asarray(keep, dtype=np.bool_).sum())
+        match self.aggregation:
+            case "token":
+                return counts / max(float(length.sum()), 1.0)
+            case "sequence":
+                return counts / np.maximum(length, 1.0) / max(rows, 1)
+            case "constant":
+                return counts / (max(rows, 1) * (counts.shape[1] if self.constant is None else self.constant))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shaped:
+    """What a shaper makes of a batch."""
+
+    advantage: Floats  # [B] or [B, T]
+    reward: Floats  # [B] after shaping: for logs, and for trainers with a value head
+    keep: Bools = None  # type: ignore[assignment]  # [B] the rest is left out, or sampled again; by default all are kept
+    weight: Floats | None = None  # [B] or [B, T] factor of the loss; denominators go on counting; None: 1 everywhere
+    entropy_weight: Floats | None = None  # [B] or [B, T] factor of the entropy bonus, may be negative; None: 1 everywhere
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rows = (len(self.reward),)
+        if self.keep is None:
+            object.__setattr__(self, "keep", np.ones(rows, np.bool_))
+        for name in ("advantage", "reward", "keep", "weight", "entropy_weight"):
+            values = getattr(self, name)
+            if values is not None and (values.shape[:1] != rows or not np.isfinite(values).all()):
+                raise BadInput(f"Shaped: {name} must be finite with {rows[0]} rows, got shape {values.shape}.")
+
+    def noted(self, **metrics: float) -> "Shaped":
+        """The same with more to log."""
+        return dataclasses.replace(self, metrics={**self.metrics, **metrics})
+
+    def keeping(self, keep: Bools) -> "Shaped":
+        """The same with only those rows kept that were kept and are named here."""
+        return dataclasses.replace(self, keep=self.keep & keep)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pressure:
+    """Where a method presses on length, which is where papers differ most."""
+
+    wrong: bool  # wrong rollouts are treated differently by their length
+    all_right: bool  # so are the rollouts of a group in which all are right
+
+
+class Shaper(Protocol):
+    """A method of the shaping family: a frozen dataclass that is a pure function of rollouts and state."""
+
+    card: ClassVar[Card]
+    pressure: ClassVar[Pressure]
+
+    @property
+    def loss(self) -> Loss:
+        """What the method asks of the loss."""
+
+    def __call__(self, rollouts: Rollouts, state: State = ..., /) -> Shaped: ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A shaper that remembers."""
+
+    def init(self) -> State: ...
+
+    def update(self, state: State, rollouts: Rollouts, /) -> State: ...
+
+
+@runtime_checkable
+class Capping(Protocol):
+    """A shaper that says how long the next rollouts may be."""
+
+    def cap(self, state: State, prompts: Sequence[str], /) -> Ints: ...
+
+
+@runtime_checkable
+class Cutting(Protocol):
+    """A shaper that cuts finished rollouts: to these lengths [B], to be verified again before they are shaped."""
+
+    def cut(self, rollouts: Rollouts, state: State, /) -> Ints: ...
+
+
+@runtime_checkable
+class Monitoring(Protocol):
+    """A shaper that watches a fixed set of prompts: when due, the trainer samples it and passes on what it got."""
+
+    def monitor_due(self, state: State, /) -> bool: ...
+
+    def monitor(self, state: State, rollouts: Rollouts, /) -> State: ...
+
+
+def check_advantage(shaper: Any) -> None:
+    """For `__post_init__` of a method that hands its reward on: check its fields, and the method it hands it to.
+
+    Raises:
+        BadInput: a field of the wrong type or out of range, or an `advantage` that is no shaper or remembers things.
+    """
+    check_fields(shaper)
+    inner = shaper.advantage
+    if not isinstance(getattr(inner, "loss", None), Loss) or isinstance(inner, Stateful | Capping):
+        raise BadInput(
+            f"{shaper.card.id}: advantage must be a shaper without a state, such as grpo, dr-grpo or rloo; "
+            f"got {getattr(getattr(inner, 'card', None), 'id', inner)}."
+        )
+
+
+def start(shaper: Shaper) -> State:
+    """The state before the first step."""
+    return shaper.init() if isinstance(shaper, Stateful) else STATELESS
+
+
+def advance(shaper: Shaper, state: State, rollouts: Rollouts) -> State:
+    """The state after a step: give it the rollouts as they were before shaping."""
+    return shaper.update(state, rollouts) if isinstance(shaper, Stateful) else state
+
+
+def caps_for(shaper: Shaper, state: State, prompts: Sequence[str]) -> Ints | None:
+    """How many tokens the next rollouts of these prompts may have, one number a prompt; None: the trainer's limit."""
+    return shaper.cap(state, prompts) if isinstance(shaper, Capping) else None
+
+
+def check_columns(shaper: Shaper, trainer: str, provides: frozenset[str]) -> None:
+    """Raise `Unfit` when the trainer's batches lack a column that the method, or one inside it, reads.
+
+    Group, correct, length, truncated and reward are always there.
+    """
+    missing = sorted(reads(shaper) - provides)
+    if missing:
+        means = {**COLUMNS, **TOKEN_COLUMNS, "prompt": "a lasting name of the prompt"}
+        told = ", ".join(f"{name} ({means[name]})" if name in means else name for name in missing)
+        raise Unfit(
+            f"{shaper.card.id} reads {told}, which {trainer} does not give here. Add it to the data or the rollouts, "
+            "or choose a method that reads lengths and verdicts only."
+        )
+
+
+def reads(shaper: Shaper) -> frozenset[str]:
+    """The columns that a shaper reads, those of the methods inside it included."""
+    inner = [getattr(shaper, part.name) for part in dataclasses.fields(shaper)]  # type: ignore[arg-type]
+    return shaper.card.reads.union(*(reads(part) for part in inner if isinstance(getattr(part, "card", None), Card)))
