@@ -7,7 +7,6 @@ import asyncio
 import collections
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,29 +14,14 @@ import torch
 
 from satisfice.core.engine import Request, Sampled, StopReason
 from satisfice.core.errors import EngineError
-from satisfice.engines._cache import BLOCK, MIN_ROWS, RowCache
+from satisfice.engines._batch import Batch, Job, causal_mask, observe
+from satisfice.engines._cache import BLOCK, RowCache, Segment
+from satisfice.engines._forward import forward_of
 from satisfice.engines._rows import Rows, State
-from satisfice.engines._sampling import draw, uniforms
 from satisfice.engines._stops import could_end, find_stop
 
 FEED = 8  # tokens; up to this many unread tokens are fed through decode steps, more are prefilled
 CHUNK = 64  # tokens a prefill step reads from each chain
-
-
-@dataclass(eq=False)
-class Job:
-    """One call of `sample`, while it waits and runs."""
-
-    state: State
-    request: Request
-    wake: Callable[[], None]
-    begin: int  # length of the sequence when the call was made
-    stops: int = 0  # index into the table of stop tokens
-    cancelled: bool = False
-    prefilled: int = 0
-    error: Exception | None = None
-    result: Sampled | None = None
-    trace: dict[str, list[Any]] = field(default_factory=dict)
 
 
 class Counters(NamedTuple):
@@ -53,15 +37,19 @@ class Loop:
     """Owns the model. Everything but `post` and the constructor runs in its thread."""
 
     def __init__(
-        self, model: Any, decode: Callable[[list[int]], str], *, rows: int, batch: int, max_length: int
+        self, model: Any, decode: Callable[[list[int]], str], *, rows: int, batch: int, max_length: int, memory: int
     ) -> None:
-        self.model, self.decode, self.max_length, self.batch = model, decode, max_length, min(batch, rows)
+        self.decode, self.max_length, self.batch = decode, max_length, min(batch, rows)
         self.device = model.device
-        self.cache = RowCache(model.config.get_text_config(), rows, model.dtype, self.device)
-        self.rows = Rows(self.cache)
+        config = model.config.get_text_config()
+        self.cache = RowCache(config, model.dtype, self.device, longest=max_length, limit=memory)
+        self.rows = Rows(self.cache, rows)
+        with torch.inference_mode():
+            self.forward = forward_of(model, max_length)
         self.vocab = model.get_output_embeddings().weight.shape[0]
         self.waiting: collections.deque[Job] = collections.deque()
         self.active: list[Job] = []
+        self._batch: Batch | None = None  # the active jobs as arrays; None once one has joined, left or moved
         self.counters = Counters(0, 0, 0, 0)
         self._stop_index: dict[tuple[frozenset[int], tuple[str, ...]], int] = {}
         self._stop_table = np.zeros((0, self.vocab), dtype=np.uint8)
@@ -128,12 +116,14 @@ class Loop:
         for job in (*self.active, *self.waiting):
             job.error = error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {error}")
             self._finish(job, "cancelled")
-        self.active, self.waiting = [], collections.deque()
+        self.active, self.waiting, self._batch = [], collections.deque(), None
 
     # Jobs
 
     def _admit(self) -> None:
         """Start waiting jobs: urgent forks first, then chains already begun, then new prompts, a problem's together."""
+        if len(self.active) >= self.batch and not any(job.request.urgent for job in self.waiting):
+            return
         if not self.waiting:
             return
         started: list[Job] = []
@@ -148,11 +138,13 @@ class Loop:
             busy = len(self.active) + len(started)
             if busy and busy + len(gang) > self.batch and not gang[0].request.urgent:
                 break  # first come, first served: nobody smaller slips in before a problem with many chains
+            self._batch = None  # a claim may move rows, even one that fails
             started += [job for job in gang if self._begin(job)]
-        for job in started:
-            self.waiting.remove(job)
-        self._prefill(started)
-        self.active += started
+        if started:
+            self.active += started
+            gone = set(map(id, started))
+            self.waiting = collections.deque(job for job in self.waiting if id(job) not in gone)
+            self._read([job.state for job in started if len(job.state.ids) - job.state.valid > FEED])
 
     def _begin(self, job: Job) -> bool:
         state = job.state
@@ -163,7 +155,7 @@ class Loop:
             return False
         state.running = True
         job.stops = self._stop_set(job.request)
-        job.prefilled = max(0, min(state.known, len(state.ids) - 1) - state.valid)
+        job.prefilled += max(0, min(state.known, len(state.ids) - 1) - state.valid)
         return True
 
     def _prefill_root(self, root: State) -> None:
@@ -171,111 +163,108 @@ class Loop:
         if root.row is None and not root.closed and self.rows.claim(root):
             self._read([root])
 
-    def _prefill(self, jobs: list[Job]) -> None:
-        self._read([job.state for job in jobs if len(job.state.ids) - job.state.valid > FEED])
-
     def _read(self, states: list[State]) -> None:
         """Compute keys and values for all but the last token of each sequence, `CHUNK` tokens of all at a time."""
         while states := [state for state in states if state.valid < len(state.ids) - 1]:
+            states.sort(key=lambda state: state.row.slab.width if state.row else 0)
             counts = [min(CHUNK, len(state.ids) - 1 - state.valid) for state in states]
             tokens = np.zeros((len(states), CHUNK), dtype=np.int64)
             begin = np.array([state.valid for state in states])
             for i, (state, n) in enumerate(zip(states, counts, strict=True)):
                 tokens[i, :n] = state.ids[state.valid : state.valid + n]
-            positions = torch.from_numpy(begin[:, None] + np.arange(CHUNK)).to(self.device)
-            width = -(-int(begin.max() + CHUNK) // BLOCK) * BLOCK
-            self.cache.reserve(width)
-            rows = torch.tensor([state.row.index for state in states if state.row], device=self.device)
-            self.cache.bind(rows, positions, width, span=0)
-            seen = torch.arange(width, device=self.device) <= positions[:, None, :, None]
-            self._forward(self.model.base_model, torch.from_numpy(tokens).to(self.device), positions, seen)
+            at = begin[:, None] + np.arange(CHUNK)
+            # What is beyond a sequence's own tokens is written to its last position, which is written again later.
+            room = np.array([state.row.slab.width for state in states if state.row])
+            at = np.minimum(at, room[:, None] - 1)
+            positions = torch.from_numpy(at).to(self.device)
+            self.cache.bind(self._gathered(states, at, positions), positions)
+            self.forward(torch.from_numpy(tokens).to(self.device), positions, self.cache, head=False)
             for state, n in zip(states, counts, strict=True):
                 state.valid += n
                 state.known = max(state.known, state.valid)
             self._count(prefilled=sum(counts))
 
-    def _forward(
-        self, module: Any, tokens: torch.Tensor, positions: torch.Tensor, seen: torch.Tensor, **more: Any
-    ) -> Any:
-        mask = torch.zeros(seen.shape, dtype=self.cache.dtype, device=self.device).masked_fill_(~seen, float("-inf"))
-        return module(
-            input_ids=tokens, position_ids=positions, attention_mask=mask, past_key_values=self.cache, use_cache=True,
-            **more,
-        )  # fmt: skip
+    def _gathered(self, states: list[State], at: Any, positions: torch.Tensor) -> tuple[Segment, ...]:
+        """The segments of a prefill step: states of one slab together."""
+        segments = []
+        rows = [state.row for state in states if state.row]
+        for slab in dict.fromkeys(row.slab for row in rows):
+            places = [i for i, row in enumerate(rows) if row.slab is slab]
+            begin, end = places[0], places[-1] + 1
+            width = -(-int(at[begin:end].max() + 1) // BLOCK) * BLOCK
+            segments.append(
+                Segment(
+                    slab=slab, begin=begin, end=end, span=0, in_order=True, width=width,
+                    rows=torch.tensor([rows[i].index for i in places], device=self.device),
+                    mask=causal_mask(positions[begin:end, None, :, None], width, self.cache.dtype),
+                )
+            )  # fmt: skip
+        return tuple(segments)
 
     def _step(self) -> None:
         """One token for every active chain."""
-        self.rows.compact([job.state for job in self.active])
-        jobs = self.active
-        n = len(jobs)
-        padded = max(MIN_ROWS, -(-n // MIN_ROWS) * MIN_ROWS)
-        states = [job.state for job in jobs] + [jobs[0].state] * (padded - n)
-        where = [state.row.index for state in states if state.row]
-        rows = torch.tensor(where, device=self.device)
-        at = np.array([state.valid for state in states], dtype=np.int64)
-        tokens = torch.tensor([[state.ids[state.valid]] for state in states], device=self.device)
-        span = min(-(-(max(where) + 1) // MIN_ROWS) * MIN_ROWS, self.cache.shape[0])
-        width = -(-int(at.max() + 1) // BLOCK) * BLOCK
-        self.cache.reserve(width)
-        positions = torch.from_numpy(at).to(self.device)[:, None]
-        self.cache.bind(rows, positions, width, span=span)
-        newest = torch.zeros(span, dtype=torch.long, device=self.device)
-        newest[rows] = positions[:, 0]
-        seen = (torch.arange(width, device=self.device) <= newest[:, None])[:, None, None]
-        hidden = any(job.request.signals.hidden for job in jobs)
-        placed = None if where == list(range(span)) else rows
-        out = self._forward(self.model, tokens, positions, seen, rows=placed, output_hidden_states=hidden)
-        for job in jobs:
-            job.state.valid += 1
-            job.state.known = max(job.state.known, job.state.valid)
-            if job.state.row is not None:
-                job.state.row.used = self.counters.steps
-        ready = [i for i, job in enumerate(jobs) if job.state.valid == len(job.state.ids)]
-        self._count(steps=1, sampled=len(ready), fed=n - len(ready))
-        if ready:
-            self._sample([jobs[i] for i in ready], out.logits[:, -1].float()[torch.tensor(ready)], out, ready)
+        batch = self._batch = self._batch or self._plan()
+        if (full := np.flatnonzero(batch.at >= batch.room)).size:
+            for i in full:
+                self._widen(batch.jobs[i])
+            batch = self._batch = self._plan()
+        if not batch.jobs:
+            return
+        tokens, positions, segments = batch.inputs(self.cache.dtype)
+        self.cache.bind(segments, positions)
+        out, states = self.forward(tokens, positions, self.cache, head=True, hidden=batch.hidden)
+        ready = batch.advance()
+        self._count(steps=1, sampled=len(ready), fed=len(batch.jobs) - len(ready))
+        if len(ready):
+            assert out is not None
+            logits = out[: len(batch.jobs), -1].float()
+            if len(ready) < len(batch.jobs):
+                logits = logits[torch.from_numpy(ready).to(self.device)]
+            self._sample(batch, ready, logits, states)
 
-    def _sample(self, jobs: list[Job], logits: torch.Tensor, out: Any, index: list[int]) -> None:
-        requests = [job.request for job in jobs]
-        lengths = np.array([len(job.state.ids) for job in jobs], dtype=np.int64)
-        chance = torch.from_numpy(uniforms(np.array([r.key for r in requests], dtype=np.uint64), lengths))
-        temperature = torch.tensor([r.temperature for r in requests], dtype=torch.float32)
-        top_p = torch.tensor([r.top_p for r in requests]) if any(r.top_p < 1 for r in requests) else None
-        scores = logits
-        if any(r.bias for r in requests):
-            scores = logits.clone()
-            for i, r in enumerate(requests):
-                for token, value in r.bias.items():
-                    scores[i, token] += value
-        groups: dict[int, list[int]] = {}
-        for i, r in enumerate(requests):
-            if r.sampler is not None:
-                groups.setdefault(id(r.sampler), []).append(i)
-        samplers = [(torch.tensor(g, device=self.device), requests[g[0]].sampler) for g in groups.values()]
-        picked = draw(
-            scores, temperature.to(self.device), None if top_p is None else top_p.to(self.device),
-            chance.to(self.device), samplers,  # type: ignore[arg-type]
-        ).cpu()  # fmt: skip
-        new = picked.numpy()
-        asked = [i for i, job in enumerate(jobs) if job.request.signals.needs or job.request.watch]
-        if asked:
-            _observe([jobs[i] for i in asked], logits[asked], picked[asked], out, [index[i] for i in asked])
-        flags = self._stop_table[[job.stops for job in jobs], new]
+    def _plan(self) -> Batch:
+        rows = [job.state.row for job in self.active if job.state.row]
+        for slab in dict.fromkeys(row.slab for row in rows):
+            self.rows.compact(slab, [row for row in rows if row.slab is slab])
+        return Batch(self.active, self.max_length, self.device)
+
+    def _widen(self, job: Job) -> None:
+        """Move a chain that has filled its row to a wider one; without room it waits and is read again later."""
+        if not self.rows.widen(job.state, len(job.state.ids)):
+            job.state.running = False
+            self.rows.leave(job.state)
+            self.active = [other for other in self.active if other is not job]
+            self.waiting.appendleft(job)
+
+    def _sample(self, batch: Batch, ready: Any, logits: torch.Tensor, states: tuple[torch.Tensor, ...]) -> None:
+        new = batch.pick(ready, logits)
+        asked = np.flatnonzero(batch.asked[ready])
+        if len(asked):
+            rows = ready[asked].tolist()
+            places = torch.from_numpy(asked).to(self.device)
+            observe(
+                [batch.jobs[i] for i in rows], logits[places], torch.from_numpy(new[asked]).to(self.device),
+                states, rows,
+            )  # fmt: skip
+        for i, token in zip(ready.tolist(), new.tolist(), strict=True):
+            batch.jobs[i].state.ids.append(token)
+        flags = self._stop_table[batch.stops[ready], new]
+        at_end = batch.at[ready] + 1 >= batch.ends[ready]
         finished = []
-        for i, (job, token) in enumerate(zip(jobs, new.tolist(), strict=True)):
-            ids = job.state.ids
-            ids.append(token)
-            if flags[i] and self._stopped(job, int(flags[i])):
+        for place in np.flatnonzero((flags > 0) | at_end | batch.watched[ready]):
+            job = batch.jobs[ready[place]]
+            if flags[place] and self._stopped(job, int(flags[place])):
                 finished.append(job)
             elif job.request.watch is not None and _crossed(job):
                 self._finish(job, "signal")
                 finished.append(job)
-            elif len(ids) - job.begin >= job.request.limit or len(ids) >= self.max_length:
+            elif at_end[place]:
                 self._finish(job, "length")
                 finished.append(job)
         if finished:
             gone = set(map(id, finished))
             self.active = [job for job in self.active if id(job) not in gone]
+            self._batch = None
 
     def _stopped(self, job: Job, flag: int) -> bool:
         ids, request = job.state.ids, job.request
@@ -305,12 +294,15 @@ class Loop:
     def _cancel(self, job: Job) -> None:
         if job.result is None:
             self.active = [other for other in self.active if other is not job]
+            self._batch = None
             if job in self.waiting:
                 self.waiting.remove(job)
             self._finish(job, "cancelled")
 
     def _finish(self, job: Job, reason: StopReason, cut: int | None = None, match: str = "") -> None:
         job.state.running = False
+        if job.state.row is not None:
+            job.state.row.used = self.counters.steps
         ids = job.state.ids
 
         def column(name: str) -> Any:
@@ -330,29 +322,6 @@ class Loop:
     def _count(self, *, sampled: int = 0, prefilled: int = 0, fed: int = 0, steps: int = 0) -> None:
         old = self.counters
         self.counters = Counters(old.sampled + sampled, old.prefilled + prefilled, old.fed + fed, old.steps + steps)
-
-
-def _observe(jobs: list[Job], logits: torch.Tensor, picked: torch.Tensor, out: Any, index: list[int]) -> None:
-    """Add the asked-for signals of the newest token to each job's trace."""
-    logprobs = torch.log_softmax(logits, -1)
-    chosen = logprobs.gather(1, picked.to(logprobs.device)[:, None])[:, 0].tolist()
-    for i, job in enumerate(jobs):
-        signals, watch, trace = job.request.signals, job.request.watch, job.trace
-        kind = watch.signal if watch is not None else ""
-        if signals.logprobs or kind == "logprob":
-            trace.setdefault("logprobs", []).append(chosen[i])
-        if signals.entropy or kind == "entropy":
-            terms = torch.where(logprobs[i].isinf(), 0.0, logprobs[i].exp() * logprobs[i])
-            trace.setdefault("entropy", []).append(-float(terms.sum()))
-        if signals.top_logprobs:
-            values, tokens = logprobs[i].topk(signals.top_logprobs)
-            trace.setdefault("top_logprobs", []).append(values.tolist())
-            trace.setdefault("top_ids", []).append(tokens.tolist())
-        if kind == "confidence":
-            trace.setdefault("confidence", []).append(-float(logprobs[i].topk(20).values.mean()))
-        for layer in signals.hidden:
-            state = out.hidden_states[layer][index[i], -1]
-            trace.setdefault(f"hidden{layer}", []).append(state.float().cpu().numpy().copy())
 
 
 def _crossed(job: Job) -> bool:

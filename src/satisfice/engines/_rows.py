@@ -6,7 +6,7 @@ probe that runs while its parent waits costs nothing, and nothing is ever copied
 
 from dataclasses import dataclass, field
 
-from satisfice.engines._cache import MIN_ROWS, RowCache
+from satisfice.engines._cache import RowCache, Slab
 
 
 class State:
@@ -26,18 +26,27 @@ class State:
 class Row:
     """One row of the cache and the sequences that share its beginning."""
 
+    slab: Slab
     index: int
     sharers: set[State] = field(default_factory=set)
     used: int = 0  # step at which it was last written
 
+    @property
+    def running(self) -> bool:
+        return any(state.running for state in self.sharers)
+
+    @property
+    def valid(self) -> int:
+        """Positions that some sequence still reads."""
+        return max(state.valid for state in self.sharers)
+
 
 class Rows:
-    """The rows of a cache, free and taken."""
+    """The rows that sequences hold, at most `limit` of them and within the cache's memory."""
 
-    def __init__(self, cache: RowCache) -> None:
-        self.cache = cache
-        self.free = list(range(cache.shape[0] - 1, -1, -1))  # taken from the end: low rows first
-        self.taken: dict[int, Row] = {}
+    def __init__(self, cache: RowCache, limit: int) -> None:
+        self.cache, self.limit = cache, limit
+        self.taken: set[Row] = set()
 
     def share(self, child: State, parent: State, length: int) -> None:
         child.known = min(parent.known, length)
@@ -51,57 +60,86 @@ class Rows:
         if state.row is not None:
             state.row.sharers.discard(state)
             if not state.row.sharers:
-                del self.taken[state.row.index]
-                self.free.append(state.row.index)
-                self.free.sort(reverse=True)
+                self._give(state.row)
             state.row, state.valid = None, 0
 
-    def _new_row(self) -> Row | None:
-        if not self.free:
-            idle = [row for row in self.taken.values() if not any(s.running for s in row.sharers)]
-            if not idle:
-                return None
-            for state in list(min(idle, key=lambda row: row.used).sharers):
-                self.leave(state)  # its keys and values are computed again, and counted, if it ever goes on
-        row = Row(self.free.pop())
-        self.taken[row.index] = row
-        return row
-
     def claim(self, state: State) -> bool:
-        """Give a sequence a row it may write from position `valid` on; False when there is none just now."""
+        """Give a sequence a row that it may write from position `valid` on and that holds all its tokens.
+
+        False when there is none just now.
+        """
         if state.row is None:
             root = state.root
             if root is not state and root.row is not None and root.valid:
                 self.share(state, root, min(root.valid, _common(root.ids, state.ids)))
         row = state.row
         if row is not None and not any(s is not state and (s.running or s.valid > state.valid) for s in row.sharers):
-            return True
-        state.running = True  # not to be evicted by its own search for a row
-        fresh = self._new_row()
-        state.running = False
+            return row.slab.width >= len(state.ids) or self.widen(state, len(state.ids))
+        fresh = self._new_row(len(state.ids), state)
         if fresh is None:
             return False
         if row is not None:
-            self.cache.copy(row.index, fresh.index, state.valid)
+            self.cache.copy(row.slab, row.index, fresh.slab, fresh.index, state.valid)
             row.sharers.discard(state)
         fresh.sharers.add(state)
         state.row = fresh
         return True
 
-    def compact(self, running: list[State]) -> None:
-        """Move a running chain from the highest row to a free low one when most of what attention reads is empty."""
-        while self.free and running:
-            top = max((state.row for state in running if state.row), key=lambda row: row.index)
-            if top.index + 1 < 2 * max(len(running), MIN_ROWS) or self.free[-1] > top.index:
+    def widen(self, state: State, length: int) -> bool:
+        """Move a row and whoever shares it to a slab that holds `length` positions; False when there is no room."""
+        row = state.row
+        assert row is not None
+        fresh = self._new_row(length, state, moves=1)
+        if fresh is not None:
+            self._move(row, fresh)
+        return fresh is not None
+
+    def compact(self, slab: Slab, running: list[Row]) -> None:
+        """Move chains from high rows to free low ones where attention would read many empty rows between them."""
+        while slab.free and slab.free[-1] < len(running):
+            top = max(running, key=lambda row: row.index)
+            if top.index < len(running) + max(2, len(running) // 8):
                 return
-            moved = Row(self.free.pop(), top.sharers, top.used)
-            self.cache.copy(top.index, moved.index, max(state.valid for state in top.sharers))
-            for state in top.sharers:
-                state.row = moved
-            del self.taken[top.index]
-            self.taken[moved.index] = moved
-            self.free.append(top.index)
-            self.free.sort(reverse=True)
+            index = slab.free.pop()
+            self.cache.copy(slab, top.index, slab, index, top.valid)
+            self.cache.give(slab, top.index)
+            top.index = index
+
+    def _new_row(self, length: int, asking: State, moves: int = 0) -> Row | None:
+        slab = self.cache.slab_for(length)
+        while True:
+            if len(self.taken) - moves < self.limit and (index := self._take(slab)) is not None:
+                row = Row(slab, index)
+                self.taken.add(row)
+                return row
+            idle = [row for row in self.taken if not row.running and asking not in row.sharers]
+            if not idle:
+                return None
+            oldest = min(idle, key=lambda row: (row.slab is not slab, row.used, row.index))
+            for state in list(oldest.sharers):
+                self.leave(state)  # its keys and values are computed again, and counted, if it ever goes on
+
+    def _take(self, slab: Slab) -> int | None:
+        index = self.cache.take(slab)
+        if index is None and any(other.free for other in self.cache.slabs):
+            for other in self.cache.slabs:  # memory of free rows of other widths
+                kept = sorted((row for row in self.taken if row.slab is other), key=lambda row: row.index)
+                self.cache.shrink(other, [row.index for row in kept])
+                for place, row in enumerate(kept):
+                    row.index = place
+            index = self.cache.take(slab)
+        return index
+
+    def _move(self, row: Row, fresh: Row) -> None:
+        self.cache.copy(row.slab, row.index, fresh.slab, fresh.index, row.valid)
+        fresh.sharers, fresh.used = row.sharers, row.used
+        for state in fresh.sharers:
+            state.row = fresh
+        self._give(row)
+
+    def _give(self, row: Row) -> None:
+        self.taken.discard(row)
+        self.cache.give(row.slab, row.index)
 
 
 def _common(a: list[int], b: list[int]) -> int:

@@ -20,8 +20,9 @@ from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled
 from satisfice.core.errors import BadInput
 from satisfice.core.profile import R1, Profile, profile_from
+from satisfice.engines._batch import Job
 from satisfice.engines._cache import ATTENTION
-from satisfice.engines._loop import Counters, Job, Loop, run_job
+from satisfice.engines._loop import Counters, Loop, run_job
 from satisfice.engines._pieces import token_bytes
 from satisfice.engines._rows import State
 
@@ -32,9 +33,10 @@ BUNDLED = {"pocket": "models/pocket"}
 class LocalEngine:
     """Runs a model from a folder (or a bundled one by name) in a thread of its own.
 
-    `rows` is how many chains the cache holds, `batch` how many advance at once; a chain beyond that waits.
-    `max_length` bounds a sequence, prompt included (default: what the model was made for). In float32 on a CPU a
-    chain's tokens depend on its seed alone, not on its neighbours.
+    `rows` is how many chains the cache holds at most, `cache_gib` how much memory it may take, `batch` how many chains
+    advance at once; what is beyond waits, and is computed again where it had to make room. `max_length` bounds a
+    sequence, prompt included (default: what the model was made for). In float32 on a CPU a chain's tokens depend on
+    its seed alone, not on its neighbours.
     """
 
     name = "local"
@@ -48,6 +50,7 @@ class LocalEngine:
         rows: int = 128,
         batch: int = 96,
         max_length: int | None = None,
+        cache_gib: float = 2.0,
         dtype: str = "float32",
         device: str = "cpu",
     ) -> None:
@@ -74,7 +77,15 @@ class LocalEngine:
         ends = self._model.generation_config.eos_token_id
         ends = [ends] if isinstance(ends, int) else list(ends or [])
         self.end_ids = frozenset(ends) | frozenset(filter(None, [self._tokenizer.eos_token_id]))
-        self._loop = Loop(self._model, self.decode, rows=rows, batch=batch, max_length=self.max_length)
+        self._loop = Loop(
+            self._model, self.decode, rows=rows, batch=batch, max_length=self.max_length,
+            memory=int(cache_gib * 2**30),
+        )  # fmt: skip
+        if (least := self._loop.cache.widest_row) > cache_gib * 2**30:
+            raise BadInput(
+                f"LocalEngine: cache_gib={cache_gib} does not hold one chain of max_length={self.max_length}, which "
+                f"takes {least / 2**30:.3f} GiB. Raise it or lower max_length."
+            )
         self._encode = lru_cache(4096)(lambda text: tuple(self._tokenizer.encode(text, add_special_tokens=False)))
         self._outbox: list[tuple[Any, ...]] = []
 
