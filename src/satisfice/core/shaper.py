@@ -91,7 +91,7 @@ class Shaped:
     reward: Floats  # [B] after shaping: for logs, and for trainers with a value head
     keep: Bools = None  # type: ignore[assignment]  # [B] the rest is left out, or sampled again; by default all are kept
     weight: Floats | None = None  # [B] or [B, T] factor of the loss; denominators go on counting; None: 1 everywhere
-    entropy_weight: Floats | None = None  # [B] or [B, T] factor of the entropy bonus, may be negative; None: 1 everywhere
+    entropy_weight: Floats | None = None  # [B] or [B, T] factor of the entropy bonus; None: 1 everywhere
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
