@@ -124,7 +124,10 @@ class Shaper(Protocol):
     """A method of the shaping family: a frozen dataclass that is a pure function of rollouts and state."""
 
     card: ClassVar[Card]
-    pressure: ClassVar[Pressure]
+
+    @property
+    def pressure(self) -> Pressure:
+        """Where it presses on length; a class attribute where no field changes it."""
 
     @property
     def loss(self) -> Loss:

@@ -257,7 +257,7 @@ def _by_length(batch: Rollouts) -> dict[str, Any]:
 
 def _spread(shaped: Shaped, rows: Bools) -> float:
     advantage = shaped.advantage if shaped.weight is None else (shaped.advantage.T * shaped.weight.T).T
-    return float(np.ptp(advantage[rows], axis=0).max())
+    return float(np.ptp((advantage.T * shaped.keep).T[rows], axis=0).max())
 
 
 def _same(one: Shaped, other: Shaped, order: Any = slice(None)) -> bool:
