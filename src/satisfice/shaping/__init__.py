@@ -7,61 +7,82 @@ way of comparing rollouts: `kimi-length(advantage=rloo)`.
 from collections.abc import Mapping
 
 from satisfice.core.shaper import Shaper
+from satisfice.shaping.a_dlp import ADlp
+from satisfice.shaping.bingo import Bingo
 from satisfice.shaping.da_dler import DaDler
 from satisfice.shaping.dapo import Dapo
 from satisfice.shaping.dler import Dler
 from satisfice.shaping.dr_grpo import DrGrpo
 from satisfice.shaping.drpo import Drpo
+from satisfice.shaping.frugal import Frugal
 from satisfice.shaping.grpo import Grpo
 from satisfice.shaping.grpo_lambda import GrpoLambda
 from satisfice.shaping.kimi_length import KimiLength
 from satisfice.shaping.l1_exact import L1Exact
 from satisfice.shaping.l1_max import L1Max
+from satisfice.shaping.laser import Laser
+from satisfice.shaping.laser_d import LaserD
+from satisfice.shaping.laser_de import LaserDe
 from satisfice.shaping.lp_sigmoid import LpSigmoid
 from satisfice.shaping.o1_pruner import O1Pruner
 from satisfice.shaping.palu import Palu
 from satisfice.shaping.rloo import Rloo
 from satisfice.shaping.siri import Siri
+from satisfice.shaping.step_pruner import StepPruner
 from satisfice.shaping.thinkprune import ThinkPrune
 from satisfice.shaping.tldr import Tldr
 
 METHODS: Mapping[str, type[Shaper]] = {
+    "a-dlp": ADlp,
+    "bingo": Bingo,
     "da-dler": DaDler,
     "dapo": Dapo,
     "dler": Dler,
     "dr-grpo": DrGrpo,
     "drpo": Drpo,
+    "frugal": Frugal,
     "grpo": Grpo,
     "grpo-lambda": GrpoLambda,
     "kimi-length": KimiLength,
     "l1-exact": L1Exact,
     "l1-max": L1Max,
+    "laser": Laser,
+    "laser-d": LaserD,
+    "laser-de": LaserDe,
     "lp-sigmoid": LpSigmoid,
     "o1-pruner": O1Pruner,
     "palu": Palu,
     "rloo": Rloo,
     "siri": Siri,
+    "step-pruner": StepPruner,
     "thinkprune": ThinkPrune,
     "tldr": Tldr,
 }
 
 __all__ = [
     "METHODS",
+    "ADlp",
+    "Bingo",
     "DaDler",
     "Dapo",
     "Dler",
     "DrGrpo",
     "Drpo",
+    "Frugal",
     "Grpo",
     "GrpoLambda",
     "KimiLength",
     "L1Exact",
     "L1Max",
+    "Laser",
+    "LaserD",
+    "LaserDe",
     "LpSigmoid",
     "O1Pruner",
     "Palu",
     "Rloo",
     "Siri",
+    "StepPruner",
     "ThinkPrune",
     "Tldr",
 ]
