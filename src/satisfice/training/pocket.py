@@ -28,7 +28,7 @@ BATCH_TOKENS = 4096
 DECAY = 0.45  # of the steps, at the end
 WEIGHT_DECAY = 0.02
 SHARD_EXAMPLES = 5_000
-TOKENS_PER_EXAMPLE = 210  # a rough mean, for sizing the run
+TOKENS_PER_EXAMPLE = 235  # a rough mean, for sizing the run
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 EXPORTED = ("model.safetensors", "config.json", "generation_config.json", *TOKENIZER)
 

@@ -26,7 +26,7 @@ PAD = "<|pad|>"
 
 SHORT = 3  # steps; problems up to here are overthought more
 CHECKS_SHORT = (1, 2, 2, 3, 3, 4, 5)
-CHECKS_LONG = (1, 1, 2, 2, 3)
+CHECKS_LONG = (1, 2, 2, 3, 4)
 SLIP_RATES = (0.0, 0.0, 0.02, 0.04, 0.08, 0.12, 0.16, 0.3)  # per written number in the first pass; drawn per trace
 CHECK_SLIPS = 0.25  # of that rate, within a check
 AGAIN_SLIPS = 0.6  # of that rate, in each further pass
