@@ -170,3 +170,38 @@ def test_a_trainer_that_lacks_a_column_is_refused() -> None:
     check_columns(Grpo(), "TRL", frozenset())
     with pytest.raises(Unfit, match="x reads prompt \\(a lasting name of the prompt\\), which TRL does not give"):
         check_columns(Reads(), "TRL", frozenset({"budget"}))
+
+
+LOGPROB = -np.array([[0.1, 0.2, 0.3, 0.4], [1.0, 0.0, 0.0, 0.0]])
+SHAPED = Shaped(advantage=np.array([1.0, -2.0]), reward=np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (Loss(aggregation="token"), -(4 * 1 - 2) / 5),
+        (Loss(aggregation="sequence"), -(1 - 2) / 2),
+        (Loss(aggregation="constant", constant=10), -(4 * 1 - 2) / 20),
+        (Loss(ratio="sequence", aggregation="sequence"), -(1 - 2) / 2),
+        (Loss(ratio="none", aggregation="sequence"), -(1 * -0.25 + -2 * -1.0) / 2),
+    ],
+)
+def test_the_loss_of_a_batch_before_the_policy_has_moved(loss: Loss, expected: float) -> None:
+    assert loss.policy_loss(SHAPED, LOGPROB, LOGPROB, MASK) == pytest.approx(expected)
+
+
+def test_the_ratio_is_of_tokens_or_of_the_whole_sequence() -> None:
+    old = LOGPROB - np.log([[1.5, 1.0, 1.0, 1.0], [1.0, 9.0, 9.0, 9.0]])  # what is masked must not matter
+    token = Loss(aggregation="sequence").policy_loss(SHAPED, LOGPROB, old, MASK)
+    assert token == pytest.approx(-((1.2 + 3) / 4 - 2) / 2), "1.5 is clipped at 1.2"
+    sequence = Loss(ratio="sequence", aggregation="sequence").policy_loss(SHAPED, LOGPROB, old, MASK)
+    assert sequence == pytest.approx(-(1.5**0.25 - 2) / 2)
+
+
+def test_weight_0_stays_in_the_denominator_and_what_is_not_kept_does_not() -> None:
+    weighted = Shaped(advantage=np.array([1.0, -2.0]), reward=np.zeros(2), weight=np.array([0.0, 1.0]))
+    assert Loss().policy_loss(weighted, LOGPROB, LOGPROB, MASK) == pytest.approx(2 / 5)
+    dropped = SHAPED.keeping(np.array([False, True]))
+    assert Loss().policy_loss(dropped, LOGPROB, LOGPROB, MASK) == pytest.approx(2)
+    by_token = Shaped(advantage=np.ones((2, 4)), reward=np.zeros(2), weight=np.array([[1, 0, 0, 0], [1, 1, 1, 1.0]]))
+    assert Loss().policy_loss(by_token, LOGPROB, LOGPROB, MASK) == pytest.approx(-2 / 5)

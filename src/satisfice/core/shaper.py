@@ -64,6 +64,22 @@ class Loss:
         loss = np.maximum(-rho * a, -np.clip(rho, 1 - self.clip_low, 1 + self.clip_high) * a)
         return loss if self.dual_clip is None else np.where(a < 0, np.minimum(loss, -self.dual_clip * a), loss)
 
+    def policy_loss(self, shaped: "Shaped", logprob: ArrayLike, old_logprob: ArrayLike, mask: ArrayLike) -> float:
+        """The whole loss of a batch but for `kl`, `entropy`, `top_entropy` and `terms`: to hold an adapter against.
+
+        Log-probs in nats and `mask` of shape [B, T].
+        """
+        counts = np.asarray(mask, dtype=np.float64)
+        new, old = (np.where(counts > 0, np.asarray(x, dtype=np.float64), 0.0) for x in (logprob, old_logprob))
+        advantage = shaped.advantage if shaped.advantage.ndim == 2 else shaped.advantage[:, None]
+        weight = np.ones(1) if shaped.weight is None else shaped.weight
+        change = new - old
+        if self.ratio == "sequence":
+            change = change.sum(axis=1, keepdims=True) / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
+        loss = -advantage * new if self.ratio == "none" else self.token_loss(np.exp(change), advantage)
+        share = self.share(counts, shaped.keep) * (weight if weight.ndim == 2 else weight[:, None])
+        return float((share * loss).sum())
+
     def share(self, mask: ArrayLike, keep: ArrayLike | None = None) -> Floats:
         """How much each token's loss weighs in the average, [B, T].
 

@@ -8,12 +8,21 @@ from collections.abc import Mapping
 
 from satisfice.core.shaper import Shaper
 from satisfice.shaping.a_dlp import ADlp
+from satisfice.shaping.adacot import Adacot
 from satisfice.shaping.bingo import Bingo
+from satisfice.shaping.ceeh import Ceeh
+from satisfice.shaping.conciser_lgrpo import ConciserLgrpo
+from satisfice.shaping.cosine_length import CosineLength
+from satisfice.shaping.crm_crf import CrmCrf
+from satisfice.shaping.curriculum_budget import CurriculumBudget
 from satisfice.shaping.da_dler import DaDler
 from satisfice.shaping.dapo import Dapo
 from satisfice.shaping.dler import Dler
+from satisfice.shaping.dot import Dot
 from satisfice.shaping.dr_grpo import DrGrpo
 from satisfice.shaping.drpo import Drpo
+from satisfice.shaping.epo import Epo
+from satisfice.shaping.format_length_surrogate import FormatLengthSurrogate
 from satisfice.shaping.frugal import Frugal
 from satisfice.shaping.grpo import Grpo
 from satisfice.shaping.grpo_lambda import GrpoLambda
@@ -23,8 +32,10 @@ from satisfice.shaping.l1_max import L1Max
 from satisfice.shaping.laser import Laser
 from satisfice.shaping.laser_d import LaserD
 from satisfice.shaping.laser_de import LaserDe
+from satisfice.shaping.longwriter_length import LongwriterLength
 from satisfice.shaping.lp_sigmoid import LpSigmoid
 from satisfice.shaping.o1_pruner import O1Pruner
+from satisfice.shaping.odin import Odin
 from satisfice.shaping.palu import Palu
 from satisfice.shaping.rloo import Rloo
 from satisfice.shaping.siri import Siri
@@ -34,12 +45,21 @@ from satisfice.shaping.tldr import Tldr
 
 METHODS: Mapping[str, type[Shaper]] = {
     "a-dlp": ADlp,
+    "adacot": Adacot,
     "bingo": Bingo,
+    "ceeh": Ceeh,
+    "conciser-lgrpo": ConciserLgrpo,
+    "cosine-length": CosineLength,
+    "crm-crf": CrmCrf,
+    "curriculum-budget": CurriculumBudget,
     "da-dler": DaDler,
     "dapo": Dapo,
     "dler": Dler,
+    "dot": Dot,
     "dr-grpo": DrGrpo,
     "drpo": Drpo,
+    "epo": Epo,
+    "format-length-surrogate": FormatLengthSurrogate,
     "frugal": Frugal,
     "grpo": Grpo,
     "grpo-lambda": GrpoLambda,
@@ -49,8 +69,10 @@ METHODS: Mapping[str, type[Shaper]] = {
     "laser": Laser,
     "laser-d": LaserD,
     "laser-de": LaserDe,
+    "longwriter-length": LongwriterLength,
     "lp-sigmoid": LpSigmoid,
     "o1-pruner": O1Pruner,
+    "odin": Odin,
     "palu": Palu,
     "rloo": Rloo,
     "siri": Siri,
@@ -62,12 +84,21 @@ METHODS: Mapping[str, type[Shaper]] = {
 __all__ = [
     "METHODS",
     "ADlp",
+    "Adacot",
     "Bingo",
+    "Ceeh",
+    "ConciserLgrpo",
+    "CosineLength",
+    "CrmCrf",
+    "CurriculumBudget",
     "DaDler",
     "Dapo",
     "Dler",
+    "Dot",
     "DrGrpo",
     "Drpo",
+    "Epo",
+    "FormatLengthSurrogate",
     "Frugal",
     "Grpo",
     "GrpoLambda",
@@ -77,8 +108,10 @@ __all__ = [
     "Laser",
     "LaserD",
     "LaserDe",
+    "LongwriterLength",
     "LpSigmoid",
     "O1Pruner",
+    "Odin",
     "Palu",
     "Rloo",
     "Siri",
