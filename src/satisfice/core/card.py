@@ -18,6 +18,8 @@ class Need(enum.StrEnum):
     ENTROPY = "entropy"  # entropy of the whole next-token distribution, in nats
     HIDDEN = "hidden"  # hidden states of named layers at sampled positions
     LOGITS = "logits"  # change next-token scores: bias, suppress, sampler
+    BUDGET = "budget"  # end the thinking by itself after so many tokens
+    UNEMBEDDING = "unembedding"  # the output matrix, which turns the last hidden state into scores
 
 
 @dataclass(frozen=True, kw_only=True)

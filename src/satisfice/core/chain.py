@@ -1,13 +1,13 @@
 """One line of thinking: append-only spans of tokens, and the moves that a policy can make on it."""
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from satisfice.core.engine import Request, Sampled, Sequence, Signals, Watch, random_key
+from satisfice.core.engine import Request, Sampled, Sampler, Sequence, Signals, Watch, both, random_key
 from satisfice.core.race import current_lane
 
 if TYPE_CHECKING:
@@ -120,8 +120,15 @@ class Chain:
         limit: int | None = None,
         watch: Watch | None = None,
         signals: Signals = _NO_SIGNALS,
+        bias: Mapping[int, float] | None = None,
+        sampler: Sampler | None = None,
+        budget: int | None = None,
     ) -> bool:
         """Think on. True when it paused (at a cue, after `limit` tokens, on a signal); False once thinking is over.
+
+        `bias` is added to the scores of these tokens, `sampler` filters or changes the scores before a token is drawn
+        (it has no say where sampling is greedy), `budget` has the engine itself end the thinking once the chain has so
+        many tokens of it; all hold for this call alone.
 
         Paused at a cue, the chain stands before it. Thinking is over when the model closed it, ended its turn, or
         ran into a token limit of the chain or the session.
@@ -132,7 +139,17 @@ class Chain:
         close = engine.encode(engine.profile.think_close)
         stop_ids = engine.end_ids | (frozenset(close) if len(close) == 1 else frozenset())
         texts = (*until, *(() if len(close) == 1 else (engine.profile.think_close,)))
-        got = await self._sample(limit, texts, stop_ids, watch, signals, greedy=False)
+        got = await self._sample(
+            limit,
+            texts,
+            stop_ids,
+            watch,
+            signals,
+            greedy=False,
+            bias=bias,
+            sampler=sampler,
+            budget=budget,
+        )
         if got.reason == "budget":
             self._end_thinking("limit")
         elif got.reason == "token" and [got.ids[-1]] != close:
@@ -144,15 +161,36 @@ class Chain:
             self._answer_from = len(self._sequence.ids)
         return self.phase == "think"
 
-    async def close_thinking(self, text: str | None = None) -> "Chain":
+    async def close_thinking(self, text: str | None = None, *, answer: str | None = None) -> "Chain":
         """Cut the thinking here and let the model write its visible answer.
 
-        `text` is what is put in to close it, by default the profile's `close_thinking`.
+        `text` is what is put in to close it, by default the profile's `close_thinking`. With `answer` the model writes
+        nothing more: that text is the visible answer.
         """
         if self.phase == "think":
             self.inject(self.session.engine.profile.close_thinking if text is None else text)
             self._end_thinking("rule")
+            if answer is not None:
+                self.inject(answer)
+                self.phase = "done"
+                self.session.note("end", self, ended=self.ended)
         return await self.finish()
+
+    def reopen(self) -> bool:
+        """Take back the end of thinking that the model has just written, so that it can be made to go on.
+
+        The tokens of the end count as dropped. False when there is nothing to take back: thinking goes on, a rule or a
+        limit ended it, or the answer has been written.
+        """
+        ended = (self.phase, self.ended) in (("answer", "model"), ("done", "turn"))
+        if not ended or self.last is None or not self.last.ids:
+            return False
+        by_text = self.last.reason == "text"
+        self._held = len(self._sequence.ids) - self.last.cut if by_text else 1
+        self._drop_held()
+        self.phase, self.ended, self._answer_from = "think", "", None
+        self.session.note("reopen", self)
+        return True
 
     async def finish(self) -> "Chain":
         """Go on to the natural end: the rest of the thinking, then the answer.
@@ -243,13 +281,17 @@ class Chain:
         signals: Signals,
         *,
         greedy: bool,
+        bias: Mapping[int, float] | None = None,
+        sampler: Sampler | None = None,
+        budget: int | None = None,
     ) -> Sampled:
         self._held = 0
         begin = len(self._sequence.ids)
         request = Request(
             limit=0, stop_ids=stop_ids, stop_texts=texts, match_from=begin, watch=watch, signals=signals, key=self._key,
             temperature=0.0 if greedy else self.session.temperature, top_p=1.0 if greedy else self.session.top_p,
-            urgent=self.looks,
+            urgent=self.looks, bias=bias or {}, thinking_budget=budget,
+            sampler=None if greedy else both(sampler, self.session.sampler),
         )  # fmt: skip
         parts: list[Sampled] = []
         lane = current_lane()

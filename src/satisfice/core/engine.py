@@ -62,6 +62,24 @@ class Sampler(Protocol):
     def __call__(self, logits: Any, /) -> Any: ...
 
 
+@dataclass(frozen=True)
+class Both:
+    """One sampler, and another over what it leaves."""
+
+    first: Sampler
+    second: Sampler
+
+    def __call__(self, logits: Any, /) -> Any:
+        return self.second(self.first(logits))
+
+
+def both(first: Sampler | None, second: Sampler | None) -> Sampler | None:
+    """Two samplers in their order, where there are two."""
+    if first is None or second is None:
+        return second if first is None else first
+    return Both(first, second)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """One call of `Sequence.sample`.
@@ -81,6 +99,7 @@ class Request:
     sampler: Sampler | None = None
     key: int = 0
     signals: Signals = Signals()
+    thinking_budget: int | None = None  # tokens of thinking in all, after which the engine itself puts its end
     urgent: bool = False  # a fork that a chain waits for: goes before new prompts
 
 

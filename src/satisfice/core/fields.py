@@ -42,6 +42,7 @@ class FieldType:
     optional: bool = False  # None is a value too
     range: Range = Range()
     choices: tuple[str, ...] = ()
+    method: str = ""  # for a method, what its type is called: policy, sampler
 
     def __str__(self) -> str:
         what = {
@@ -50,7 +51,7 @@ class FieldType:
             "bool": "true or false",
             "text": "text",
             "choice": f"one of {', '.join(self.choices)}",
-            "method": "a method",
+            "method": f"a {self.method}",
         }[self.kind]
         return f"{what}, or none" if self.optional else what
 
@@ -111,4 +112,4 @@ def _field_type(hint: Any) -> FieldType:
     simple: dict[Any, Literal["int", "float", "bool", "text"]] = {int: "int", float: "float", bool: "bool", str: "text"}
     if hint in simple:
         return FieldType(kind=simple[hint], range=bounds)
-    return FieldType(kind="method")
+    return FieldType(kind="method", method=getattr(hint, "__name__", "method").lower())

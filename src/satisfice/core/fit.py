@@ -14,6 +14,8 @@ _MEANING = {
     Need.ENTROPY: "the entropy of the next-token distribution",
     Need.HIDDEN: "hidden states",
     Need.LOGITS: "changes to next-token scores",
+    Need.BUDGET: "a thinking budget of its own",
+    Need.UNEMBEDDING: "the output matrix of the model",
 }
 
 

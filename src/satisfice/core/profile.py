@@ -1,11 +1,21 @@
 """How one family of models writes its thinking: tags, cue words, and how to ask it for an answer now."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
 
 from satisfice.core.errors import BadInput, UnknownName
+
+REFLECTIONS = (
+    "wait", "alternatively", "hmm", "but", "however", "alternative", "another", "check", "double", "oh", "maybe",
+    "verify", "other", "again", "now", "ah", "any",
+)  # fmt: skip
+"""Words with which models of the R1 family begin a second look (those that NoWait suppresses, arXiv:2506.08343)."""
+
+CANDIDATE = r"(?i)\banswer is\b|\bso the result\b|\\boxed\{|=\s*\$?-?\d[\d.,]*\$?\.?\s*$"
+"""A step that says an answer: in words, in a box, or as the number that an equation ends in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +43,26 @@ class Profile:
     max_tokens: int = 16_384  # tokens a problem may spend unless the person says otherwise
     answer_tokens: int = 1_024  # of these, kept back so that there is room for the visible answer
     trial_tokens: int = 20  # longest trial answer
+    inducers: tuple[str, ...] = (  # several wordings of `induce_answer`, for rules that compare what they bring
+        "\n**Final Answer**\n\\boxed{",
+        "\n**Final Answer**\n\nThe final answer is \\boxed{",
+        "\n**Final Answer**\nI believe the final answer is \\boxed{",
+        "\n\nThe final answer is \\boxed{",
+    )
+    extend_thinking: str = "Wait"  # injected where the model would have ended its thinking, to make it go on
+    close_at_budget: str = "\n</think>\nFinal Answer:"  # injected when a budget ends the thinking; has think_close
+    reflections: tuple[str, ...] = REFLECTIONS  # words that begin a second look, for rules that suppress them
+    candidate_answer: str = CANDIDATE  # regular expression: a step in which it matches holds a candidate answer
+    ask_certainty: str = ""  # injected on a fork; whether the next word is a sure or a doubting one tells certainty
+    sure_words: tuple[str, ...] = ("Great", "Perfect", "Therefore", "Thus", "</think>")
+    doubting_words: tuple[str, ...] = ("Wait", "Hmm", "But", "Alternatively")
+    hesitations: tuple[str, ...] = ("wait", "hold", "but", "okay", "no", "hmm")  # a trial that says one is no answer
+    assurances: tuple[str, ...] = ("It is clear that", "I'm sure about this.")  # injected in place of a reflection
+
+    @property
+    def candidate(self) -> re.Pattern[str]:
+        """The compiled `candidate_answer`."""
+        return re.compile(self.candidate_answer, re.MULTILINE)
 
     @cached_property
     def stated(self) -> re.Pattern[str] | None:
@@ -41,7 +71,38 @@ class Profile:
 
 
 R1 = Profile(name="r1")
-"""DeepSeek-R1, its distillations, Qwen3 and others that think between `<think>` and `</think>` and box the answer."""
+"""DeepSeek-R1, its distillations and others that think between `<think>` and `</think>` and box the answer."""
+
+QWEN3 = Profile(
+    name="qwen3",
+    close_thinking=(
+        "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly "
+        "now.\n</think>\n\n"
+    ),
+)
+"""Qwen3: as R1, but a sentence that its makers recommend leads out of thinking that is cut."""
+
+_FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
+HARMONY = Profile(
+    name="harmony",
+    think_open="<|channel|>analysis<|message|>",
+    think_close=_FINAL,
+    close_thinking=_FINAL,
+    skip_thinking=_FINAL,
+    induce_answer=_FINAL + "\\boxed{",
+    inducers=(
+        _FINAL + "\\boxed{", _FINAL + "**Final Answer**\n\\boxed{", _FINAL + "The final answer is \\boxed{",
+        _FINAL + "I believe the final answer is \\boxed{",
+    ),
+    close_at_budget=_FINAL + "Final Answer:",
+    sure_words=("Great", "Perfect", "Therefore", "Thus", "<|end|>"),
+    temperature=1.0,
+    top_p=1.0,
+)  # fmt: skip
+"""gpt-oss: thinking in the analysis channel, the answer in the final one."""
+
+PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (R1, QWEN3, HARMONY)}
+"""The profiles that a model without a `profile.json` of its own can be given by name."""
 
 
 def profile_from(row: object, where: str) -> Profile:

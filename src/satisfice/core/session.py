@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from satisfice.core.card import Card
 from satisfice.core.chain import Chain, Span, settle_tasks
-from satisfice.core.engine import Engine, Sequence
+from satisfice.core.engine import Engine, Sampler, Sequence
 from satisfice.core.errors import BadInput
 from satisfice.core.ledger import Ledger
 from satisfice.core.problem import Problem
@@ -44,7 +44,8 @@ class Session:
     ledger.
 
     `chain_limit` bounds the tokens of one chain, `budget` everything the problem samples; of both, `reserve` tokens
-    are kept for the answer. `parse` reads an answer from a text (None: there is none); `same` compares two answers.
+    are kept for the answer. `sampler` filters what is sampled, in place of the profile's top-p; it has no say where a
+    policy samples greedily. `parse` reads an answer from a text (None: there is none); `same` compares two answers.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Session:
         budget: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
+        sampler: Sampler | None = None,
         parse: Callable[[str], str | None] = lambda text: text.strip() or None,
         same: Callable[[str, str], bool] = lambda a, b: a == b,
         observer: Callable[[Event], None] | None = None,
@@ -70,7 +72,8 @@ class Session:
         self.budget = budget
         self.reserve = min(profile.answer_tokens, self.chain_limit, self.chain_limit if budget is None else budget)
         self.temperature = profile.temperature if temperature is None else temperature
-        self.top_p = profile.top_p if top_p is None else top_p
+        self.top_p = (profile.top_p if sampler is None else 1.0) if top_p is None else top_p
+        self.sampler = sampler
         self.parse, self.same = parse, same
         self.log: list[Event] = []
         self.ledger = Ledger()

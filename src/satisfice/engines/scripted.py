@@ -2,22 +2,28 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from satisfice.core.card import Need
-from satisfice.core.engine import Request, Sampled
+from satisfice.core.engine import Request, Sampled, Signals, random_key
 from satisfice.core.errors import EngineError
 from satisfice.core.profile import Profile
 from satisfice.engines._stops import find_stop
 
-Script = Callable[[str, Request], str | tuple[str, float]]
-"""From the text after the prompt and the request to what comes next: some text, and (optionally) the log-probability
-of each of its tokens. Of that text one token is taken, then the script is asked again."""
+Told = str | tuple[str, float] | Mapping[str, float]
+Script = Callable[[str, Request], Told]
+"""From the text after the prompt and the request to what comes next: some text, or some text with the log-probability
+of each of its tokens, or several texts with the probability of each. One token is taken, then the script is asked
+again; among several texts the engine chooses as a model does, with bias, sampler, temperature and the request's key.
+What one text leaves over of the probability counts as one other token."""
 
+HIDDEN = 4  # width of the made-up hidden states
 END = "<|end|>"
 SCRIPTED = Profile(
     name="scripted", cues=("Wait",), step="\n", close_thinking="</think>", skip_thinking="</think>",
@@ -46,12 +52,19 @@ class ScriptedEngine:
     """
 
     name = "scripted"
-    provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS})
     max_length = 100_000
 
-    def __init__(self, script: Script | str, *, profile: Profile = SCRIPTED, fail_at: int | None = None) -> None:
+    def __init__(
+        self,
+        script: Script | str,
+        *,
+        profile: Profile = SCRIPTED,
+        fail_at: int | None = None,
+        provides: frozenset[Need] = frozenset(Need),
+    ) -> None:
         self.script = from_text(script) if isinstance(script, str) else script
         self.profile = profile
+        self.provides = provides  # what a request asks for beyond this is refused
         self.fail_at = fail_at  # raise EngineError once this many tokens were sampled
         self.tokens = 0
         self.open_sequences = 0
@@ -88,6 +101,50 @@ class ScriptedEngine:
         return None
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """One token and the distribution that it came from."""
+
+    token: int
+    logprob: float  # before bias and temperature, as always
+    entropy: float
+    top: list[tuple[int, float]]  # (token, log-probability), likeliest first
+
+
+def _refuse(request: Request, provides: frozenset[Need]) -> None:
+    asked = set(request.signals.needs) | ({Need.LOGITS} if request.bias or request.sampler else set())
+    asked |= {Need.BUDGET} if request.thinking_budget is not None else set()
+    if missing := sorted(asked - provides):
+        raise EngineError(f"the scripted engine was asked for {', '.join(missing)}, which it was told not to provide")
+
+
+def _draw(engine: ScriptedEngine, told: Told, request: Request, position: int) -> _Drawn:
+    if isinstance(told, Mapping):
+        mass = {engine.encode(text)[0]: probability for text, probability in told.items()}
+        scores = np.log(np.array(list(mass.values()), dtype=np.float64))
+        rest = 0.0
+    else:
+        text, logprob = told if isinstance(told, tuple) else (told, 0.0)
+        mass = {engine.encode(text)[0]: float(np.exp(logprob))}
+        scores = np.array([logprob], dtype=np.float64)
+        rest = 1 - mass[next(iter(mass))]
+    tokens = list(mass)
+    entropy = -sum(p * np.log(p) for p in (*mass.values(), rest) if p > 0)
+    top = sorted(zip(tokens, scores.tolist(), strict=True), key=lambda pair: -pair[1])
+    biased = scores + [request.bias.get(token, 0.0) for token in tokens]
+    if request.temperature > 0:
+        biased = biased / request.temperature
+        if request.sampler is not None:
+            wide = np.full((1, max(tokens) + 1), -np.inf)
+            wide[0, tokens] = biased
+            biased = np.asarray(request.sampler(wide))[0, tokens]
+        chances = np.exp(biased - biased.max()).cumsum()
+        picked = int(np.searchsorted(chances, chances[-1] * random_key(request.key, position) / 2**64, side="right"))
+    else:
+        picked = int(biased.argmax())
+    return _Drawn(tokens[picked], float(scores[picked]), float(entropy), top)
+
+
 class ScriptedSequence:
     """One sequence of a `ScriptedEngine`."""
 
@@ -109,7 +166,8 @@ class ScriptedSequence:
         del self.ids[length:]
 
     async def sample(self, request: Request) -> Sampled:
-        engine, begin, logprobs = self._engine, len(self.ids), []
+        engine, begin, drawn = self._engine, len(self.ids), list[_Drawn]()
+        _refuse(request, engine.provides)
         since = begin if request.match_from is None else request.match_from
         reason, cut, match = "length", None, ""
         try:
@@ -117,10 +175,9 @@ class ScriptedSequence:
                 await asyncio.sleep(0)  # one decode step: everybody else moves on by one token
                 if engine.fail_at is not None and engine.tokens >= engine.fail_at:
                     raise EngineError(f"the script fails at token {engine.fail_at}")
-                told = engine.script(engine.decode(self.ids[self._prompt :]), request)
-                text, logprob = told if isinstance(told, tuple) else (told, 0.0)
-                self.ids.append(engine.encode(text)[0])
-                logprobs.append(logprob)
+                told = self._forced(request) or engine.script(engine.decode(self.ids[self._prompt :]), request)
+                drawn.append(_draw(engine, told, request, len(self.ids)))
+                self.ids.append(drawn[-1].token)
                 engine.tokens += 1
                 if self.ids[-1] in request.stop_ids:
                     reason = "token"
@@ -132,12 +189,41 @@ class ScriptedSequence:
             reason = "cancelled"
             raise
         finally:
-            asked = request.signals.logprobs
             self.last = Sampled(
                 ids=tuple(self.ids[begin:]), reason=reason, cut=len(self.ids) if cut is None else cut, match=match,  # type: ignore[arg-type]
-                logprobs=np.array(logprobs, dtype=np.float32) if asked else None,
+                **self._signals(request.signals, drawn, begin),
             )  # fmt: skip
         return self.last
+
+    def _forced(self, request: Request) -> str:
+        """The end of thinking, piece by piece, once the request's budget for it is spent."""
+        if request.thinking_budget is None:
+            return ""
+        thinking = self._engine.decode(self.ids[self._prompt + request.thinking_budget :])
+        spent = len(self.ids) - self._prompt >= request.thinking_budget
+        close = self._engine.profile.think_close
+        done = close in self._engine.decode(self.ids[self._prompt :])
+        return close[len(thinking) :] if spent and not done and close.startswith(thinking) else ""
+
+    def _signals(self, asked: Signals, drawn: "list[_Drawn]", begin: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if asked.logprobs:
+            found["logprobs"] = np.array([one.logprob for one in drawn], dtype=np.float32)
+        if asked.entropy:
+            found["entropy"] = np.array([one.entropy for one in drawn], dtype=np.float32)
+        if k := asked.top_logprobs:
+            padded = [[*one.top[:k], *[(-1, -np.inf)] * (k - len(one.top))] for one in drawn]
+            found["top_ids"] = np.array([[i for i, _ in top] for top in padded], dtype=np.int64).reshape(-1, k)
+            found["top_logprobs"] = np.array([[p for _, p in top] for top in padded], np.float32).reshape(-1, k)
+        if asked.hidden:
+            found["hidden"] = {layer: self._states(layer, begin, len(drawn)) for layer in asked.hidden}
+        return found
+
+    def _states(self, layer: int, begin: int, count: int) -> NDArray[np.float32]:
+        """Made-up hidden states `[count, HIDDEN]`: a function of the layer and the text before each token."""
+        texts = (self._engine.decode(self.ids[self._prompt : begin + i]) for i in range(count))
+        seeds = [random_key(layer, text) for text in texts]
+        return np.array([np.random.default_rng(s).normal(size=HIDDEN) for s in seeds], np.float32).reshape(-1, HIDDEN)
 
     def close(self) -> None:
         if self._open:
