@@ -62,3 +62,23 @@ def test_nothinking_answers_at_once() -> None:
     solution = play(NoThinking())
     assert (solution.thinking, solution.text, solution.ended) == ("", "?", "rule")
     assert (solution.ledger.spent, solution.ledger.injected) == (2, 1)
+
+
+def test_fixed_budget_may_wait_for_the_end_of_the_step_or_for_the_cue() -> None:
+    assert play(FixedBudget(tokens=2)).thinking == "one "
+    assert play(FixedBudget(tokens=2, at="step")).thinking == "one two so 3\n"
+    assert play(FixedBudget(tokens=2, at="cue")).thinking == "one two so 3\n"
+    assert play(FixedBudget(tokens=9, at="cue")).thinking == "one two so 3\nWait, no so 4\n"
+    assert play(FixedBudget(tokens=18, at="cue")).ended == "model", "no cue comes after that"
+
+
+def test_periodic_exit_passes_all_but_every_nth_cue() -> None:
+    assert play(FirstCue(every=2)).thinking == "one two so 3\nWait, no so 4\n"
+    assert play(FirstCue(every=3)).ended == "model"
+
+
+def test_random_exit_is_drawn_from_the_seed_with_the_chance_asked_for() -> None:
+    assert play(FirstCue(chance=0.0)).ended == "model"
+    first = [play(FirstCue(chance=0.3), seed=seed).thinking == "one two so 3\n" for seed in range(300)]
+    assert sum(first) == pytest.approx(90, abs=30)
+    assert first[:20] == [play(FirstCue(chance=0.3), seed=seed).thinking == "one two so 3\n" for seed in range(20)]

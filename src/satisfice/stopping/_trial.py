@@ -1,12 +1,17 @@
 """What several rules do at a cue: get there, and ask a copy of the chain for its answer now."""
 
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.core.chain import Chain
-from satisfice.core.engine import Sampled, Signals
+from satisfice.core.engine import Engine, Sampled, Signals
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,28 +20,37 @@ class Trial:
 
     text: str
     closed: bool  # the answer came to its end; False: the token limit cut it
+    tokens: int  # of the answer itself, without what ends it
     logprobs: NDArray[np.float32]  # [n] nats, of all sampled tokens, the one that ends the answer included
+    entropy: NDArray[np.float32]  # [n] nats, likewise
 
 
-async def ask_trial(chain: Chain, tokens: int, *, logprobs: bool = False) -> Trial:
-    """Ask a copy of the chain for its answer now: greedy, at most `tokens` tokens. The chain itself is untouched."""
+_TEXT = Signals()
+
+
+async def ask_trial(
+    chain: Chain, tokens: int, *, inducer: str | None = None, signals: Signals = _TEXT, greedy: bool = True
+) -> Trial:
+    """Ask a copy of the chain for its answer now, in at most `tokens` tokens. The chain itself is untouched.
+
+    `inducer` is what is put in to ask, by default the profile's `induce_answer`.
+    """
     engine = chain.session.engine
-    probe = chain.probe().inject(engine.profile.induce_answer)
+    probe = chain.probe().inject(engine.profile.induce_answer if inducer is None else inducer)
     begin, seen = len(probe.ids), list[Sampled]()
     while True:
         left = tokens - sum(len(got.ids) for got in seen)
-        seen.append(
-            await probe.sample(left, until=engine.profile.answer_end, signals=Signals(logprobs=logprobs), greedy=True)
-        )
+        seen.append(await probe.sample(left, until=engine.profile.answer_end, signals=signals, greedy=greedy))
         text = engine.decode([i for i in probe.ids[begin:] if i not in engine.end_ids])
         if seen[-1].match != "}" or _depth(text) <= 0:
             break  # a brace that closes one of the answer's own does not end it
     probe.drop()
-    told = [got.logprobs for got in seen if got.logprobs is not None]
     return Trial(
         text=text,
         closed=seen[-1].reason in ("text", "token"),
-        logprobs=np.concatenate(told) if told else np.zeros(0, dtype=np.float32),
+        tokens=len(probe.ids) - begin - (seen[-1].reason == "token"),
+        logprobs=_joined([got.logprobs for got in seen]),
+        entropy=_joined([got.entropy for got in seen]),
     )
 
 
@@ -46,11 +60,65 @@ async def think_to_cue(chain: Chain) -> bool:
     A cue inside a longer word ("await", "Waiter") is none, as far as its own tokens tell.
     """
     while await chain.think(until=chain.session.engine.profile.cues):
-        before, cue, after = chain.held_text.partition(chain.last.match if chain.last is not None else "")
-        before = chain.session.engine.decode(chain.ids[-1:]) + before
-        if not (before[-1:].isalnum() or (cue[-1:].isalnum() and after[:1].isalnum())):
+        if is_word(chain):
             return True
     return False
+
+
+async def think_to_step(chain: Chain) -> bool:
+    """Think on to the end of the step, its delimiter included; False once thinking is over."""
+    return await chain.think(until=(chain.session.engine.profile.step,)) and await chain.think(limit=0)
+
+
+def is_word(chain: Chain) -> bool:
+    """Whether the cue that the chain stands before is a word of its own, as far as its own tokens tell."""
+    before, cue, after = chain.held_text.partition(chain.last.match if chain.last is not None else "")
+    before = chain.session.engine.decode(chain.ids[-1:]) + before
+    return not (before[-1:].isalnum() or (cue[-1:].isalnum() and after[:1].isalnum()))
+
+
+def settled(answers: Sequence[str | None], k: int, same: Callable[[str, str], bool]) -> bool:
+    """Whether the last `k` answers are there and all the same; None equals nothing, not even None.
+
+    >>> settled(["7", "5", "5", "5"], 3, str.__eq__), settled(["5", None, "5", "5"], 3, str.__eq__)
+    (True, False)
+    """
+    last = answers[-k:]
+    return len(last) == k and all(a is not None and last[-1] is not None and same(a, last[-1]) for a in last)
+
+
+def agreeing(answers: Sequence[str | None], same: Callable[[str, str], bool]) -> int:
+    """How many answers at the end are the same; 0 when the last is none.
+
+    >>> agreeing(["7", "5", "5"], str.__eq__), agreeing(["5", None], str.__eq__)
+    (2, 0)
+    """
+    return next((k - 1 for k in range(1, len(answers) + 1) if not settled(answers, k, same)), len(answers))
+
+
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines side by side; when one fails the others are cancelled and its own error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def word_ids(engine: Engine, words: Sequence[str]) -> frozenset[int]:
+    """Tokens that are one of the words by themselves: as written, in lower case or capitals, with a space or without.
+
+    A word that takes several tokens has none: its first piece begins other words too.
+    """
+    forms = {form for word in words for form in (word, word.lower(), word.capitalize(), word.upper())}
+    tokens = [engine.encode(space + form) for form in sorted(forms) for space in ("", " ")]
+    return frozenset(ids[0] for ids in tokens if len(ids) == 1)
+
+
+def _joined(parts: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
+    told = [part for part in parts if part is not None]
+    return np.concatenate(told) if told else np.zeros(0, dtype=np.float32)
 
 
 def _depth(text: str) -> int:

@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
+from satisfice.core.engine import Signals
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.session import Session
-from satisfice.stopping._trial import ask_trial, think_to_cue
+from satisfice.stopping._trial import Trial, ask_trial, think_to_cue
 
 Mean = Literal["arithmetic", "geometric", "min"]
 
@@ -56,15 +57,19 @@ class Deer:
         for _ in range(self.max_judge_steps):
             if not await think_to_cue(chain):
                 break
-            trial = await ask_trial(chain, self.trial_tokens, logprobs=True)
-            said = bool(trial.text.strip()) and (trial.closed or not self.require_closed)
-            skip = session.engine.profile.answer_skip
-            sure = confidence(trial.logprobs, self.mean, skip=skip) if said else 0.0
+            trial = await ask_trial(chain, self.trial_tokens, signals=Signals(logprobs=True))
+            sure = certainty(trial, self.mean, skip=session.engine.profile.answer_skip, closed=self.require_closed)
             stop = sure > self.threshold
             chain.look("confidence", sure, threshold=self.threshold, stop=stop, text=trial.text)
             if stop:
                 return await chain.close_thinking()
         return await chain.finish()
+
+
+def certainty(trial: Trial, mean: Mean, *, skip: int, closed: bool) -> float:
+    """The confidence of a trial answer; 0 when it says nothing, or has to be closed and is not."""
+    said = bool(trial.text.strip()) and (trial.closed or not closed)
+    return confidence(trial.logprobs, mean, skip=skip) if said else 0.0
 
 
 def confidence(logprobs: ArrayLike, mean: Mean = "arithmetic", *, skip: int = 0) -> float:

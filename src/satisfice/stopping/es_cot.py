@@ -11,7 +11,7 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.session import Session
-from satisfice.stopping._trial import ask_trial, think_to_cue
+from satisfice.stopping._trial import ask_trial, think_to_cue, think_to_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +61,6 @@ class EsCot:
             if stop:
                 return await chain.close_thinking()
         return await chain.finish()
-
-
-async def think_to_step(chain: Chain) -> bool:
-    """Think on to the end of the step, its delimiter included; False once thinking is over."""
-    return await chain.think(until=(chain.session.engine.profile.step,)) and await chain.think(limit=0)
 
 
 def run_lengths(answers: Sequence[str | None], same: Callable[[str, str], bool]) -> list[int]:

@@ -1,0 +1,64 @@
+"""End a chain that only repeats itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+
+from satisfice.core.card import Card, Need
+from satisfice.core.chain import Chain
+from satisfice.core.fields import Range, check_fields
+from satisfice.core.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopGuard:
+    """End a chain that only repeats itself: the same tokens over and over, `times` times at its end.
+
+    Every `every` tokens the end of the thinking is searched for a pattern of at most `longest` tokens that stands there
+    `times` times in a row, over at least `least` tokens in all. Then thinking is closed and the answer written. A chain
+    that does not loop is left alone, token for token. Servers know this as repetition detection.
+    """
+
+    card: ClassVar = Card(
+        id="loop-guard",
+        paper="",
+        where="standard practice: repetition detection, as vLLM has it",
+        needs=frozenset({Need.INJECT}),
+        fidelity="standard",
+        ours=("times", "longest", "least", "every"),
+    )
+
+    times: Annotated[int, Range(2)] = 4  # repetitions
+    longest: Annotated[int, Range(1)] = 128  # pattern, tokens
+    least: Annotated[int, Range(1)] = 32  # tokens that are repetition; short patterns are common in sound work
+    every: Annotated[int, Range(1)] = 16  # tokens between two searches
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    async def __call__(self, session: Session) -> Chain:
+        chain = session.chain()
+        prompt = len(chain.ids)
+        while await chain.think(limit=self.every):
+            pattern = repeated(chain.ids[prompt:], times=self.times, longest=self.longest, least=self.least)
+            if pattern:
+                text = session.engine.decode(chain.ids[-pattern:])
+                chain.look("repeated pattern", pattern, stop=True, text=text)
+                return await chain.close_thinking()
+        return await chain.finish()
+
+
+def repeated(ids: Sequence[int], *, times: int, longest: int, least: int = 1) -> int:
+    """Length of the shortest pattern of which the end of `ids` is `times` repetitions, `least` tokens or more; else 0.
+
+    >>> repeated([9, 1, 2, 1, 2, 1, 2], times=3, longest=4), repeated([9, 1, 2, 1, 2, 1, 2], times=4, longest=4)
+    (2, 0)
+    """
+    tail = np.asarray(ids[-max(times * longest, least + longest) :], dtype=np.int64)
+    for size in range(1, min(longest, len(tail) // times) + 1):
+        need = max(times * size, least)
+        if need <= len(tail) and np.array_equal(tail[-need:-size], tail[len(tail) - need + size :]):
+            return size
+    return 0
