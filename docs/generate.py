@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from satisfice import Policy, catalog
+from satisfice import catalog
 
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "satisfice"
-FAMILIES = ("stopping", "parallel")
-PACKAGES = ("core", "answers", "tasks", "stopping", "parallel", "engines", "bench", "testing")
+FAMILIES = tuple(catalog.FAMILIES)
+PACKAGES = ("core", "answers", "tasks", *FAMILIES, "engines", "bench", "testing")
 INTRO = """# Methods
 
-A method is used by its id, `--policies deer`, or with its fields, `deer(threshold=0.9)`. *Fidelity* says where its
+A policy is used by its id, `--policies deer`, or with its fields, `deer(threshold=0.9)`; so are samplers and shapers
+where one of these is asked for. *Fidelity* says where its
 formula comes from: the authors' `code`, the `paper`, a `second-hand` digest, `reconstructed` by us where the exact form
 is not published, or `standard` practice.
 
@@ -51,7 +52,7 @@ def main() -> int:
 def method_pages() -> Iterator[tuple[str, str]]:
     rows = catalog.methods()
     table = "| method | what it does | paper | needs | fidelity |\n| --- | --- | --- | --- | --- |\n"
-    for row in sorted(rows, key=lambda row: FAMILIES.index(row["family"])):
+    for row in rows:
         link = f"[{row['id']}]({row['family']}.md#{row['id']})"
         cells = (link, row["summary"].rstrip("."), _paper(row["paper"]), _needs(row), row["fidelity"])
         table += f"| {' | '.join(cells)} |\n"
@@ -63,7 +64,7 @@ def method_pages() -> Iterator[tuple[str, str]]:
 
 
 def _method(row: dict[str, Any]) -> str:
-    name, method = row["id"], catalog.METHODS[row["id"]]
+    name, method = row["id"], catalog.FAMILIES[row["family"]][row["id"]]
     facts = [f"`satisfice.{row['family']}.{method.__name__}`"]
     facts += [f"also `{alias}`" for alias in row["aliases"]]
     facts += [", ".join(filter(None, (_paper(row["paper"]), row["where"])))]
@@ -89,7 +90,7 @@ def _paper(paper: str) -> str:
     return f"[{paper}](https://arxiv.org/abs/{number})" if number != paper else paper
 
 
-def _comments(method: type[Policy]) -> dict[str, str]:
+def _comments(method: type) -> dict[str, str]:
     """The comment behind each field: its unit and meaning."""
     found = {}
     for line in inspect.getsource(method).splitlines():

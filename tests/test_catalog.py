@@ -13,6 +13,7 @@ from satisfice import catalog
 from satisfice.catalog import as_json, build, canonical, check_policy, from_json, parse_policies
 from satisfice.core.card import Need
 from satisfice.core.errors import BadInput, Unfit, UnknownName
+from satisfice.core.fields import field_types
 from satisfice.core.session import Policy
 from satisfice.parallel import FirstFinish, SelfConsistency
 from satisfice.stopping import Deer, EsCot, FirstCue, FixedBudget, Full, NoThinking
@@ -133,7 +134,8 @@ def test_needs_of_inner_methods_count() -> None:
 
 def test_the_listing_is_json_and_tells_each_methods_fields() -> None:
     rows = {row["id"]: row for row in json.loads(json.dumps(catalog.methods()))}
-    assert sorted(rows) == list(rows) == sorted(catalog.METHODS)
+    assert list(rows) == [name for table in catalog.FAMILIES.values() for name in sorted(table)]
+    assert {(row["family"], row["kind"]) for row in rows.values()} == set(catalog.KINDS.items())
     assert rows["deer"]["system"] == "deer"
     assert rows["deer"]["fields"][0] == {
         "name": "threshold", "takes": "a number (from 0 to 1)", "default": 0.95, "ours": False,
@@ -141,6 +143,40 @@ def test_the_listing_is_json_and_tells_each_methods_fields() -> None:
     assert rows["first-finish"]["system"] == "ffs"
     assert rows["fixed-budget"]["aliases"] == ["cap"]
     assert all(row["summary"].endswith(".") for row in rows.values())
+
+
+@pytest.mark.parametrize("kind", ["policy", "sampler", "shaper"])
+def test_every_method_survives_spec_and_json_as_its_kind_and_no_other_kind_takes_it(kind: catalog.Kind) -> None:
+    for family, table in catalog.FAMILIES.items():
+        for name, method in table.items():
+            if catalog.KINDS[family] != kind:
+                with pytest.raises(BadInput, match=f"{kind}: {name} is a {catalog.KINDS[family]}, not a {kind}"):
+                    build(name, kind=kind)
+                continue
+            if "artefact" in field_types(method):
+                continue  # learned: it cannot be made without its file
+            made = build(name, kind=kind)
+            assert type(made) is method
+            assert build(canonical(made), kind=kind) == made
+            assert from_json(json.loads(json.dumps(as_json(made))), kind=kind) == made
+
+
+def test_no_two_methods_share_an_id() -> None:
+    names = [name for table in catalog.FAMILIES.values() for name in table]
+    assert sorted(names) == sorted(catalog.METHODS)
+    assert all(method.card.id == name for name, method in catalog.METHODS.items())
+
+
+def test_names_are_suggested_within_the_kind_that_is_asked_for() -> None:
+    with pytest.raises(UnknownName, match=r"unknown sampler 'min-q'\. Did you mean 'min-p'"):
+        build("min-q", kind="sampler")
+    with pytest.raises(UnknownName, match=r"unknown policy 'min-q'(?!.*min-p)"):
+        build("min-q")
+
+
+def test_a_field_takes_methods_of_its_own_kind_only() -> None:
+    with pytest.raises(BadInput, match="policy: min-p is a sampler, not a policy"):
+        build("first-finish(stop=min-p)")
 
 
 RULE = '''

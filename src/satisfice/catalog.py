@@ -2,6 +2,10 @@
 
 A spec is what people type: `deer`, `deer:0.9` (the first field), `deer(threshold=0.9, mean=min)`, and compositions
 such as `first-finish(n=8, stop=deer)`. Nothing in a spec is ever evaluated as code.
+
+There are several kinds of method: a *policy* decides when thinking ends and is what `build` makes unless told
+otherwise, a *sampler* truncates the next-token distribution, a *shaper* says how training feels length. A spec names a
+method of the kind that is asked for, and a field that holds a method says by its type which kind that is.
 """
 
 import dataclasses
@@ -11,17 +15,34 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, Literal, Protocol, cast, overload
 
-from satisfice import parallel, stopping
+from satisfice import parallel, sampling, shaping, stopping
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.fields import FieldType, field_types
 from satisfice.core.fit import check_fit
 from satisfice.core.session import Policy
+from satisfice.core.shaper import Shaper
 
-FAMILIES: Mapping[str, Mapping[str, type[Policy]]] = {"parallel": parallel.METHODS, "stopping": stopping.METHODS}
-METHODS: Mapping[str, type[Policy]] = {name: FAMILIES[family][name] for family in FAMILIES for name in FAMILIES[family]}
+Kind = Literal["policy", "sampler", "shaper"]
+
+
+class Method(Protocol):
+    """What all methods have in common: a frozen dataclass with a card. What one does depends on its kind."""
+
+    card: ClassVar[Card]
+
+
+FAMILIES: Mapping[str, Mapping[str, type[Method]]] = {
+    "stopping": stopping.METHODS,
+    "parallel": parallel.METHODS,
+    "sampling": sampling.METHODS,
+    "shaping": shaping.METHODS,
+}
+KINDS: Mapping[str, Kind] = {"stopping": "policy", "parallel": "policy", "sampling": "sampler", "shaping": "shaper"}
+METHODS: Mapping[str, type[Method]] = {name: table[name] for table in FAMILIES.values() for name in table}
+POLICIES: Mapping[str, type[Policy]] = {**stopping.METHODS, **parallel.METHODS}
 ALIASES: Mapping[str, str] = {"cap": "fixed-budget"}
 
 _NAME = re.compile(
@@ -44,8 +65,16 @@ def parse_policies(text: str, *, allow_files: bool = False) -> list[Policy]:
     return policies
 
 
-def build(spec: str, *, allow_files: bool = False) -> Policy:
-    """Make a method from its spec.
+@overload
+def build(spec: str, *, kind: Literal["policy"] = "policy", allow_files: bool = False) -> Policy: ...
+@overload
+def build(spec: str, *, kind: Literal["sampler"], allow_files: bool = False) -> sampling.Filter: ...
+@overload
+def build(spec: str, *, kind: Literal["shaper"], allow_files: bool = False) -> Shaper: ...
+@overload
+def build(spec: str, *, kind: Kind, allow_files: bool = False) -> Any: ...
+def build(spec: str, *, kind: Kind = "policy", allow_files: bool = False) -> Any:
+    """Make a method of one kind from its spec.
 
     `allow_files` lets a spec name a class in a Python file (`./my.py:MyRule`), which is run: for the command line only.
 
@@ -54,55 +83,87 @@ def build(spec: str, *, allow_files: bool = False) -> Policy:
         BadInput: a spec that cannot be read, a value of the wrong type or out of range.
     """
     if len(spec) > _MAX_CHARS:
-        raise BadInput(f"policy: a spec has at most {_MAX_CHARS} characters, got {len(spec)}.")
-    return _build(spec, allow_files, 0)
+        raise BadInput(f"{kind}: a spec has at most {_MAX_CHARS} characters, got {len(spec)}.")
+    return _build(spec, kind, allow_files, 0)
 
 
-def canonical(policy: Policy) -> str:
+def parse_sampler(text: str, *, temperature: float = 1.0) -> sampling.Truncation:
+    """Read filters with commas between them, in the order in which they apply.
+
+    The word `temperature` stands for its place among them; where it is left out it comes first, as in transformers and
+    vLLM. `sampler_text` writes the same text with it in place.
+
+    >>> sampler_text(parse_sampler("top-k:20, min-p:0.05"))
+    'temperature, top-k(k=20), min-p(p=0.05)'
+    >>> sampler_text(parse_sampler("top-n-sigma, temperature, top-p:0.9", temperature=1.5))
+    'top-n-sigma, temperature, top-p(p=0.9)'
+    """
+    parts = [part.strip() for part in _split(text)]
+    at = parts.index("temperature") if "temperature" in parts else 0
+    if parts.count("temperature") > 1:
+        raise BadInput(f"sampler {text!r}: `temperature` has one place among the filters. Name it once.")
+    built = [build(part, kind="sampler") for part in parts if part != "temperature"]
+    return sampling.Truncation(before=tuple(built[:at]), after=tuple(built[at:]), temperature=temperature)
+
+
+def sampler_text(truncation: sampling.Truncation) -> str:
+    """The one text of a chain of filters, with the place of the temperature."""
+    before, after = (list(map(canonical, part)) for part in (truncation.before, truncation.after))
+    return ", ".join([*before, "temperature", *after])
+
+
+def check_sampler(truncation: sampling.Truncation, engine: str, provides: frozenset[Any]) -> None:
+    """Raise `Unfit` when the engine lacks what a filter needs."""
+    for method in truncation.filters:
+        check_fit(method.card, engine, provides, others=[other.card for other in sampling.METHODS.values()])
+
+
+def canonical(method: Method) -> str:
     """The one spec of a method: only fields that differ from their defaults, in the order of the class.
 
-    `build(canonical(policy)) == policy` for every method of the catalogue.
+    `build(canonical(policy)) == policy` for every policy of the catalogue, and so for the other kinds.
     """
-    method = type(policy)
-    name = f"{method.__module__}:{method.__qualname__}" if method.__module__.endswith(".py") else policy.card.id
-    parts = [f"{field}={_write(kind, value)}" for field, kind, value in _changed(policy)]
+    cls = type(method)
+    name = f"{cls.__module__}:{cls.__qualname__}" if cls.__module__.endswith(".py") else method.card.id
+    parts = [f"{field}={_write(kind, value)}" for field, kind, value in _changed(method)]
     return f"{name}({', '.join(parts)})" if parts else name
 
 
-def as_json(policy: Policy) -> dict[str, Any]:
+def as_json(method: Method) -> dict[str, Any]:
     """A method as a JSON object: its `id` and the fields that differ from their defaults."""
-    changed = {field: as_json(v) if k.kind == "method" and v is not None else v for field, k, v in _changed(policy)}
-    return {"id": policy.card.id, **changed}
+    changed = {field: as_json(v) if k.kind == "method" and v is not None else v for field, k, v in _changed(method)}
+    return {"id": method.card.id, **changed}
 
 
-def from_json(row: object) -> Policy:
-    """Make a method from what `as_json` gives; the same errors as `build`."""
-    return _from_json(row, 0)
+def from_json(row: object, *, kind: Kind = "policy") -> Any:
+    """Make a method of one kind from what `as_json` gives; the same errors as `build`."""
+    return _from_json(row, kind, 0)
 
 
-def cards(policy: Policy) -> list[Card]:
+def cards(method: Method) -> list[Card]:
     """The card of a method and those of the methods inside it."""
-    inner = [value for _, kind, value in _changed(policy) if kind.kind == "method" and value is not None]
-    return [policy.card, *(card for method in inner for card in cards(method))]
+    inner = [value for _, kind, value in _changed(method) if kind.kind == "method" and value is not None]
+    return [method.card, *(card for part in inner for card in cards(part))]
 
 
 def check_policy(policy: Policy, engine: str, provides: frozenset[Any]) -> None:
-    """Raise `Unfit` when the engine lacks what the method, or a method inside it, needs."""
+    """Raise `Unfit` when the engine lacks what the policy, or a method inside it, needs."""
     for card in cards(policy):
-        check_fit(card, engine, provides, others=[method.card for method in METHODS.values()])
+        check_fit(card, engine, provides, others=[method.card for method in _table(_kind_of(card)).values()])
 
 
 def methods() -> list[dict[str, Any]]:
-    """The catalogue as JSON-able rows, sorted by id."""
+    """The catalogue as JSON-able rows: family by family, in a family by id."""
     aliases = {name: [alias for alias, target in ALIASES.items() if target == name] for name in METHODS}
     rows = []
     for family, table in FAMILIES.items():
-        for name, method in table.items():
+        for name, method in sorted(table.items()):
             card = method.card
             rows.append(
                 {
                     "id": name,
                     "family": family,
+                    "kind": KINDS[family],
                     "summary": (method.__doc__ or "").strip().partition("\n")[0],
                     "system": card.system,
                     "paper": card.paper,
@@ -111,24 +172,46 @@ def methods() -> list[dict[str, Any]]:
                     "needs": sorted(need.value for need in card.needs),
                     "aliases": aliases[name],
                     "fields": [
-                        {"name": field, "takes": str(kind), "default": default, "ours": field in card.ours}
+                        {
+                            "name": field,
+                            "takes": str(kind),
+                            "default": default if default is None or kind.kind != "method" else canonical(default),
+                            "ours": field in card.ours,
+                        }
                         for (field, kind), default in zip(field_types(method).items(), _defaults(method), strict=True)
                     ],
                 }
             )
-    return sorted(rows, key=lambda row: str(row["id"]))
+    return rows
 
 
-def _build(spec: str, allow_files: bool, depth: int) -> Policy:
+def _table(kind: Kind) -> dict[str, type[Method]]:
+    """The methods of one kind, by id."""
+    return {name: table[name] for family, table in FAMILIES.items() if KINDS[family] == kind for name in table}
+
+
+def _kind_of(card: Card) -> Kind:
+    """The kind of a method; a stranger's own counts as a policy."""
+    return next((KINDS[family] for family, table in FAMILIES.items() if card.id in table), "policy")
+
+
+_EXAMPLES: Mapping[Kind, str] = {
+    "policy": "full,cap:96,first-finish(n=8, stop=deer)",
+    "sampler": "top-k:50,min-p(p=0.1)",
+    "shaper": "dr-grpo,dapo",
+}
+
+
+def _build(spec: str, kind: Kind, allow_files: bool, depth: int) -> Any:
     if depth > _MAX_DEPTH:
-        raise BadInput(f"policy: methods within methods go at most {_MAX_DEPTH} deep.")
+        raise BadInput(f"{kind}: methods within methods go at most {_MAX_DEPTH} deep.")
     match = _NAME.fullmatch(spec.strip())
     if match is None:
         raise BadInput(
-            f"policy {spec.strip()!r} cannot be read. Write `id`, `id:value` or `id(field=value, ...)`, with commas "
-            "between several, for example: full,cap:96,first-finish(n=8, stop=deer)."
+            f"{kind} {spec.strip()!r} cannot be read. Write `id`, `id:value` or `id(field=value, ...)`, with commas "
+            f"between several, for example: {_EXAMPLES[kind]}."
         )
-    method = _find(match["name"], allow_files)
+    method = _find(match["name"], kind, allow_files)
     kinds = field_types(method)
     values: dict[str, Any] = {}
     if match["colon"]:
@@ -149,16 +232,21 @@ def _build(spec: str, allow_files: bool, depth: int) -> Policy:
     return method(**values)
 
 
-def _find(name: str, allow_files: bool) -> type[Policy]:
+def _find(name: str, kind: Kind, allow_files: bool) -> type[Method]:
     if ".py:" in name:
         return _from_file(name, allow_files)
-    name = ALIASES.get(name, name)
-    if name not in METHODS:
-        raise UnknownName("policy", name, [*METHODS, *ALIASES])
-    return METHODS[name]
+    known = _table(kind)
+    aliases = {alias: target for alias, target in ALIASES.items() if target in known}
+    name = aliases.get(name, name)
+    if name not in known:
+        other = next((KINDS[family] for family, table in FAMILIES.items() if ALIASES.get(name, name) in table), None)
+        if other is not None:
+            raise BadInput(f"{kind}: {name} is a {other}, not a {kind}. Known: {', '.join(sorted(known))}.")
+        raise UnknownName(kind, name, [*known, *aliases])
+    return known[name]
 
 
-def _from_file(name: str, allow_files: bool) -> type[Policy]:
+def _from_file(name: str, allow_files: bool) -> type[Method]:
     if not allow_files:
         raise BadInput(
             f"policy {name!r}: methods from files can be named on the command line only. Pass the object itself."
@@ -185,7 +273,7 @@ def _from_file(name: str, allow_files: bool) -> type[Policy]:
         raise UnknownName(f"class in {path}", attribute, own)
     if not dataclasses.is_dataclass(method) or not isinstance(getattr(method, "card", None), Card):
         raise BadInput(f"policy {name!r}: {attribute} is no method. Make it a frozen dataclass with a `card` (a Card).")
-    return cast(type[Policy], method)
+    return cast(type[Method], method)
 
 
 def _read(method: str, field: str, kind: FieldType, text: str, allow_files: bool, depth: int) -> Any:
@@ -204,7 +292,7 @@ def _read(method: str, field: str, kind: FieldType, text: str, allow_files: bool
             case "choice" | "text":
                 return str(json.loads(text)) if text.startswith('"') else text
             case "method":
-                return _build(text, allow_files, depth + 1)
+                return _build(text, _inner(kind), allow_files, depth + 1)
     except (ValueError, KeyError) as error:
         if isinstance(error, BadInput):
             raise
@@ -225,9 +313,14 @@ def _write(kind: FieldType, value: Any) -> str:
             return str(value)
 
 
-def _changed(policy: Policy) -> list[tuple[str, FieldType, Any]]:
-    kinds, defaults = field_types(type(policy)), _defaults(type(policy))
-    rows = [(name, kind, getattr(policy, name)) for name, kind in kinds.items()]
+def _inner(field: FieldType) -> Kind:
+    """Which kind of method a field holds: what its type is called."""
+    return cast(Kind, field.method) if field.method in KINDS.values() else "policy"
+
+
+def _changed(method: Method) -> list[tuple[str, FieldType, Any]]:
+    kinds, defaults = field_types(type(method)), _defaults(type(method))
+    rows = [(name, kind, getattr(method, name)) for name, kind in kinds.items()]
     return [row for row, default in zip(rows, defaults, strict=True) if row[2] != default]
 
 
@@ -236,16 +329,16 @@ def _defaults(method: type) -> list[Any]:
     return [f.default if f.default_factory is dataclasses.MISSING else f.default_factory() for f in fields]
 
 
-def _from_json(row: object, depth: int) -> Policy:
+def _from_json(row: object, kind: Kind, depth: int) -> Any:
     if not isinstance(row, dict) or not isinstance(row.get("id"), str) or depth > _MAX_DEPTH:
         raise BadInput(f'a method is a JSON object such as {{"id": "deer", "threshold": 0.9}}, got {str(row)[:80]!r}.')
-    method = _find(row["id"], allow_files=False)
+    method = _find(row["id"], kind, allow_files=False)
     kinds = field_types(method)
     values = {key: value for key, value in row.items() if key != "id"}
     for field, value in values.items():
         _known(row["id"], str(field), kinds)
         if kinds[field].kind == "method" and value is not None:
-            values[field] = _from_json(value, depth + 1)
+            values[field] = _from_json(value, _inner(kinds[field]), depth + 1)
     return method(**values)
 
 

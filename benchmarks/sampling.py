@@ -1,0 +1,129 @@
+"""How fast our truncation filters are beside transformers' own, on rows of random logits.
+
+`python benchmarks/sampling.py --json` prints a list of
+`{filter, batch, vocab, ours_ms, transformers_ms, ratio, peak_mb}`
+(ratio: theirs / ours; null where transformers has no such filter; peak_mb: memory that ours takes beyond its input).
+Runs of both are interleaved and the medians compared, so that a busy machine disturbs both alike.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from satisfice.catalog import build
+
+PEERS: dict[str, Callable[[], Any]] = {
+    "top-k:50": lambda: transformers.TopKLogitsWarper(50),
+    "top-p:0.95": lambda: transformers.TopPLogitsWarper(0.95),
+    "typical:0.9": lambda: transformers.TypicalLogitsWarper(0.9),
+    "epsilon:0.0006": lambda: transformers.EpsilonLogitsWarper(6e-4),
+    "eta:0.0006": lambda: transformers.EtaLogitsWarper(6e-4),
+    "min-p:0.1": lambda: transformers.MinPLogitsWarper(0.1),
+    "top-h(mode=reference)": lambda: transformers.TopHLogitsWarper(0.4),
+    "top-h": lambda: transformers.TopHLogitsWarper(0.4),  # another rule: the nearest that transformers has
+}
+FILTERS = [*PEERS, "top-n-sigma"]
+SCALE = 3.0  # standard deviation of the logits: 1 is flat (top-p keeps half the vocabulary), 3 is like a language model
+
+
+def main() -> None:
+    """Measure what the flags ask for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--batch", type=_numbers, default=[1, 64, 512])
+    parser.add_argument("--vocab", type=_numbers, default=[32_000, 151_936])
+    parser.add_argument("--filters", default="", help="only these, with semicolons")
+    parser.add_argument("--rounds", type=int, default=5, help="timed runs of each; large ones get at least two")
+    parser.add_argument("--scale", type=float, default=SCALE)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--peak", nargs=3, metavar=("FILTER", "BATCH", "VOCAB"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.peak:
+        print(peak(args.peak[0], int(args.peak[1]), int(args.peak[2]), args.scale))
+        return
+    rows = []
+    for vocab in args.vocab:
+        for batch in args.batch:
+            for spec in args.filters.split(";") if args.filters else FILTERS:
+                rows.append(measure(spec, batch, vocab, args.scale, args.rounds))
+                if not args.json:
+                    print("  ".join(f"{key} {_show(value)}" for key, value in rows[-1].items()), flush=True)
+    if args.json:
+        print(json.dumps(rows, indent=1))
+
+
+def measure(spec: str, batch: int, vocab: int, scale: float, rounds: int) -> dict[str, Any]:
+    """One row of the result."""
+    logits = make(batch, vocab, scale)
+    method = build(spec, kind="sampler")
+    peer = PEERS[spec]() if spec in PEERS else None
+    runs: list[Callable[[], Any]] = [lambda: method(logits)] + ([lambda: peer(None, logits)] if peer else [])
+    times = interleave(runs, rounds)
+    ours, theirs = statistics.median(times[0]), statistics.median(times[1]) if peer else None
+    command = [sys.executable, __file__, "--scale", str(scale), "--peak", spec, str(batch), str(vocab)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    return {
+        "filter": spec,
+        "batch": batch,
+        "vocab": vocab,
+        "ours_ms": round(ours, 3),
+        "transformers_ms": None if theirs is None else round(theirs, 3),
+        "ratio": None if theirs is None else round(theirs / ours, 2),
+        "peak_mb": round(float(told.stdout), 1),
+    }
+
+
+def interleave(runs: list[Callable[[], Any]], rounds: int) -> list[list[float]]:
+    """Milliseconds of each run in turn. Short runs are repeated within a round, long ones have fewer rounds."""
+    first = [_time(run, 1) for run in runs]
+    repeat = max(1, int(20 / max(first)))
+    rounds = max(2, min(rounds, int(20_000 / sum(first))))
+    return [list(times) for times in zip(*([_time(run, repeat) for run in runs] for _ in range(rounds)), strict=True)]
+
+
+def peak(spec: str, batch: int, vocab: int, scale: float) -> float:
+    """MB that one call takes beyond its input, by the high-water mark of a process that does nothing else."""
+    method = build(spec, kind="sampler")
+    method(make(1, vocab, scale))
+    logits = make(batch, vocab, scale)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kept = method(logits)
+    assert kept.shape == logits.shape
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def make(batch: int, vocab: int, scale: float) -> torch.Tensor:
+    """Normal logits; a few rows are made and repeated, so that making them takes neither time nor memory."""
+    rng = np.random.default_rng(0)
+    rows = torch.from_numpy((scale * rng.standard_normal((min(batch, 16), vocab))).astype(np.float32))
+    return rows.repeat(-(-batch // len(rows)), 1)[:batch].clone() if batch > len(rows) else rows
+
+
+def _time(run: Callable[[], Any], repeat: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(repeat):
+        run()
+    return (time.perf_counter() - begin) / repeat * 1e3
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _show(value: Any) -> str:
+    return "-" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    main()

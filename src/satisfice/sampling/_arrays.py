@@ -1,0 +1,139 @@
+"""The few operations in which numpy and torch differ; everything else is written once, over either.
+
+`xp = namespace(x)` is `numpy` or `torch`: both have `exp`, `where`, `amax(x, axis=-1, keepdims=True)` and so on. torch
+is used only when one of its arrays came in, and never imported here.
+"""
+
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from satisfice.core.errors import BadInput
+
+Array: TypeAlias = Any
+"""A `numpy.ndarray` or a `torch.Tensor`; shapes are in the docstrings."""
+
+Parameter: TypeAlias = Any
+"""A number for all rows, or an array `[batch]` with one for each."""
+
+BLOCK = 64  # neighbouring scores that are looked at as one
+
+
+def is_torch(x: Array) -> bool:
+    """Whether an array is torch's."""
+    return type(x).__module__.partition(".")[0] == "torch"
+
+
+def namespace(x: Array) -> Any:
+    """The module whose functions take `x`."""
+    return sys.modules["torch"] if is_torch(x) else np
+
+
+def as_scores(logits: Array, method: str) -> tuple[Array, Array]:
+    """Logits `[batch, vocab]` in float32 (float64 stays), and the largest of each row, `[batch, 1]`.
+
+    Raises:
+        BadInput: another shape, a row with NaN or +inf, or a row that is -inf throughout.
+    """
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise BadInput(f"{method}: logits must be [batch, vocab] with at least one row, got {list(logits.shape)}.")
+    xp = namespace(logits)
+    scores = cast(logits, xp.float64 if logits.dtype == xp.float64 else xp.float32)
+    best = xp.amax(scores, axis=-1, keepdims=True)  # NaN wins every maximum, so the maxima tell it all
+    if not bool(xp.isfinite(best).all()):
+        row, value = next((i, v) for i, v in enumerate(best[:, 0].tolist()) if not np.isfinite(v))
+        what = "no token left (all are -inf)" if value == -np.inf else "+inf" if value == np.inf else "NaN"
+        raise BadInput(
+            f"{method}: row {row} of the logits has {what}, so there is nothing to sample from. Look at what made it: "
+            "a mask before this filter, or an overflow in half precision."
+        )
+    return scores, best
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """The same values in another precision."""
+    return x.to(dtype) if is_torch(x) else x.astype(dtype, copy=False)
+
+
+def rows(value: Parameter, like: Array) -> Array:
+    """A parameter as `[batch, 1]` in float64 on the device of `like`, or `[1, 1]` if it is one number."""
+    if is_torch(like):
+        torch = namespace(like)
+        given = torch.as_tensor(value, dtype=torch.float64, device=like.device)
+    else:
+        given = np.asarray(value, dtype=np.float64)
+    if tuple(given.shape) not in ((), (like.shape[0],)):
+        raise BadInput(f"a parameter is one number or [{like.shape[0]}], one for each row; got {list(given.shape)}.")
+    return given.reshape(-1, 1)
+
+
+def log(value: Array) -> Array:
+    """Natural logarithm, -inf at 0 without a warning."""
+    with np.errstate(divide="ignore"):
+        return namespace(value).log(value)
+
+
+def softmax(scores: Array, best: Array) -> Array:
+    """Probabilities of each row; `best` is its largest score."""
+    if is_torch(scores):
+        return scores.softmax(-1)
+    mass = np.exp(scores - best)
+    return mass / mass.sum(-1, keepdims=True)
+
+
+def masses(scores: Array, best: Array) -> tuple[Array, Array]:
+    """`e_i = exp(z_i - z_max)` and `z_max - z_i`, the latter bounded so that their product is 0 where z_i is -inf."""
+    xp = namespace(scores)
+    below = best - scores
+    return xp.exp(-below), xp.clip(below, None, 500.0)
+
+
+def entropy(mass: Array, spread: Array) -> Array:
+    """Entropy in nats from `mass = sum e_i` and `spread = sum e_i (z_max - z_i)`: no terms of it cancel.
+
+    H = spread / mass + ln mass
+    """
+    return spread / mass + namespace(mass).log(mass)
+
+
+def total(weights: Array, factor: Array | None = None) -> Array:
+    """Sum of each row, or of its product with `factor`, as `[batch, 1]` in float64."""
+    if is_torch(weights):  # in float32, but in many partial sums
+        torch = namespace(weights)
+        result = weights.sum(-1) if factor is None else torch.linalg.vecdot(weights, factor)
+        return result.double()[:, None]
+    return np.sum(weights if factor is None else weights * factor, axis=-1, keepdims=True, dtype=np.float64)
+
+
+def largest(scores: Array, count: int) -> Array:
+    """The `count` largest scores of each row in descending order, `[batch, count]`."""
+    if not is_torch(scores):
+        return -np.sort(-np.partition(scores, -count, axis=-1)[:, -count:], axis=-1)
+    blocks = scores.shape[1] // BLOCK
+    if count * 8 < blocks:  # all of them lie in the `count` blocks with the largest maxima, or in the rest of the row
+        whole = scores[:, : blocks * BLOCK].reshape(len(scores), blocks, BLOCK)
+        inside = whole.amax(-1).topk(count, sorted=False).indices[:, :, None].expand(-1, -1, BLOCK)
+        scores = namespace(scores).cat([whole.gather(1, inside).flatten(1), scores[:, blocks * BLOCK :]], 1)
+    return scores.topk(count).values
+
+
+def nth_largest(scores: Array, count: Parameter) -> Array:
+    """The `count`-th largest score of each row, `[batch, 1]`; the smallest one if there are fewer."""
+    place = np.clip(np.asarray(count.cpu() if is_torch(count) else count), 1, scores.shape[1]).astype(np.int64)
+    block = largest(scores, int(place.max()))
+    return at(block, rows(place - 1, scores))
+
+
+def at(values: Array, index: Array) -> Array:
+    """`values[row, index[row]]` as `[batch, 1]`; `index` is `[batch, 1]` or `[1, 1]`."""
+    if is_torch(values):
+        return values.gather(1, index.long().expand(len(values), 1))
+    return np.take_along_axis(values, np.broadcast_to(index.astype(np.int64), (len(values), 1)), axis=1)
+
+
+def at_least(keep: Array, keys: Array, count: Parameter) -> Array:
+    """Keep also the `count` entries with the largest keys, and those equal to the last of them."""
+    if isinstance(count, int) and count == 1:
+        return keep
+    return keep | ((keys >= nth_largest(keys, count)) & (keys > -np.inf))

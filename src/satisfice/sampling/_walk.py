@@ -1,0 +1,124 @@
+"""Where a walk down a row in descending order must stop: what every rule that keeps a prefix is made of.
+
+For numpy it is the definition itself, with a sort. For torch the row is never sorted. Mostly the walk ends among the
+few largest, which are found by a partial selection. Where it does not, the row is summed into bins by its keys, the
+sums tell the bin in which the walk stops, and only that bin is sorted. This is exact, takes a few passes over the row,
+and does not care how flat it is.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from satisfice.sampling._arrays import Array, is_torch, largest, masses, namespace
+
+if TYPE_CHECKING:
+    import torch
+
+BINS = 1024
+SPAN = 40.0  # nats below the largest key that the bins resolve; what lies further down shares the last bin
+NEAR = 256  # so many of the largest are tried first
+TOLERANCE = 5e-7  # relative: a bound that float32 cannot tell from being met counts as met
+
+
+def descend(scores: Array, best: Array, crossed: Callable[[Array, Array], Array]) -> tuple[Array, Array]:
+    """Where a walk down the scores first meets a condition on what it has collected.
+
+    `crossed(mass, spread)` tells it for totals `[batch, n]` in float64 of `e_i = exp(z_i - z_max)` and of
+    `e_i (z_max - z_i)`; having held once it must go on to hold. What is returned is told at `walk`.
+    """
+    near = None
+    if is_torch(scores) and scores.shape[1] > 8 * NEAR:
+        block = largest(scores, NEAR)
+        mass, below = masses(block.double(), best.double())
+        met = crossed(mass.cumsum(-1), (mass * below).cumsum(-1))
+        done = met.any(-1, keepdim=True)
+        near = done, _place(block, met)
+        if bool(done.all()):
+            return near[1]
+    mass, below = masses(scores, best)
+    key, count = walk(scores, (mass, mass * below), crossed)
+    if near is None:
+        return key, count
+    torch = namespace(scores)
+    done, (near_key, near_count) = near
+    return torch.where(done, near_key, key), torch.where(done, near_count, count)
+
+
+def walk(keys: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]) -> tuple[Array, Array]:
+    """Where a walk down the keys first meets a condition.
+
+    `keys` `[batch, vocab]` are visited from the largest down, equal ones by their index; `weights` are summed on the
+    way. `crossed(*totals)` tells for totals `[batch, n]` (float64) where the condition holds; having held once it must
+    go on to hold. Entries with key -inf must weigh nothing.
+
+    Returns the key at which it first holds and how many entries with this very key were visited by then, `[batch, 1]`
+    each; -inf and 0 where it never holds.
+    """
+    return (_bins if is_torch(keys) else _sort)(keys, weights, crossed)
+
+
+def first(keys: Array, key: Array, count: Array) -> Array:
+    """Entries above `key`, and the first `count` of those equal to it."""
+    xp = namespace(keys)
+    above = keys > key
+    if bool((count == 0).all()):
+        return above
+    ties = keys == key
+    if bool((xp.sum(ties, axis=-1, keepdims=True) == count).all()):
+        return above | ties
+    return above | (ties & (xp.cumsum(ties, axis=-1) <= count))
+
+
+def _sort(keys: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]) -> tuple[Array, Array]:
+    order = np.argsort(-keys, axis=-1, kind="stable")
+    ordered = np.take_along_axis(keys, order, axis=-1)
+    sums = [np.cumsum(np.take_along_axis(w, order, axis=-1), axis=-1, dtype=np.float64) for w in weights]
+    met = crossed(*sums) & (ordered > -np.inf)
+    place = met.argmax(-1)[:, None]
+    key = np.take_along_axis(ordered, place, axis=-1)
+    count = place + 1 - (ordered > key).sum(-1, keepdims=True)
+    never = ~met.any(-1, keepdims=True)
+    return np.where(never, -np.inf, key).astype(keys.dtype), np.where(never, 0, count)
+
+
+def _place(ordered: "torch.Tensor", met: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+    """Key and number of equal ones at the first place of each row that meets the condition; the last if none does."""
+    import torch
+
+    there = torch.arange(ordered.shape[1], device=ordered.device)
+    place = torch.where(met & (ordered > -torch.inf), there, ordered.shape[1] - 1).amin(-1, keepdim=True)
+    key = ordered.gather(1, place)
+    return key, place + 1 - (ordered > key).sum(-1, keepdim=True)
+
+
+def _bins(
+    keys: "torch.Tensor", weights: "tuple[torch.Tensor, ...]", crossed: "Callable[..., torch.Tensor]"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    import torch
+
+    high, low = keys.amax(-1, keepdim=True), keys.amin(-1, keepdim=True)
+    step = ((high - low).clamp(max=SPAN) / BINS).clamp(min=1e-30)
+    bins = ((high - keys) / step).clamp_(max=BINS - 1).long()  # monotone, so equal keys share a bin
+    empty = keys.new_zeros(len(keys), BINS)
+    sums = [empty.scatter_add(1, bins, weight).double().cumsum(-1) for weight in weights]
+    met = crossed(*sums)
+    never = ~met.any(-1, keepdim=True)
+    stop = met.to(torch.int8).argmax(-1, keepdim=True)
+    inside = bins == stop
+    counts = inside.sum(-1)
+    row, token = inside.nonzero(as_tuple=True)
+    place = torch.arange(len(row), device=keys.device) - (counts.cumsum(0) - counts)[row]
+    shape = (len(keys), int(counts.max()))
+    dense = keys.new_full(shape, -torch.inf).index_put_((row, place), keys[row, token])
+    ordered, order = dense.sort(dim=-1, descending=True, stable=True)
+    fine = []
+    for coarse, weight in zip(sums, weights, strict=True):
+        part = coarse.new_zeros(shape).index_put_((row, place), weight[row, token].double())
+        before = torch.where(stop > 0, coarse.gather(1, (stop - 1).clamp(min=0)), 0.0)
+        fine.append(before + part.gather(1, order).cumsum(-1))
+    end = torch.arange(shape[1], device=keys.device) == counts[:, None] - 1  # where the two sums round apart
+    key, count = _place(ordered, crossed(*fine) | end)
+    gone = never | (key == -torch.inf)
+    return torch.where(gone, -torch.inf, key), torch.where(gone, 0, count)
