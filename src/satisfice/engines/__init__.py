@@ -12,14 +12,36 @@ __all__ = ["load_engine"]
 
 
 def load_engine(model: str = "pocket", **options: Any) -> Engine:
-    """The engine for a model: `pocket` (bundled), or a folder with config, tokenizer and safetensors.
+    """The engine for a model.
 
-    Options are those of `LocalEngine` (`rows`, `batch`, `max_length`, `dtype`, `device`, `profile`).
+    - `pocket`, or a folder with config, tokenizer and safetensors: in this process, on torch (`LocalEngine`);
+    - `vllm:FOLDER`: in this process, on vLLM (`VllmEngine`);
+    - `http://...`: a server that speaks OpenAI's completions (`HttpEngine`); options may stand in the address.
+
+    Options are those of the engine.
+
+    Raises:
+        MissingExtra: what the engine needs is not installed.
+        BadInput: there is no such model, or nobody answers at that address.
     """
+    if model.startswith(("http://", "https://")):
+        try:
+            from satisfice.engines.http import HttpEngine, options_in
+        except ModuleNotFoundError as error:
+            raise _missing(error, "the http engine", "http", {"httpx"}) from error
+        return HttpEngine(model, **options_in(model), **options)
+    if model.startswith("vllm:"):
+        try:
+            from satisfice.engines.vllm import VllmEngine
+        except ModuleNotFoundError as error:
+            raise _missing(error, "the vllm engine", "vllm", {"vllm", "torch", "transformers"}) from error
+        return VllmEngine(model.removeprefix("vllm:"), **options)
     try:
         from satisfice.engines.local import LocalEngine
     except ModuleNotFoundError as error:
-        if error.name in {"torch", "transformers"}:
-            raise MissingExtra("the local engine", "local") from error
-        raise
+        raise _missing(error, "the local engine", "local", {"torch", "transformers"}) from error
     return LocalEngine(model, **options)
+
+
+def _missing(error: ModuleNotFoundError, what: str, extra: str, packages: set[str]) -> Exception:
+    return MissingExtra(what, extra) if error.name in packages else error

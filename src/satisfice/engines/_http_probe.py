@@ -1,0 +1,260 @@
+"""What a server can do, found out by asking it: never guessed from a name or a version."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from satisfice.core.errors import BadInput, EngineError
+from satisfice.core.profile import R1, Profile
+from satisfice.engines._http_chunk import Chunk, Usage, read_chunk
+from satisfice.engines._http_wire import Address, Broken, Refused, check_status, open_stream
+from satisfice.engines._words import TokenizerWords, opened
+
+SENTINEL = "QUESTION-GOES-HERE-7f3a91"
+TRIED_TOP = (20, 5, 1, None)  # likeliest tokens asked for, in this order; 20 is what rules read, 5 what OpenAI gives
+
+Render = Callable[[str], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """What was found out."""
+
+    model: str
+    software: str
+    max_length: int | None  # tokens, prompt included; None: it does not say
+    extended: bool  # takes vLLM's fields: special tokens shown, stop tokens, exact sampling settings
+    ids: bool  # takes prompts as token ids, and gives token ids back
+    logprobs: bool  # gives log-probabilities, and they are the model's own: the same at any temperature
+    top: int  # how many of the likeliest tokens it gives; 0 unless `logprobs`
+    stops: bool  # ends at a stop text by itself and shows it, so that closing the stream is not needed
+    cached: bool  # says how much of a prompt it had in its cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A server, and how its model is spoken to."""
+
+    server: Server
+    words: TokenizerWords | None
+    profile: Profile
+    render: Render
+
+
+EXTENDED: dict[str, Any] = {
+    "return_token_ids": True,
+    "return_tokens_as_token_ids": True,
+    "skip_special_tokens": False,
+    "spaces_between_special_tokens": False,
+    "add_special_tokens": False,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+}
+"""vLLM's fields that every request carries: everything shown, and no sampling setting but those that were asked for."""
+
+
+async def find_out(
+    address: Address, *, model: str | None, tokenizer: Path | None, template: str | None, profile: Profile | None
+) -> Found:
+    """Ask a server everything that the engine must know before the first problem.
+
+    Raises:
+        BadInput: nobody answers, the key is not accepted, the model or the chat form is not known.
+    """
+    async with httpx.AsyncClient(**address.settings()) as client:
+        try:
+            listed, software = await _models(client, address)
+            name, row = _choose(model, listed, address)
+            words = _tokenizer(tokenizer, name, row)
+            said = profile or (words.profile if words else R1)
+            render = await _renderer(client, address, name, words, template, said)
+            server = await _capabilities(client, address, name, row, software, words, render)
+        except (Broken, httpx.HTTPError) as error:
+            raise BadInput(
+                f"no use of the server at {address.base}: {address.scrub(str(error)) or type(error).__name__}. "
+                "Is it running, and is this its address?"
+            ) from error
+        except Refused as error:
+            if error.status in (401, 403):
+                raise BadInput(
+                    f"{address.base}: {error}. Put the key into the environment variable {address.key_env}."
+                ) from error
+            raise BadInput(f"{address.base}: {error}") from error
+        except EngineError as error:
+            raise BadInput(f"{address.base} does not speak OpenAI's completions interface: {error}.") from error
+    if words and not server.extended and words.is_special(said.think_close):
+        raise BadInput(
+            f"{address.base}: {said.think_close!r} is a special token of {name}, and this server leaves special tokens "
+            "out of what it sends, so nobody could see where thinking ends. Use a server that shows them, such as vLLM."
+        )
+    return Found(server=server, words=words, profile=said, render=render)
+
+
+async def _models(client: httpx.AsyncClient, address: Address) -> tuple[list[dict[str, Any]], str]:
+    response = await client.get(f"{address.base}/models")
+    if response.status_code == 404:
+        return [], response.headers.get("server", "")
+    await check_status(response, address)
+    try:
+        rows = response.json()["data"]
+        return [row for row in rows if isinstance(row["id"], str)], response.headers.get("server", "")
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineError("its list of models is not one") from error
+
+
+def _choose(model: str | None, listed: list[dict[str, Any]], address: Address) -> tuple[str, dict[str, Any]]:
+    if model is not None:  # servers may load models that they do not list
+        return model, next((row for row in listed if row["id"] == model), {})
+    if len(listed) != 1:
+        names = ", ".join(sorted(row["id"] for row in listed)[:8]) or "none"
+        raise BadInput(f"{address.base} serves {len(listed)} models ({names}). Say which: {address.base}?model=NAME")
+    return listed[0]["id"], listed[0]
+
+
+def _tokenizer(given: Path | None, name: str, row: dict[str, Any]) -> TokenizerWords | None:
+    """The tokenizer that was given, or that of the folder which the server says it serves, if it is on this machine."""
+    if given is not None:
+        return TokenizerWords(given)
+    for told in (row.get("root"), name):
+        if isinstance(told, str) and Path(told).is_absolute() and (Path(told) / "tokenizer.json").is_file():
+            return TokenizerWords(Path(told))
+    return None
+
+
+async def _renderer(
+    client: httpx.AsyncClient, address: Address, model: str, words: TokenizerWords | None, template: str | None,
+    profile: Profile,
+) -> Render:  # fmt: skip
+    """Who puts a question into the chat form: a given template, the tokenizer, or the server, asked once."""
+    if template is not None:
+        if template.count("{question}") != 1:
+            raise BadInput(f"template must hold {{question}} once, got {template!r}.")
+        before, after = template.split("{question}")
+    elif words is not None:
+        return lambda question: words.render(question, profile)
+    else:
+        prompt = await _ask_form(client, address, model)
+        if prompt is None or prompt.count(SENTINEL) != 1:
+            raise BadInput(
+                f"{address.base} does not show the chat form of {model}. Give its tokenizer's folder "
+                f"({address.base}?tokenizer=FOLDER) or the form itself (template=TEXT, with {{question}} in it)."
+            )
+        before, after = prompt.split(SENTINEL)
+    return lambda question: opened(before + question + after, profile)
+
+
+async def _ask_form(client: httpx.AsyncClient, address: Address, model: str) -> str | None:
+    messages = [{"role": "user", "content": SENTINEL}]
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # llama.cpp
+        response = await client.post(f"{address.root}/apply-template", json={"messages": messages})
+        if response.is_success:
+            return str(response.json()["prompt"])
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # vLLM, SGLang
+        asked = {"model": model, "messages": messages, "add_generation_prompt": True}
+        response = await client.post(f"{address.root}/tokenize", json=asked)
+        if response.is_success:
+            asked = {"model": model, "tokens": response.json()["tokens"]}
+            response = await client.post(f"{address.root}/detokenize", json=asked)
+            return str(response.json()["prompt"]) if response.is_success else None
+    return None
+
+
+async def _capabilities(
+    client: httpx.AsyncClient, address: Address, model: str, row: dict[str, Any], software: str,
+    words: TokenizerWords | None, render: Render,
+) -> Server:  # fmt: skip
+    prompt = render("What is 12 + 34?")
+
+    async def ask(body: dict[str, Any]) -> list[Chunk]:
+        async with open_stream(client, address, {"model": model, "seed": 1, **body}) as events:
+            return [read_chunk(event) async for event in events]
+
+    numbers = words.encode(prompt) if words else None
+    extended, top, base, got = await _first_answer(ask, prompt, numbers)
+    usage = next((c.usage for c in reversed(got) if c.usage), None)
+    ids = isinstance(base["prompt"], list) and any(c.ids for c in got) and all(c.ids is not None for c in got if c.text)
+    if ids and words is not None and not _same_tokens(got, usage, words, len(base["prompt"])):
+        raise BadInput(f"{address.base}: the tokenizer in {words.folder} is not that of {model}. Give the right one.")
+    if not ids:
+        base = {k: v for k, v in base.items() if not k.startswith("return_token")} | {"prompt": prompt}
+        got = await ask(base)
+    seen = _gap(got)
+    raw = False
+    if seen is not None:
+        hot = _gap(await ask({**base, "temperature": 3.0, "top_p": 0.9}))
+        raw = hot is not None and abs(hot - seen) <= 0.05 + 0.02 * abs(seen)
+    asked_again = await ask(base)
+    usage = next((c.usage for c in reversed(asked_again) if c.usage), None)
+    given = [len(line) for c in got for line in c.top]
+    return Server(
+        model=model, software=software, extended=extended, ids=ids, logprobs=raw,
+        max_length=n if isinstance(n := row.get("max_model_len"), int) and n > 0 else None,
+        top=min(top or 0, min(given)) if raw and given and ids else 0,
+        stops=ids and await _stops_itself(ask, base), cached=usage is not None and usage.cached is not None,
+    )  # fmt: skip
+
+
+def _same_tokens(chunks: list[Chunk], usage: Usage | None, words: TokenizerWords, prompt: int) -> bool:
+    """Whether the server's tokens mean to it what they mean to the tokenizer."""
+    read = words.decode([i for c in chunks for i in c.ids or () if i not in words.end_ids])
+    sent = "".join(c.text for c in chunks)
+    for end in words.end_ids:
+        sent = sent.removesuffix(words.decode([end]))
+    counted = usage is None or usage.prompt in (None, prompt)
+    return counted and read.replace("\ufffd", "").strip() == sent.replace("\ufffd", "").strip()
+
+
+async def _first_answer(
+    ask: Callable[[dict[str, Any]], Any], prompt: str, ids: list[int] | None
+) -> tuple[bool, int | None, dict[str, Any], list[Chunk]]:
+    """The richest request that the server accepts, and its answer."""
+    refusal: Refused | None = None
+    plain = {"max_tokens": 4, "temperature": 1.0, "top_p": 1.0}
+    rich = {**plain, **EXTENDED, "stream_options": {"include_usage": True}}
+    forms: list[tuple[bool, dict[str, Any]]] = [
+        (True, {**rich, "prompt": prompt}),
+        (False, {**plain, "prompt": prompt}),
+    ]
+    if ids is not None:
+        forms.insert(0, (True, {**rich, "prompt": ids}))
+    for extended, form in forms:
+        for top in TRIED_TOP:
+            body = form if top is None else {**form, "logprobs": top}
+            try:
+                return extended, top, body, await ask(body)
+            except Refused as error:
+                if error.status not in (400, 422):
+                    raise
+                refusal = error
+    assert refusal is not None
+    raise refusal
+
+
+def _gap(chunks: list[Chunk]) -> float | None:
+    """How much likelier the likeliest token at the first position is than the fifth; with fewer told, its own value.
+
+    Dividing scores by a temperature changes this number even where the model is sure; sampling does not.
+    """
+    for chunk in chunks:
+        if chunk.top:
+            values = sorted(chunk.top[0].values(), reverse=True)
+            return values[0] - values[4] if len(values) >= 5 else values[0]
+    return None
+
+
+async def _stops_itself(ask: Callable[[dict[str, Any]], Any], base: dict[str, Any]) -> bool:
+    """Whether the server ends at a stop text and sends the tokens that hold it."""
+    calm = {**base, "temperature": 0.0, "max_tokens": 6}
+    try:
+        texts = [c.text for c in await ask(calm) if c.text.strip()]
+        if not texts:
+            return False
+        got = await ask({**calm, "stop": [texts[0]], "include_stop_str_in_output": True})
+    except Refused:
+        return False
+    return any(c.finish == "stop" for c in got) and "".join(c.text for c in got).endswith(texts[0])

@@ -1,0 +1,255 @@
+"""Streams from an OpenAI-compatible server: what may go wrong on the way, what is tried again, and what is not."""
+
+import asyncio
+import collections
+import contextlib
+import json
+import os
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from satisfice.core.errors import EngineError
+
+TOO_LONG = 8 << 20  # bytes of one event; no honest server sends as much
+PAUSE_S, LONGEST_PAUSE_S = 0.25, 20.0  # between the first two tries, and at most
+FAREWELL_S = 1.0  # for the last bytes of a stream whose answer is complete
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504, 529})  # the same request may succeed later
+
+
+class Broken(Exception):
+    """The server did not answer, or stopped in the middle: the same request may be made again from where it is."""
+
+    def __init__(self, why: str, *, wait_s: float | None = None) -> None:
+        super().__init__(why)
+        self.wait_s = wait_s  # what the server asked for
+
+
+class Refused(EngineError):
+    """The server understood and said no; the same request will not succeed later."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a server is and how to speak to it. The key is read from the environment and shown nowhere."""
+
+    base: str  # ends in /v1
+    key_env: str
+    silence_s: float
+
+    @property
+    def _key(self) -> str:
+        return os.environ.get(self.key_env, "")
+
+    @property
+    def root(self) -> str:
+        """The address without `/v1`, where servers keep what OpenAI's interface does not have."""
+        return self.base.removesuffix("/v1")
+
+    def settings(self) -> dict[str, Any]:
+        """Arguments of an httpx client."""
+        host = urlsplit(self.base).hostname or ""
+        return {
+            "headers": {"Authorization": f"Bearer {self._key}"} if self._key else {},
+            "timeout": httpx.Timeout(self.silence_s, connect=min(10.0, self.silence_s), pool=None),
+            "trust_env": host not in {"localhost", "127.0.0.1", "::1"},  # no proxy for a server on this machine
+        }
+
+    def scrub(self, text: str) -> str:
+        """A server's words, short, on one line and without the key."""
+        text = " ".join(text.split())
+        text = text.replace(self._key, "***") if self._key else text
+        return text if len(text) <= 300 else text[:300] + " ..."
+
+
+class Gate:
+    """At most `size` streams at once; whoever is urgent goes first."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._lines: tuple[collections.deque[asyncio.Future[None]], ...] = (collections.deque(), collections.deque())
+
+    @contextlib.asynccontextmanager
+    async def slot(self, *, urgent: bool) -> AsyncIterator[None]:
+        """Hold a place while the block runs."""
+        if self._free:
+            self._free -= 1
+        else:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._lines[0 if urgent else 1].append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._pass_on()  # the place was given to us just now
+                raise
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        for line in self._lines:
+            while line:
+                turn = line.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    return
+        self._free += 1
+
+
+class Patience:
+    """How long one call waits for a server that refuses, is busy or breaks off, counted from its last token."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._since = asyncio.get_running_loop().time()
+        self._faults = 0
+
+    def progress(self) -> None:
+        """A token came."""
+        self._since = asyncio.get_running_loop().time()
+
+    async def after(self, fault: Broken) -> None:
+        """Wait before the next try; `EngineError` when patience is over."""
+        waited = asyncio.get_running_loop().time() - self._since
+        pause = min(LONGEST_PAUSE_S, PAUSE_S * 2.0**self._faults) * random.uniform(0.75, 1.25)
+        pause = max(pause, fault.wait_s or 0.0)
+        self._faults += 1
+        if waited + pause > self._patience_s:
+            tries = f"{self._faults} {'try' if self._faults == 1 else 'tries'}"
+            raise EngineError(f"{fault} (given up after {tries} and {waited:.0f} s without a token)") from fault
+        await asyncio.sleep(pause)
+
+
+@contextlib.asynccontextmanager
+async def open_stream(
+    client: httpx.AsyncClient, address: Address, body: dict[str, Any]
+) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    """The events of one streamed completion. Leaving the block closes the stream, which stops the server.
+
+    Raises:
+        Broken: it may be tried again.
+        EngineError: it may not: the server refuses the request, or answers with something that is no stream of events.
+    """
+    try:
+        async with client.stream("POST", f"{address.base}/completions", json={**body, "stream": True}) as response:
+            await check_status(response, address)
+            kind = response.headers.get("content-type", "")
+            if "event-stream" not in kind:
+                raise EngineError(f"the server does not stream: it answers with {kind.split(';')[0] or 'no type'}")
+            events = _events(response, address)
+            try:
+                yield events
+            finally:
+                await events.aclose()
+    except httpx.TimeoutException as error:
+        raise Broken(f"the server was silent for {address.silence_s:g} s") from error
+    except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+        raise Broken(f"the connection failed ({type(error).__name__}: {address.scrub(str(error))})") from error
+    except httpx.HTTPError as error:
+        raise EngineError(f"the request failed ({type(error).__name__}: {address.scrub(str(error))})") from error
+
+
+async def check_status(response: httpx.Response, address: Address) -> None:
+    """Raise `Broken` or `EngineError` with the server's own words unless it accepted the request."""
+    if response.is_success:
+        return
+    words = address.scrub(message_of(await _beginning(response)))
+    said = f"the server answered {response.status_code}" + (f": {words}" if words else "")
+    if response.status_code in BUSY:
+        raise Broken(said, wait_s=retry_after(response.headers.get("retry-after", "")))
+    raise Refused(said, response.status_code)
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    head = b""
+    with contextlib.suppress(httpx.HTTPError):
+        async for part in response.aiter_bytes():
+            head += part
+            if len(head) > 65_536:
+                break
+    return head
+
+
+def message_of(body: bytes) -> str:
+    """The message of an error in any of the forms that servers use."""
+    text = body.decode("utf-8", "replace")
+    try:
+        row = json.loads(text)
+    except ValueError:
+        return text
+    for key in ("error", "detail", "message"):
+        if isinstance(row, dict) and row.get(key):
+            row = row[key]
+    if isinstance(row, dict) and row.get("message"):
+        row = row["message"]
+    return row if isinstance(row, str) else json.dumps(row)
+
+
+def retry_after(value: str) -> float | None:
+    """Seconds that a server asks to wait; None when it does not, or says it in a way that nobody understands.
+
+    >>> retry_after("2"), retry_after("soon"), retry_after("Fri, 21 Nov 2025 10:00:00 GMT")
+    (2.0, None, 0.0)
+    """
+    with contextlib.suppress(ValueError):
+        seconds = float(value)
+        return seconds if 0 <= seconds < float("inf") else None
+    with contextlib.suppress(ValueError, TypeError):
+        when = parsedate_to_datetime(value)
+        return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return None
+
+
+async def _events(response: httpx.Response, address: Address) -> AsyncGenerator[dict[str, Any], None]:
+    """Parse server-sent events into JSON objects, up to `[DONE]` or the end of the stream."""
+    rest, data, parts = b"", b"", response.aiter_bytes()
+    async for part in parts:
+        *lines, rest = (rest + part).split(b"\n")
+        if len(rest) + len(data) > TOO_LONG:
+            raise EngineError(f"the server sent an event of more than {TOO_LONG >> 20} MB")
+        for line in (line.rstrip(b"\r") for line in lines):
+            if line.startswith(b"data:"):
+                data += line[5:].strip()
+            elif not line and data:
+                if data == b"[DONE]":
+                    await _drain(parts)
+                    return
+                yield _parsed(data, address)
+                data = b""
+    if data and data != b"[DONE]":
+        with contextlib.suppress(ValueError):  # cut off inside an event: whoever reads sees that the end is missing
+            json.loads(data)
+            yield _parsed(data, address)
+
+
+async def _drain(parts: AsyncIterator[bytes]) -> None:
+    """Read a body to its end, so that the connection can be used again; not for long."""
+    with contextlib.suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(FAREWELL_S):
+            async for _ in parts:
+                pass
+
+
+def _parsed(data: bytes, address: Address) -> dict[str, Any]:
+    try:
+        event = json.loads(data)
+    except ValueError as error:
+        shown = address.scrub(data[:200].decode("utf-8", "replace"))
+        raise EngineError(f"the server sent an event that is no JSON: {shown!r}") from error
+    if not isinstance(event, dict):
+        raise EngineError(f"the server sent an event that is no object: {address.scrub(str(event))!r}")
+    if event.get("error"):
+        raise EngineError(f"the server broke off: {address.scrub(message_of(data))}")
+    return event

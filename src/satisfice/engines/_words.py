@@ -1,0 +1,108 @@
+"""Tokens of an engine that computes elsewhere: by the model's tokenizer or by the text as it comes."""
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from satisfice.core.errors import BadInput, MissingExtra
+from satisfice.core.profile import R1, Profile, profile_from
+from satisfice.engines._pieces import token_bytes
+
+_WORDS = re.compile(r"\w+|\s+|[^\w\s]+")
+
+
+class Words(Protocol):
+    """Text to tokens and back."""
+
+    end_ids: frozenset[int]
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: list[int]) -> str: ...
+
+    def piece(self, token: int) -> bytes: ...
+
+
+class TokenizerWords:
+    """The tokenizer of a model folder, with its chat form and its profile; no weights are read."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from transformers import AutoTokenizer
+        except ModuleNotFoundError as error:
+            raise MissingExtra("reading a tokenizer", "local") from error
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BadInput(f"{folder} holds no tokenizer that can be read: {error}") from error
+        self.folder = folder
+        own = folder / "profile.json"
+        self.profile: Profile = profile_from(json.loads(own.read_text("utf-8")), str(own)) if own.exists() else R1
+        self.end_ids = self._ends()
+        self._encode = lru_cache(4096)(lambda text: tuple(self.tokenizer.encode(text, add_special_tokens=False)))
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._encode(text))
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def piece(self, token: int) -> bytes:
+        return token_bytes(self.tokenizer, token)
+
+    def render(self, question: str, profile: Profile) -> str:
+        """The question in the model's chat form, with thinking open."""
+        if not self.tokenizer.chat_template:
+            raise BadInput(f"the tokenizer in {self.folder} has no chat template. Give one that has: template=...")
+        messages = [{"role": "user", "content": question}]
+        return opened(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False), profile)
+
+    def is_special(self, text: str) -> bool:
+        """Whether a text is one special token, which servers may leave out of what they send."""
+        ids = self.encode(text)
+        return len(ids) == 1 and ids[0] in self.tokenizer.all_special_ids
+
+    def _ends(self) -> frozenset[int]:
+        path = self.folder / "generation_config.json"
+        ends = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.exists() else None
+        listed = [ends] if isinstance(ends, int) else list(ends or [])
+        return frozenset(filter(lambda i: i is not None, [*listed, self.tokenizer.eos_token_id]))
+
+
+class TextWords:
+    """Tokens by their text alone: every piece that a server sends is a token, under a number of our own.
+
+    The text is the truth. What the server sampled is kept piece by piece as it came; text that a policy puts in, and
+    the prompt, are split into words and signs, so how many tokens these are is an estimate. Number 0 is the end of the
+    turn, which has no text.
+    """
+
+    END = 0
+    end_ids = frozenset({END})
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = [""]
+        self._numbers: dict[str, int] = {}
+
+    def number(self, piece: str) -> int:
+        """The token that stands for a piece of text; the empty piece (a part of a character) is one too."""
+        if piece not in self._numbers:
+            self._numbers[piece] = len(self._pieces)
+            self._pieces.append(piece)
+        return self._numbers[piece]
+
+    def encode(self, text: str) -> list[int]:
+        return [self.number(word) for word in _WORDS.findall(text)]
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(self._pieces[i] for i in ids)
+
+    def piece(self, token: int) -> bytes:
+        return self._pieces[token].encode()
+
+
+def opened(prompt: str, profile: Profile) -> str:
+    """A prompt with thinking open: many chat templates open it themselves."""
+    return prompt if prompt.rstrip().endswith(profile.think_open) else prompt + profile.think_open + "\n"
