@@ -1,22 +1,18 @@
 """The command line: reads what was typed, calls the library, prints what came back."""
 
 import asyncio
-import json
-import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from satisfice.cli_common import Json, err_console, load, names, numbers, out_console, print_json
+from satisfice.cli_record import record, replay
 from satisfice.core.errors import BadInput, SatisficeError, UnknownName
-
-if TYPE_CHECKING:
-    from satisfice.core.engine import Engine
 
 app = typer.Typer(
     help="Make reasoning models stop when they have thought enough, and measure it honestly.",
@@ -24,10 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-out_console = Console(width=None if sys.stdout.isatty() else 120)
-err_console = Console(stderr=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def main() -> None:
@@ -107,18 +99,18 @@ def bench(
 ) -> None:
     """Run policies on the same problems, and write samples, results, a report and the frontier."""
     from satisfice.bench.plan import make_plan
-    from satisfice.cli_show import BenchProgress, result_tables
+    from satisfice.cli_show import RunProgress, result_tables
 
     with err_console.status("Checking the policies and making the problems ..."):
         plan = make_plan(
-            model=model, tasks=_names(tasks), policies=policies, limit=limit, split=split, allow_files=True,  # type: ignore[arg-type]
-            seeds=_numbers("seeds", seeds), concurrency=concurrency, temperature=temperature, max_tokens=max_tokens,
+            model=model, tasks=names(tasks), policies=policies, limit=limit, split=split, allow_files=True,  # type: ignore[arg-type]
+            seeds=numbers("seeds", seeds), concurrency=concurrency, temperature=temperature, max_tokens=max_tokens,
             margin=margin,
         )  # fmt: skip
-    engine = _load(model)
+    engine = load(model)
     from satisfice.bench.run import run_bench
 
-    with BenchProgress(err_console, plan) as progress:
+    with RunProgress(err_console, plan.size) as progress:
         results = asyncio.run(run_bench(plan, engine, out, told=progress.told))
     for table in result_tables(results["rows"]):
         out_console.print(table)
@@ -155,7 +147,7 @@ def solve(
     else:
         loaded = load_task(task, limit=index + 1)
         problem, verify = loaded.problems[-1], loaded.verify
-    engine = _load(model)
+    engine = load(model)
     check_policy(rule, engine.name, engine.provides)
     asyncio.run(
         solve_live(
@@ -171,13 +163,13 @@ def methods(as_json: Json = False) -> None:
 
     rows = catalog.methods()
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     for row in rows:
         fields = ", ".join(f"{f['name']}={f['default']}" for f in row["fields"])
-        names = " or ".join([row["id"], *row["aliases"]])
+        called = " or ".join([row["id"], *row["aliases"]])
         needs = ", ".join(row["needs"]) or "nothing special"
-        out_console.print(f"[bold]{names}[/]  {escape(row['summary'])}", highlight=False, soft_wrap=True)
+        out_console.print(f"[bold]{called}[/]  {escape(row['summary'])}", highlight=False, soft_wrap=True)
         out_console.print(f"    {escape(fields or 'no fields')}", highlight=False, soft_wrap=True)
         source = f"{row['paper']} {row['where']}".strip()
         out_console.print(
@@ -192,7 +184,7 @@ def doctor(as_json: Json = False) -> None:
 
     report = examine()
     if as_json:
-        _print_json(report)
+        print_json(report)
         return
     out_console.print(
         f"satisfice {report['satisfice']}, Python {report['python']}, {report['platform']}", highlight=False
@@ -225,10 +217,10 @@ def card(
     """Measure what a model card says: does thinking pay, does reflection, how much is overthinking."""
     from satisfice.bench.card import measure_card
 
-    engine = _load(model)
+    engine = load(model)
     measured = measure_card(engine, limit=limit, seed=seed)
     if as_json:
-        _print_json(measured)
+        print_json(measured)
         return
     table = Table("figure", "value")
     for name, value in measured.items():
@@ -250,7 +242,7 @@ def compare(
 
     compared = compare_runs(first, second, margin=margin)
     if as_json:
-        _print_json(compared)
+        print_json(compared)
     else:
         out_console.print(compare_table(compared["rows"]))
 
@@ -266,27 +258,8 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
     out_console.print(f"Written to {folder}: report.html, frontier.png", highlight=False, markup=False)
 
 
-def _load(model: str) -> "Engine":
-    from satisfice.engines import load_engine
-
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # loading shows in our own words
-    with err_console.status(f"Loading {model} ..."):
-        return load_engine(model)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _numbers(flag: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in _names(text))
-    except ValueError as error:
-        raise BadInput(f"{flag} must be whole numbers with commas, such as 0,1,2; got {text!r}.") from error
+app.command()(record)
+app.command()(replay)
 
 
 if __name__ == "__main__":

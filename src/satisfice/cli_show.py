@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from satisfice.answers import extract_strict, same
-from satisfice.bench.plan import Plan
 from satisfice.bench.run import Told
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine
@@ -23,26 +22,28 @@ from satisfice.core.session import Event, Policy, Session, Solution, solve
 WATCH_S = 0.05  # between two looks at a chain that is growing
 
 
-class BenchProgress:
-    """A bar for the whole run and a line with the latest result; `told` is what the run reports to."""
+class RunProgress:
+    """A bar for a whole run of `size` samples or chains; `told` is what the run reports to."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
+    def __init__(self, console: Console, size: int, what: str = "solving") -> None:
         self.notes: list[str] = []
         self.told = Told(start=self._start, sample=self._sample, note=self.notes.append)
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TimeRemainingColumn(), console=console,
         )  # fmt: skip
-        self._bar = self._progress.add_task("solving", total=plan.size)
+        self._bar = self._progress.add_task(what, total=size)
+        self._what = what
         self._console = console
 
     def _start(self, done: int, size: int) -> None:
         if done:
-            self._console.print(f"Going on with a run: {done} of {size} samples are there already.", highlight=False)
+            self._console.print(f"Going on: {done} of {size} are there already.", highlight=False)
         self._progress.update(self._bar, completed=done, total=size)
 
     def _sample(self, row: dict[str, Any]) -> None:
-        self._progress.update(self._bar, advance=1, description=escape(f"{row['task']} {row['policy']}"))
+        now = f"{row['task']} {row.get('policy', self._what)}"
+        self._progress.update(self._bar, advance=1, description=escape(now))
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -37,7 +37,7 @@ class RunFolder:
                 f"out: {self.path} is not empty and holds no run ({', '.join(sorted(there)[:3])}). Give a new folder."
             )
         if there:
-            changed = _changes(read_results(self.path)["config"], self.config)
+            changed = changes(read_results(self.path)["config"], self.config)
             if changed:
                 raise BadInput(
                     f"out: {self.path} holds a run with another config ({'; '.join(changed)}). "
@@ -103,8 +103,8 @@ class RunFolder:
         except OSError as error:
             raise CannotWrite(f"out: {self.path}: {error.strerror}. Give a folder that can be written.") from error
         try:
-            _lock(self._file, self.path)
-            self._size = _complete(self.path / SAMPLES)
+            lock_file(self._file, self.path)
+            self._size = complete_bytes(self.path / SAMPLES)
             os.ftruncate(self._file, self._size)
         except BaseException:
             os.close(self._file)
@@ -171,7 +171,8 @@ def clean(value: Any) -> Any:
     return str(value)
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two configs, in words."""
     return [
         f"{name}: {before.get(name)} there, {now.get(name)} asked"
         for name in sorted({*before, *now})
@@ -179,7 +180,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _complete(path: Path) -> int:
+def complete_bytes(path: Path) -> int:
     """Bytes up to the end of the last complete line."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
@@ -193,7 +194,8 @@ def _complete(path: Path) -> int:
         return 0
 
 
-def _lock(file: int, path: Path) -> None:
+def lock_file(file: int, path: Path) -> None:
+    """Lock a file of the folder `path` for this process, or raise `BadInput` when another writes there now."""
     try:
         import fcntl
     except ImportError:  # not on this system: two runs in one folder are then not told apart

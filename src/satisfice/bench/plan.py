@@ -46,6 +46,7 @@ class Plan:
     max_tokens: int | None = None  # that one chain may sample; None: the model's own
     margin: float = 0.02  # accuracy that a rule may lose, as a fraction
     concurrency: int = 64  # problems at once
+    timed: bool = True  # False: replayed, so the time that it takes says nothing about the model
 
     def __post_init__(self) -> None:
         def require(name: str, value: object, holds: bool, what: str) -> None:
@@ -87,11 +88,12 @@ class Plan:
 
     def config(self, engine: Engine) -> dict[str, Any]:
         """What makes two runs the same run: everything that can change a sample or a row."""
+        told = engine.describe()
         return {
             "model": self.model,
-            "weights": engine.describe().get("weights"),
+            "weights": told.get("weights"),
             "tasks": [task.name for task in self.tasks],
-            "problems": {task.name: {"n": len(task.problems), "digest": _digest(task)} for task in self.tasks},
+            "problems": {task.name: {"n": len(task.problems), "digest": digest(task)} for task in self.tasks},
             "policies": list(self.policies),
             "limit": self.limit,
             "seeds": list(self.seeds),
@@ -99,6 +101,7 @@ class Plan:
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "margin": self.margin,
+            **({"recording": told["recording"]} if "recording" in told else {}),  # replayed, not run
         }
 
 
@@ -117,7 +120,7 @@ def make_plan(
     return Plan(model=model, tasks=loaded, policies=built, limit=limit, split=split, **rest)
 
 
-def _digest(task: Task) -> str:
+def digest(task: Task) -> str:
     """A mark of the questions and answers of a task, so that a changed file is not taken for the one before."""
     digest = hashlib.sha256()
     for problem in task.problems:

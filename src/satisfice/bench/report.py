@@ -167,10 +167,14 @@ def _cells(row: Row, labels: Mapping[str, str], gain: Mapping[str, Any] | None) 
         ],
         "rest": [
             percent(row["truncated_rate"]), percent(row["no_answer_rate"]), percent(row["unknown_rate"]),
-            percent(row["error_rate"]), f"{row['p50_s']:.2f}", f"{row['p95_s']:.2f}", f"{row['wall_s']:.2f}",
+            percent(row["error_rate"]), *(_seconds(row[name]) for name in ("p50_s", "p95_s", "wall_s")),
             str(row["n"]),
         ],
     }  # fmt: skip
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _counts(rows: Sequence[Row]) -> str:

@@ -8,11 +8,11 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import satisfice
 from satisfice.answers import extract_flexible, extract_strict, same
@@ -21,10 +21,11 @@ from satisfice.bench.judge import Judge
 from satisfice.bench.plan import Job, Key, Plan
 from satisfice.bench.statistics import result_rows
 from satisfice.bench.trace import first_right, span_rows, thinking_tokens
+from satisfice.core.chain import settle_tasks
 from satisfice.core.engine import Engine
-from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
+from satisfice.core.errors import BadInput, CannotWrite, MissingExtra, NotRecorded
 from satisfice.core.ledger import Ledger
-from satisfice.core.problem import Verdict
+from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Session, Solution, solve
 
 SYNC_S = 0.5  # longest time that a finished sample waits to be written together with others
@@ -48,11 +49,24 @@ class Told:
     note: Callable[[str], None] = lambda text: None  # something a person should know
 
 
-async def run_bench(plan: Plan, engine: Engine, out: Path, *, told: Told | None = None) -> dict[str, Any]:
+class Judging(Protocol):
+    """Whoever says whether answers are right, as an async context manager: `Judge`, or a recording's verdicts."""
+
+    async def verdict(self, problem: Problem, answer: str | None) -> Verdict: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *error: Any) -> None: ...
+
+
+async def run_bench(
+    plan: Plan, engine: Engine, out: Path, *, told: Told | None = None, judge: Judging | None = None
+) -> dict[str, Any]:
     """Do what is left of a plan and return the results, which are also in `out`.
 
     Raises:
         Unfit: the engine lacks what a policy needs.
+        NotRecorded: a recording is replayed that lacks something a policy asks for.
         BadInput: `out` holds something else, or a run with another config. Nothing is written then.
         CannotWrite: the disk is full. What was told is safe, and the same call goes on.
     """
@@ -69,8 +83,8 @@ async def run_bench(plan: Plan, engine: Engine, out: Path, *, told: Told | None 
         run = _Run(plan=plan, engine=engine, folder=folder, told=told, samples=samples)
         left = [job for job in jobs if job.key not in samples]
         if left:
-            async with engine, Judge(plan.tasks) as judge:
-                await run.work(left, judge)
+            async with engine, judge or Judge(plan.tasks) as judging:
+                await run.work(left, judging)
         return await asyncio.to_thread(run.refresh, final=True)
 
 
@@ -83,46 +97,29 @@ class _Run:
     folder: RunFolder
     told: Told
     samples: dict[Key, dict[str, Any]]
-    finished: "asyncio.Queue[dict[str, Any] | None]" = field(default_factory=asyncio.Queue)
     refreshing: threading.Lock = field(default_factory=threading.Lock)  # the last refresh waits for one under way
 
-    async def work(self, jobs: list[Job], judge: Judge) -> None:
-        """Solve the jobs, `concurrency` at a time; leave by the first real error with everything cancelled."""
-        waiting = iter(jobs)
+    async def work(self, jobs: list[Job], judge: Judging) -> None:
+        """Solve the jobs; leave by the first real error with everything cancelled."""
 
-        async def worker() -> None:
-            for job in waiting:  # one iterator for all workers
-                self.finished.put_nowait(await answer(job, self.plan, self.engine, judge))
+        async def solve_one(job: Job) -> dict[str, Any]:
+            row = await answer(job, self.plan, self.engine, judge)
+            if row["error"].startswith(NotRecorded.__name__):  # no fault of the policy: it cannot be replayed
+                raise NotRecorded(f"{job.name}: {row['error'].partition(': ')[2]} (problem {job.problem.id}).")
+            return row
 
-        async def work_off() -> None:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(min(self.plan.concurrency, len(jobs))):
-                    workers.create_task(worker())
-            self.finished.put_nowait(None)
+        def tell(row: dict[str, Any]) -> None:
+            self.samples[_key(row)] = _numbers(row)
+            self.told.sample(row)
 
+        refresher = asyncio.create_task(self.keep_fresh())
         try:
-            async with asyncio.TaskGroup() as group:
-                refresher = group.create_task(self.keep_fresh())
-                group.create_task(work_off())
-                await self.write_down()
-                refresher.cancel()
-        except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
-
-    async def write_down(self) -> None:
-        """Put finished samples on disk, several at once, and tell of each afterwards."""
-        more = True
-        while more:
-            rows = [await self.finished.get()]
-            await asyncio.sleep(SYNC_S)
-            while not self.finished.empty():
-                rows.append(self.finished.get_nowait())
-            more = None not in rows
-            new = [row for row in rows if row is not None]
-            await asyncio.to_thread(self.folder.append, new)
-            for row in new:
-                self.samples[_key(row)] = _numbers(row)
-                self.told.sample(row)
+            await run_all(
+                jobs, solve_one, self.folder.append, tell, concurrency=self.plan.concurrency, sync_s=SYNC_S,
+                beside=refresher,
+            )  # fmt: skip
+        finally:
+            await settle_tasks([refresher])
 
     async def keep_fresh(self) -> None:
         """Renew results and report now and then, the less often the longer it takes."""
@@ -157,6 +154,49 @@ class _Run:
         return results
 
 
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+async def run_all(
+    jobs: Iterable[J], work: Callable[[J], Awaitable[R]], write: Callable[[list[R]], None], tell: Callable[[R], None],
+    *, concurrency: int, sync_s: float, beside: "asyncio.Task[None] | None" = None,
+) -> None:  # fmt: skip
+    """Do jobs, `concurrency` at once. What is done is put on disk, several together, and told of afterwards.
+
+    Nothing waits longer than `sync_s` seconds for others. The first real error, one of the task `beside` too, ends it
+    with everything cancelled.
+    """
+    finished: asyncio.Queue[R] = asyncio.Queue()
+    waiting = iter(jobs)
+
+    async def worker() -> None:
+        for job in waiting:  # one iterator for all workers
+            finished.put_nowait(await work(job))
+
+    async def all_workers() -> None:
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(concurrency):
+                workers.create_task(worker())
+
+    working = asyncio.create_task(all_workers())
+    watched = {working} if beside is None else {working, beside}
+    try:
+        while not working.done() or not finished.empty():
+            done, _ = await asyncio.wait(watched, timeout=sync_s, return_when=asyncio.FIRST_COMPLETED)
+            new = [finished.get_nowait() for _ in range(finished.qsize())]
+            if new:
+                await asyncio.to_thread(write, new)
+            for one in new:
+                tell(one)
+            for task in done:
+                task.result()
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from errors
+    finally:
+        await settle_tasks([working])
+
+
 def write_report_of(path: Path, results: dict[str, Any], samples: Iterator[dict[str, Any]]) -> None:
     """Draw `report.html` and `frontier.png`; `CannotWrite` when there is no room for them."""
     from satisfice.bench.report import write_report
@@ -170,7 +210,7 @@ def write_report_of(path: Path, results: dict[str, Any], samples: Iterator[dict[
         ) from error
 
 
-async def answer(job: Job, plan: Plan, engine: Engine, judge: Judge) -> dict[str, Any]:
+async def answer(job: Job, plan: Plan, engine: Engine, judge: Judging) -> dict[str, Any]:
     """Solve one problem and say everything about it, as a row of `samples.jsonl`."""
     form = engine.profile.answer_form
     problem = job.problem
@@ -213,7 +253,7 @@ async def answer(job: Job, plan: Plan, engine: Engine, judge: Judge) -> dict[str
         "injected": ledger.injected,
         "prefilled": ledger.prefilled,
         "steps": ledger.steps,
-        "wall_s": round(ledger.wall_s, 4),
+        "wall_s": round(ledger.wall_s, 4) if plan.timed else None,
         "chain": solution.chain,
         "thinking_tokens": thinking_tokens(solution.spans, solution.thinking, engine.decode),
         "first_right": await first_right(

@@ -20,7 +20,7 @@ MARGIN = 0.02
 LEVEL = 0.95
 RESAMPLES = 10_000
 FEW = 10  # problems that differ; below it the bootstrap alone carries no claim
-MEANS = ("kept", "spent", "probe", "injected", "dropped", "prefilled", "steps", "wall_s", "thinking_tokens")
+MEANS = ("kept", "spent", "probe", "injected", "dropped", "prefilled", "steps", "thinking_tokens")
 TIMINGS = ("wall_s", "p50_s", "p95_s")
 """Fields of a row that differ from run to run."""
 
@@ -56,12 +56,14 @@ def _gains(policy: str, here: Mapping[str, Mapping[tuple[str, int], Sample]]) ->
 def summary(cell: Mapping[tuple[str, int], Sample]) -> dict[str, Any]:
     """What one policy did on one task. Token counts and `wall_s` are means over its answers; rates are fractions.
 
+    Times are None where answers were replayed.
+
     `accuracy` is right / (right + wrong), strict; an unknown verdict is in neither and shows up in `unknown_rate`. An
     answer that never came, and a policy that failed, are wrong.
     """
     samples = [cell[key] for key in sorted(cell)]
     low, high = _accuracy_interval(samples)
-    walls = [sample["wall_s"] for sample in samples]
+    walls = [sample["wall_s"] for sample in samples if sample["wall_s"] is not None]
     return {
         "n": len({sample["problem"] for sample in samples}),
         "samples": len(samples),
@@ -71,8 +73,9 @@ def summary(cell: Mapping[tuple[str, int], Sample]) -> dict[str, Any]:
         "accuracy_high": high,
         "accuracy_flexible": _accuracy(samples, "verdict_flexible"),
         **{name: float(np.mean([sample[name] for sample in samples])) for name in MEANS},
-        "p50_s": float(np.percentile(walls, 50)),
-        "p95_s": float(np.percentile(walls, 95)),
+        "wall_s": float(np.mean(walls)) if walls else None,
+        "p50_s": float(np.percentile(walls, 50)) if walls else None,
+        "p95_s": float(np.percentile(walls, 95)) if walls else None,
         "truncated_rate": _share(samples, lambda s: s["truncated"]),
         "no_answer_rate": _share(samples, lambda s: s["answer"] is None),
         "unknown_rate": _share(samples, lambda s: s["verdict"] == "unknown"),

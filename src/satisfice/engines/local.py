@@ -12,13 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled
-from satisfice.core.errors import BadInput
+from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.profile import R1, Profile, profile_from
 from satisfice.engines._batch import Job
 from satisfice.engines._cache import ATTENTION
@@ -40,7 +42,7 @@ class LocalEngine:
     """
 
     name = "local"
-    provides = frozenset(Need)
+    provides = frozenset(Need) - {Need.BUDGET}
 
     def __init__(
         self,
@@ -127,6 +129,14 @@ class LocalEngine:
 
     def piece(self, token: int) -> bytes:
         return token_bytes(self._tokenizer, token)
+
+    def unembedding(self) -> NDArray[np.float32]:
+        """The output matrix, `[vocab, d]`; `Unfit` where scores are not just its product with the last hidden state."""
+        head = self._model.get_output_embeddings()
+        if getattr(head, "bias", None) is not None or getattr(self._model.config, "final_logit_softcapping", None):
+            raise Unfit(f"{self.model_name} adds a bias to its scores or caps them: its output matrix is not enough.")
+        matrix: NDArray[np.float32] = head.weight.detach().float().cpu().numpy()
+        return matrix
 
     def describe(self) -> dict[str, Any]:
         return {

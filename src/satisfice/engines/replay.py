@@ -1,197 +1,77 @@
-"""Record what an engine did, and serve it again without a model.
+"""Serve a recording: rules that only observe run on recorded chains as they would on the model, thousands a second.
 
-A recording is the log of calls as JSON lines: a header, then `open`, `fork`, `extend`, `cut` and `sample` of numbered
-sequences, and the pieces of text that the tokens stand for. Replay is exact: a chain with the same random key and
-sampling settings gets the very tokens that were recorded after the same beginning, cut at whatever stop condition is
-asked for now. What was not recorded is refused by name, never guessed.
+A rule runs through the same session and chain code as live. What it samples comes from the recording: a chain goes on
+as the recorded one with its random key did, a copy that is asked at a checkpoint says what it said there, a chain that
+is told to stop at one gives the answer that it would have given. Each call is cut at whatever stop condition it has
+now. What was not recorded is refused by name, never guessed.
 """
 
 import asyncio
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from satisfice.core.card import Need
-from satisfice.core.engine import Engine, Request, Sampled, Sequence
-from satisfice.core.errors import BadInput, NotRecorded
-from satisfice.core.profile import Profile, profile_from
-from satisfice.engines._stops import find_stop
+from satisfice.core.engine import Request, Sampled, Signals, StopReason, Watch
+from satisfice.core.errors import NotRecorded
+from satisfice.engines._stops import could_end, find_stop
+from satisfice.engines.recording import Recording, Row, Tokens
 
-SCHEMA_VERSION = 1
-_SIGNALS = ("logprobs", "entropy", "top_logprobs", "top_ids")
-
-
-def _mode(request: Request) -> str:
-    """Everything that decides which token comes next, but for the tokens before it."""
-    bias = sorted(request.bias.items())
-    key = request.key if request.temperature > 0 else 0  # greedy chains draw nothing
-    return json.dumps([key, request.temperature, request.top_p, bias, repr(request.sampler) if request.sampler else ""])
-
-
-class Recorder:
-    """An engine that passes everything on to another and writes it down."""
-
-    def __init__(self, engine: Engine, path: Path) -> None:
-        if path.exists():
-            raise BadInput(f"recording {path} exists already; nothing is written over. Choose another name.")
-        self.inner = engine
-        self.name, self.profile, self.end_ids = engine.name, engine.profile, engine.end_ids
-        self.provides, self.max_length = engine.provides - {Need.HIDDEN}, engine.max_length
-        self._path = path
-        self._file: TextIO | None = None
-        self._told: set[int] = set()
-        self._count = 0
-
-    def open(self, question: str, label: str) -> "_Recorded":
-        inner = self.inner.open(question, label)
-        return _Recorded(self, inner, {"do": "open", "question": question, "label": label, "ids": inner.ids})
-
-    def encode(self, text: str) -> list[int]:
-        ids = self.inner.encode(text)
-        self._write({"do": "encode", "text": text, "ids": ids}, ids)
-        return ids
-
-    def decode(self, ids: list[int]) -> str:
-        return self.inner.decode(ids)
-
-    def piece(self, token: int) -> bytes:
-        return self.inner.piece(token)
-
-    def describe(self) -> dict[str, Any]:
-        return self.inner.describe()
-
-    def _write(self, row: dict[str, Any], ids: list[int]) -> None:
-        if self._file is None:
-            raise BadInput("Recorder: use it as an async context manager.")
-        fresh = [i for i in ids if i not in self._told]
-        self._told.update(fresh)
-        if fresh:
-            pieces = {i: self.inner.piece(i).hex() for i in fresh}
-            self._file.write(json.dumps({"do": "pieces", "pieces": pieces}) + "\n")
-        self._file.write(json.dumps(row) + "\n")
-
-    async def __aenter__(self) -> Self:
-        await self.inner.__aenter__()
-        self._file = self._path.open("x", encoding="utf-8")
-        header = {
-            "do": "header", "schema_version": SCHEMA_VERSION, "engine": self.inner.describe(),
-            "profile": {k: v for k, v in vars(self.profile).items() if k != "stated"},
-            "end_ids": sorted(self.end_ids), "max_length": self.max_length,
-        }  # fmt: skip
-        self._write(header, sorted(self.end_ids))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-        await self.inner.__aexit__(kind, error, trace)
-
-
-class _Recorded:
-    """A sequence whose calls are written down."""
-
-    def __init__(self, recorder: Recorder, inner: Sequence, row: dict[str, Any]) -> None:
-        self._recorder, self._inner = recorder, inner
-        self._number = recorder._count
-        recorder._count += 1
-        recorder._write({**row, "n": self._number}, row.get("ids", []))
-
-    @property
-    def ids(self) -> list[int]:
-        return self._inner.ids
-
-    @property
-    def last(self) -> Sampled | None:
-        return self._inner.last
-
-    def fork(self, length: int) -> "_Recorded":
-        return _Recorded(self._recorder, self._inner.fork(length), {"do": "fork", "of": self._number, "length": length})
-
-    def extend(self, ids: list[int]) -> None:
-        self._inner.extend(ids)
-        self._recorder._write({"do": "extend", "n": self._number, "ids": ids}, ids)
-
-    def cut(self, length: int) -> None:
-        self._inner.cut(length)
-        self._recorder._write({"do": "cut", "n": self._number, "length": length}, [])
-
-    async def sample(self, request: Request) -> Sampled:
-        before = self._inner.last
-        try:
-            return await self._inner.sample(request)
-        finally:
-            got = self._inner.last
-            if got is not None and got is not before:
-                row: dict[str, Any] = {"do": "sample", "n": self._number, "mode": _mode(request), "ids": got.ids}
-                for name in _SIGNALS:
-                    if (values := getattr(got, name)) is not None:
-                        row[name] = np.round(values, 6).tolist()
-                self._recorder._write(row, list(got.ids))
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-@dataclass
-class _Run:
-    """One recorded call: all tokens up to its end, of which those from `begin` on were sampled."""
-
-    ids: list[int]
-    begin: int
-    signals: dict[str, list[Any]]
-
-
-@dataclass
-class _Recording:
-    header: dict[str, Any] = field(default_factory=dict)
-    prompts: dict[tuple[str, str], list[int]] = field(default_factory=dict)
-    encodings: dict[str, list[int]] = field(default_factory=dict)
-    pieces: dict[int, bytes] = field(default_factory=dict)
-    runs: dict[str, list[_Run]] = field(default_factory=dict)
-
-    def decode(self, ids: list[int]) -> str:
-        return b"".join(self.pieces[i] for i in ids).decode("utf-8", "replace")
+CONFIDENCE_OF = 20  # likeliest tokens that the watch on `confidence` is defined over
+KEPT = 1_024  # problems whose chains stay unpacked in memory
 
 
 class ReplayEngine:
-    """Serves a recording. It decodes nothing new: `NotRecorded` says what the recording lacks."""
+    """Serves the chains of a recording; needs no model and no torch."""
 
     name = "replay"
     provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS, Need.ENTROPY})
+    """What a recording can hold. What an engine has of it depends on its recording."""
 
-    def __init__(self, path: Path) -> None:
-        self._recording = _load(path)
-        header = self._recording.header
-        self.profile: Profile = profile_from(header["profile"], str(path))
-        self.end_ids = frozenset(header["end_ids"])
-        self.max_length = int(header["max_length"])
+    def __init__(self, recording: Recording | Path) -> None:
+        self.recording = recording if isinstance(recording, Recording) else Recording(recording)
+        names = self.recording.dtype.names or ()
+        columns = {Need.LOGPROBS: "logprob", Need.TOP_LOGPROBS: "top_logprob", Need.ENTROPY: "entropy"}
+        self.provides = ReplayEngine.provides - {need for need, name in columns.items() if name not in names}
+        self.profile, self.end_ids = self.recording.profile, self.recording.end_ids
+        self.max_length = self.recording.max_length
+        self._of: dict[tuple[str, str], list[Row]] = {}
+        self._prompts: dict[tuple[str, str], list[int]] = {}
+        for row in self.recording.rows.values():
+            problem = self.recording.problems[row.task, row.problem]
+            where = (problem.question, problem.id)
+            self._of.setdefault(where, []).append(row)
+            self._prompts[where] = list(self.recording.prompts[row.task, row.problem])
+        self._unpacked: OrderedDict[tuple[str, str], dict[int, _Trunk]] = OrderedDict()
+        self._stops: dict[tuple[frozenset[int], tuple[str, ...]], NDArray[np.uint8]] = {}
 
     def open(self, question: str, label: str) -> "ReplaySequence":
-        ids = self._recording.prompts.get((question, label))
-        if ids is None:
-            raise NotRecorded(f"the recording holds no problem {label!r} with the question {question[:80]!r}")
-        return ReplaySequence(self._recording, list(ids))
+        if (question, label) not in self._of:
+            raise NotRecorded(f"the recording holds no chain of problem {label!r} with the question {question[:80]!r}")
+        return ReplaySequence(self, self._trunks(question, label), list(self._prompts[question, label]))
 
     def encode(self, text: str) -> list[int]:
-        if text not in self._recording.encodings:
+        if text and text not in self.recording.encodings:
             raise NotRecorded(f"the recording holds no tokens for the text {text[:80]!r}")
-        return list(self._recording.encodings[text])
+        return list(self.recording.encodings.get(text, ()))
 
     def decode(self, ids: list[int]) -> str:
-        return self._recording.decode(ids)
+        return self.recording.decode(ids)
 
     def piece(self, token: int) -> bytes:
-        return self._recording.pieces[token]
+        return self.recording.pieces[token]
 
     def describe(self) -> dict[str, Any]:
-        return {"engine": self.name, "recorded": self._recording.header["engine"]}
+        recorded = self.recording.header["engine"]
+        return {
+            "engine": self.name, "model": self.recording.config["model"], "weights": recorded.get("weights"),
+            "recording": str(self.recording.folder), "recorded": recorded,
+        }  # fmt: skip
 
     async def __aenter__(self) -> Self:
         return self
@@ -201,126 +81,211 @@ class ReplayEngine:
     ) -> None:
         return None
 
+    def stops(self, request: Request) -> NDArray[np.uint8]:
+        """By token id: 1 where it ends the call, 2 where a stop text may end in it, 3 for both."""
+        key = (request.stop_ids, request.stop_texts)
+        if key not in self._stops:
+            pieces = self.recording.pieces
+            table = np.zeros(max(pieces, default=0) + 1, dtype=np.uint8)
+            table[[i for i in request.stop_ids if i < len(table)]] = 1
+            if request.stop_texts:
+                for i, piece in pieces.items():
+                    table[i] |= 2 * could_end(piece.decode("utf-8", "replace"), request.stop_texts)
+            self._stops[key] = table
+        return self._stops[key]
+
+    def _trunks(self, question: str, label: str) -> "dict[int, _Trunk]":
+        """The chains of a problem by their random key; at temperature 0, where nothing is drawn, under 0."""
+        where = (question, label)
+        found = self._unpacked.pop(where, None)
+        if found is None:
+            greedy = self.recording.temperature <= 0
+            found = {0 if greedy else self.recording.key(row): _unpack(self.recording, row) for row in self._of[where]}
+        self._unpacked[where] = found
+        if len(self._unpacked) > KEPT:
+            self._unpacked.popitem(last=False)
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Branch:
+    """What a copy of a chain was told, and what it then said."""
+
+    greedy: bool
+    told: int  # tokens of `ids` that were injected
+    ids: list[int]
+    said: Tokens
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trunk:
+    """A recorded chain: what it sampled, and what branches off where."""
+
+    ids: list[int]
+    tokens: Tokens
+    branches: dict[int, list[_Branch]]
+
+
+def _unpack(recording: Recording, row: Row) -> _Trunk:
+    branches: dict[int, list[_Branch]] = {}
+    always = recording.temperature <= 0
+    for at, ask, said in recording.replies(row):
+        ids = [*ask.ids, *said.ids.tolist()]
+        branches.setdefault(at, []).append(_Branch(ask.greedy or always, len(ask.ids), ids, said))
+    tokens = recording.tokens(row)
+    return _Trunk(tokens.ids.tolist(), tokens, branches)
+
 
 class ReplaySequence:
-    """One sequence of a `ReplayEngine`."""
+    """One sequence of a `ReplayEngine`: the prompt, then tokens of a recorded chain, then others if it left that."""
 
-    def __init__(self, recording: _Recording, ids: list[int]) -> None:
-        self._recording = recording
+    def __init__(
+        self, engine: ReplayEngine, trunks: dict[int, _Trunk], ids: list[int], *,
+        prompt: int | None = None, trunk: _Trunk | None = None, follows: int = 0,
+    ) -> None:  # fmt: skip
         self.ids = ids
         self.last: Sampled | None = None
+        self._engine, self._trunks = engine, trunks
+        self._prompt = len(ids) if prompt is None else prompt
+        self._trunk = trunk
+        self._follows = follows  # tokens after the prompt that are the recorded chain's
 
     def fork(self, length: int) -> "ReplaySequence":
-        return ReplaySequence(self._recording, self.ids[:length])
+        return ReplaySequence(
+            self._engine, self._trunks, self.ids[:length], prompt=self._prompt, trunk=self._trunk,
+            follows=max(0, min(self._follows, length - self._prompt)),
+        )  # fmt: skip
 
     def extend(self, ids: list[int]) -> None:
         self.ids.extend(ids)
 
     def cut(self, length: int) -> None:
         del self.ids[length:]
+        self._follows = max(0, min(self._follows, length - self._prompt))
 
     async def sample(self, request: Request) -> Sampled:
-        await asyncio.sleep(0)
-        if request.watch is not None or request.signals.hidden:
-            raise NotRecorded(
-                "replay serves tokens and their log-probabilities; watches and hidden states need a model"
-            )
-        begin, mode = len(self.ids), _mode(request)
-        since = begin if request.match_from is None else request.match_from
-        columns: dict[str, list[Any]] = {name: [] for name in _SIGNALS}
-        reason, cut, match = "length", None, ""
-        for token, signals in self._recorded(mode):
-            self.ids.append(token)
-            for name, value in signals.items():
-                columns[name].append(value)
-            if token in request.stop_ids:
-                reason = "token"
-                break
-            found = find_stop(self.ids, since, len(self.ids) - 1, request.stop_texts, self._recording.decode)
-            if found is not None:
-                reason, cut, match = "text", found.cut, found.text
-                break
-            if len(self.ids) - begin >= request.limit:
-                break
-        else:
-            raise NotRecorded(
-                f"the recording ends {len(self.ids) - begin} tokens into a call of sample(limit={request.limit}, "
-                f"stop_texts={request.stop_texts}) at position {begin} with settings {mode}"
-            )
-        asked = request.signals
-        wanted = {"logprobs": asked.logprobs, "entropy": asked.entropy} | dict.fromkeys(
-            ("top_logprobs", "top_ids"), asked.top_logprobs > 0
-        )
-        n = len(self.ids) - begin
-        for name, needed in wanted.items():
-            if needed and len(columns[name]) != n:
-                raise NotRecorded(f"the recording holds no {name} for the tokens from position {begin} on")
-        kind = {"top_ids": np.int64}
-        self.last = Sampled(
-            ids=tuple(self.ids[begin:]), reason=reason, cut=len(self.ids) if cut is None else cut, match=match,  # type: ignore[arg-type]
-            **{k: np.array(columns[k], dtype=kind.get(k, np.float32)) for k, needed in wanted.items() if needed},  # type: ignore[arg-type]
-        )  # fmt: skip
+        await asyncio.sleep(0)  # others have their turn here, as with any engine
+        self.last = self._sample(request)
         return self.last
-
-    def _recorded(self, mode: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The tokens that were recorded after the present ones with these settings, as far as any run goes."""
-        runs = self._recording.runs.get(mode, [])
-        while True:
-            at = len(self.ids)
-            run = next((r for r in runs if r.begin <= at < len(r.ids) and r.ids[:at] == self.ids), None)
-            if run is None:
-                return
-            for i in range(at, len(run.ids)):
-                yield run.ids[i], {name: values[i - run.begin] for name, values in run.signals.items()}
 
     def close(self) -> None:
         return None
 
+    def _sample(self, request: Request) -> Sampled:
+        if request.bias or request.sampler is not None:
+            raise NotRecorded("a recording holds no scores, so sampling cannot be changed by a bias or a sampler")
+        if request.signals.hidden:
+            raise NotRecorded("the hidden state of every token is not recorded, only those at checkpoints")
+        begin, (ids, said, start) = len(self.ids), self._source(request)
+        n, reason, cut, match = self._walk(request, ids, start, said)
+        if self._trunk is not None and ids is self._trunk.ids:
+            self._follows += n
+        said = said[start - (len(ids) - len(said)) :][:n]
+        return Sampled(
+            ids=tuple(self.ids[begin:]), reason=reason, cut=len(self.ids) if cut is None else cut, match=match,
+            **_columns(request.signals, said),
+        )  # fmt: skip
 
-def _load(path: Path) -> _Recording:
-    """Read a recording; every fault is a `BadInput` that names the line."""
-    recording, live = _Recording(), {}  # type: _Recording, dict[int, list[int]]
-    number = 0
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                number += 1
-                _apply(recording, live, json.loads(line))
-    except OSError as error:
-        raise BadInput(f"recording {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(
-            f"recording {path}, line {number}: not a valid row ({type(error).__name__}: {error})."
-        ) from error
-    if not recording.header:
-        raise BadInput(f"recording {path} has no header; is it a recording?")
-    return recording
+    def _source(self, request: Request) -> tuple[list[int], Tokens, int]:
+        """The recorded run that goes on from here: all its ids, what was said of the sampled ones, and where it is."""
+        recording, greedy = self._engine.recording, request.temperature <= 0
+        drawn = (request.temperature, request.top_p) == (recording.temperature, recording.top_p)
+        if greedy and recording.temperature > 0:
+            trunk = self._trunk or next(iter(self._trunks.values()))
+        elif not (drawn or greedy):
+            raise NotRecorded(
+                f"it was recorded at temperature {recording.temperature:g} and top_p {recording.top_p:g}, not at "
+                f"{request.temperature:g} and {request.top_p:g}"
+            )
+        else:
+            own = self._trunks.get(0 if greedy else request.key)
+            if own is None or (own is not self._trunk and self._follows):
+                what = "this seed, chain number and problem" if own is None else "two chains in one"
+                raise NotRecorded(f"it holds no chain of {what}")
+            trunk = self._trunk = own
+            off = self.ids[self._prompt + self._follows :]
+            if off == trunk.ids[self._follows : self._follows + len(off)]:  # what was put in is what came anyway
+                self._follows += len(off)
+                return trunk.ids, trunk.tokens, self._follows
+        off = self.ids[self._prompt + self._follows :]
+        fit = [
+            branch
+            for branch in trunk.branches.get(self._follows, ())
+            if branch.greedy == greedy and branch.told <= len(off) and branch.ids[: len(off)] == off
+        ]
+        if not fit:
+            raise NotRecorded(self._lack(trunk, off))
+        branch = max(fit, key=lambda branch: len(branch.ids))
+        return branch.ids, branch.said, len(off)
+
+    def _lack(self, trunk: _Trunk, off: list[int]) -> str:
+        text = self._engine.decode([i for i in off if i in self._engine.recording.pieces])
+        if self._follows not in trunk.branches:
+            return f"nothing was asked at token {self._follows} of its thinking, which is no checkpoint"
+        return f"what follows {text[:60]!r} at token {self._follows} of its thinking was not asked"
+
+    def _walk(
+        self, request: Request, ids: list[int], start: int, said: Tokens
+    ) -> tuple[int, StopReason, int | None, str]:
+        """Take tokens up to the stop condition: how many, why it stopped, where a stop text begins, and which."""
+        engine, begin = self._engine, len(self.ids)
+        since = begin if request.match_from is None else request.match_from
+        room = min(request.limit, engine.max_length - begin)
+        recorded = said.ids[start - (len(ids) - len(said)) :][:room]
+        crossed = _crossing(request.watch, said[start - (len(ids) - len(said)) :][:room]) if request.watch else None
+        for at in np.flatnonzero(engine.stops(request)[recorded]).tolist():
+            if crossed is not None and crossed < at:
+                break
+            flag = engine.stops(request)[recorded[at]]
+            self.ids.extend(ids[start + len(self.ids) - begin : start + at + 1])
+            if flag & 1:
+                return at + 1, "token", None, ""
+            found = find_stop(self.ids, since, len(self.ids) - 1, request.stop_texts, engine.decode)
+            if found is not None:
+                return at + 1, "text", found.cut, found.text
+        end = len(recorded) if crossed is None else crossed + 1
+        if crossed is None and end < room:
+            raise NotRecorded(
+                f"the recorded text ends {end} tokens into a call for up to {room}; longer replies can be recorded"
+            )
+        self.ids.extend(ids[start + len(self.ids) - begin : start + end])
+        return end, "length" if crossed is None else "signal", None, ""
 
 
-def _apply(recording: _Recording, live: dict[int, list[int]], row: dict[str, Any]) -> None:
-    match row["do"]:
-        case "header":
-            if row["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(f"schema_version {row['schema_version']}, this program reads {SCHEMA_VERSION}")
-            recording.header = row
-        case "pieces":
-            recording.pieces.update({int(i): bytes.fromhex(piece) for i, piece in row["pieces"].items()})
-        case "encode":
-            recording.encodings[row["text"]] = list(row["ids"])
-        case "open":
-            recording.prompts[row["question"], row["label"]] = list(row["ids"])
-            live[row["n"]] = list(row["ids"])
-        case "fork":
-            live[row["n"]] = live[row["of"]][: row["length"]]
-        case "extend":
-            live[row["n"]] += row["ids"]
-        case "cut":
-            del live[row["n"]][row["length"] :]
-        case "sample":
-            ids = live[row["n"]]
-            begin = len(ids)
-            ids += row["ids"]
-            signals = {name: row[name] for name in _SIGNALS if name in row}
-            recording.runs.setdefault(row["mode"], []).append(_Run(list(ids), begin, signals))
-        case other:
-            raise ValueError(f"unknown row {other!r}")
+def _columns(asked: Signals, said: Tokens) -> dict[str, Any]:
+    """The signals that were asked for, as fields of `Sampled`."""
+    found: dict[str, Any] = {}
+    if asked.logprobs:
+        found["logprobs"] = np.array(_held("log-probabilities", said.logprobs))
+    if asked.entropy:
+        found["entropy"] = np.array(_held("entropy", said.entropy))
+    if k := asked.top_logprobs:
+        values, ids = _held("log-probabilities of the likeliest tokens", said.top_logprobs), said.top_ids
+        if k > values.shape[1]:
+            raise NotRecorded(f"it holds the {values.shape[1]} likeliest tokens, and {k} are asked for")
+        found |= {"top_logprobs": np.array(values[:, :k]), "top_ids": np.array(ids, dtype=np.int64)[:, :k]}
+    return found
+
+
+def _held(what: str, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    if values is None:
+        raise NotRecorded(f"the {what} of its tokens were not recorded")
+    return values
+
+
+def _crossing(watch: Watch, said: Tokens) -> int | None:
+    """The first token at which the watched mean crosses its line, as the engine that samples would have found it."""
+    if watch.signal == "logprob":
+        values = _held("log-probabilities", said.logprobs).tolist()
+    elif watch.signal == "entropy":
+        values = _held("entropy", said.entropy).tolist()
+    else:
+        top = _held("log-probabilities of the likeliest tokens", said.top_logprobs)
+        if top.shape[1] < CONFIDENCE_OF:
+            raise NotRecorded(f"confidence needs the {CONFIDENCE_OF} likeliest tokens, and it holds {top.shape[1]}")
+        values = (-top[:, :CONFIDENCE_OF].mean(1)).tolist()
+    for end in range(watch.window, len(values) + 1):
+        mean = sum(values[end - watch.window : end]) / watch.window
+        if (watch.below is not None and mean < watch.below) or (watch.above is not None and mean > watch.above):
+            return end - 1
+    return None

@@ -10,8 +10,8 @@ from satisfice.core.chain import Chain
 from satisfice.core.engine import Request, Signals
 from satisfice.core.errors import BadInput, NotRecorded
 from satisfice.core.session import Session, solve
+from satisfice.engines.cassette import CassetteEngine, CassetteRecorder
 from satisfice.engines.local import LocalEngine
-from satisfice.engines.replay import Recorder, ReplayEngine
 
 
 class StopsAtSecondLook:
@@ -33,7 +33,7 @@ def recording(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recording") / "chains.jsonl"
 
     async def go() -> None:
-        async with Recorder(LocalEngine(str(tiny)), path) as engine:
+        async with CassetteRecorder(LocalEngine(str(tiny)), path) as engine:
             await asyncio.gather(*(solve(Looker(), Session(engine, p, seed=3)) for p in PROBLEMS[:6]))  # type: ignore[arg-type]
 
     asyncio.run(go())
@@ -42,7 +42,7 @@ def recording(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_replayed_policies_give_the_live_tokens_and_ledgers(tiny: Path, recording: Path) -> None:
     async def go() -> None:
-        replay = ReplayEngine(recording)
+        replay = CassetteEngine(recording)
         async with LocalEngine(str(tiny)) as live:
             for policy in (Full(), Looker()):
                 for problem in PROBLEMS[:6]:
@@ -57,7 +57,7 @@ def test_replayed_policies_give_the_live_tokens_and_ledgers(tiny: Path, recordin
 
 def test_what_was_not_recorded_is_refused_by_name(recording: Path) -> None:
     async def go() -> None:
-        replay = ReplayEngine(recording)
+        replay = CassetteEngine(recording)
         with pytest.raises(NotRecorded, match="no problem"):
             replay.open("What is 99+99?", "99")
         with pytest.raises(NotRecorded, match="no tokens for the text"):
@@ -77,9 +77,9 @@ def test_what_was_not_recorded_is_refused_by_name(recording: Path) -> None:
 
 def test_recordings_are_never_written_over_and_read_as_hostile(tiny: Path, recording: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="exists already"):
-        Recorder(LocalEngine(str(tiny)), recording)
+        CassetteRecorder(LocalEngine(str(tiny)), recording)
     with pytest.raises(BadInput, match="cannot be read"):
-        ReplayEngine(tmp_path / "none.jsonl")
+        CassetteEngine(tmp_path / "none.jsonl")
     whole = recording.read_text().splitlines()
     for name, lines in {
         "torn": [*whole[:-1], whole[-1][: len(whole[-1]) // 2]],
@@ -90,4 +90,4 @@ def test_recordings_are_never_written_over_and_read_as_hostile(tiny: Path, recor
         broken = tmp_path / f"{name}.jsonl"
         broken.write_text("\n".join(lines))
         with pytest.raises(BadInput, match=str(broken)):
-            ReplayEngine(broken)
+            CassetteEngine(broken)
