@@ -61,7 +61,7 @@ class RowCache:
         dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.dtype, self.device, self.limit = dtype, device, limit
         self._heads, self._dim, self._layer_count = heads, dim, config.num_hidden_layers
-        self.position_bytes = 2 * heads * dim * config.num_hidden_layers * dtype.itemsize
+        self.position_bytes: int = 2 * heads * dim * config.num_hidden_layers * dtype.itemsize
         widths = [NARROWEST]
         while widths[-1] < longest:
             widths.append(2 * widths[-1])
