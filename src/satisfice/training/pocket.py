@@ -171,7 +171,7 @@ def _train(options: Any, plan: dict[str, int], batches: Batches) -> None:
     model.config.use_cache = True
     model.generation_config = GenerationConfig(
         do_sample=True,
-        temperature=0.6,
+        temperature=1.1,
         top_p=1.0,
         max_new_tokens=1024,
         eos_token_id=model.config.eos_token_id,
