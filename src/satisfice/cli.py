@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from satisfice.cli_calibrate import calibrate
 from satisfice.cli_common import Json, err_console, load, names, numbers, out_console, print_json
 from satisfice.cli_record import record, replay
 from satisfice.core.errors import BadInput, SatisficeError, UnknownName
@@ -258,6 +259,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
     out_console.print(f"Written to {folder}: report.html, frontier.png", highlight=False, markup=False)
 
 
+app.command()(calibrate)
 app.command()(record)
 app.command()(replay)
 

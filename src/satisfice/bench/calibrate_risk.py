@@ -20,7 +20,7 @@ from satisfice.core.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class ThresholdTest:
     """One threshold and what it lost."""
 
     threshold: float
@@ -37,7 +37,7 @@ class Controlled:
     problems: int
     most: float  # share of problems that may be lost
     doubt: float  # chance that the promise is false
-    tested: tuple[Tested, ...]
+    tested: tuple[ThresholdTest, ...]
 
     def __str__(self) -> str:
         """The promise in words."""
@@ -92,10 +92,10 @@ def control_risk(
             f"control_risk: {problems} problems cannot support a promise of at most {most:.2%} lost with confidence "
             f"{1 - doubt:.0%}: that takes {needed} even if none is lost. Record more problems, or promise less."
         )
-    tested: list[Tested] = []
+    tested: list[ThresholdTest] = []
     for threshold, row in zip(thresholds, table, strict=True):
         bound = upper_bound(int(row.sum()), problems, doubt)
-        tested.append(Tested(threshold=threshold, lost=int(row.sum()), bound=bound, passed=bound <= most))
+        tested.append(ThresholdTest(threshold=threshold, lost=int(row.sum()), bound=bound, passed=bound <= most))
         if not tested[-1].passed:
             break
     good = [t.threshold for t in tested if t.passed]

@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from satisfice.answers.extract import extract_strict, read_trial
 from satisfice.bench.trace import after_prompt, thinking_tokens, tokens_up_to
 from satisfice.core.chain import Chain
-from satisfice.core.engine import Engine
+from satisfice.core.engine import Engine, Signals
 from satisfice.core.errors import BadInput
 from satisfice.core.fit import check_fit
 from satisfice.core.problem import Problem, Verdict
@@ -118,7 +118,7 @@ async def read_problem(engine: Engine, problem: Problem, seed: int, verify: Call
             paused = await chain.think(until=looking, limit=GRID - taken % GRID)
             taken += 0 if chain.last is None else len(chain.last.ids)
             if paused and chain.last is not None and chain.last.reason == "text":
-                trial = await ask_trial(chain, profile.trial_tokens, logprobs=True)
+                trial = await ask_trial(chain, profile.trial_tokens, signals=Signals(logprobs=True))
                 cues.append((len(chain), _sure(trial, chain), verify(read_trial(trial.text))))
                 if taken % GRID == 0:
                     await chain.think(limit=0)  # takes the cue back, so that the next turn sees a point of the grid

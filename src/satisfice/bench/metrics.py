@@ -187,7 +187,7 @@ def area(correct: ArrayLike, length: ArrayLike, most: float, *, least: float | N
 
     With lengths of the thinking and `most` = 1000 the first is OptimalThinkingBench's AUC_OAA (arXiv:2508.13141).
 
-    >>> area([1, 1, 0, 1], [300, 900, 1500, 4000], 4000)
+    >>> round(area([1, 1, 0, 1], [300, 900, 1500, 4000], 4000), 4)
     0.425
     """
     right, tokens = np.asarray(correct, dtype=np.float64), np.asarray(length, dtype=np.float64)
