@@ -36,6 +36,7 @@ from satisfice.tasks import load_task
 TASKS = ("chain-sum:easy", "chain-sum:medium", "chain-sum:hard")
 POLICIES = "cap:96,first-cue,nothinking,deer,deer(threshold=0.976),es-cot"
 LIMIT = 1024  # new tokens a chain
+TEMPERATURE = 1.1  # of all engines, without top-p or top-k
 VLLM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "python"
 
 
@@ -137,7 +138,9 @@ async def run(engine: LocalEngine, policy: Policy, problems: Sequence[Problem], 
     async def worker() -> None:
         nonlocal spent
         for problem in waiting:
-            solution = await solve(policy, Session(engine, problem, chain_limit=LIMIT))
+            solution = await solve(
+                policy, Session(engine, problem, chain_limit=LIMIT, temperature=TEMPERATURE, top_p=1.0)
+            )
             if solution.error:
                 raise RuntimeError(solution.error)
             spent += solution.ledger.spent
@@ -194,7 +197,7 @@ class Generate:
             )
             with torch.inference_mode():
                 out = self.model.generate(
-                    **rows, do_sample=True, temperature=0.6, top_p=1.0, top_k=0, max_new_tokens=LIMIT
+                    **rows, do_sample=True, temperature=TEMPERATURE, top_p=1.0, top_k=0, max_new_tokens=LIMIT
                 )
             new = out[:, rows["input_ids"].shape[1] :]
             tokens += int(((new == end).cumsum(1) - (new == end).long() == 0).sum())  # up to the end of turn, that too
@@ -221,7 +224,7 @@ class Vllm:
 
     def tokens_per_s(self, prompts: list[list[int]]) -> float:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"prompts": prompts, "limit": LIMIT}) + "\n")
+        self.process.stdin.write(json.dumps({"prompts": prompts, "limit": LIMIT, "temperature": TEMPERATURE}) + "\n")
         self.process.stdin.flush()
         answer = self._answer(self.process)
         return float(answer["tokens"] / answer["wall_s"])

@@ -17,7 +17,7 @@ def main() -> None:
     say({"version": vllm.__version__})
     for line in sys.stdin:
         asked = json.loads(line)
-        settings = vllm.SamplingParams(temperature=0.6, top_p=1.0, max_tokens=asked["limit"], detokenize=False)
+        settings = vllm.SamplingParams(temperature=asked["temperature"], max_tokens=asked["limit"], detokenize=False)
         prompts = [{"prompt_token_ids": ids} for ids in asked["prompts"]]
         begin = time.perf_counter()
         done = model.generate(prompts, settings, use_tqdm=False)

@@ -98,11 +98,15 @@ def entropy(mass: Array, spread: Array) -> Array:
 
 
 def total(weights: Array, factor: Array | None = None) -> Array:
-    """Sum of each row, or of its product with `factor`, as `[batch, 1]` in float64."""
-    if is_torch(weights):  # in float32, but in many partial sums
+    """Sum of each row, or of its product with `factor`, as `[batch, 1]` in float64.
+
+    The plain sum is taken in float64: of a peaked row it is 1 and a little, and an entropy hangs on the little.
+    """
+    if is_torch(weights):
         torch = namespace(weights)
-        result = weights.sum(-1) if factor is None else torch.linalg.vecdot(weights, factor)
-        return result.double()[:, None]
+        if factor is None:
+            return weights.sum(-1, keepdim=True, dtype=torch.float64)
+        return torch.linalg.vecdot(weights, factor).double()[:, None]
     return np.sum(weights if factor is None else weights * factor, axis=-1, keepdims=True, dtype=np.float64)
 
 

@@ -65,7 +65,7 @@ class BasisAware:
 class BoundBasisAware:
     """Basis-aware truncation for one model; `outcomes` counts what the solver said."""
 
-    card = BasisAware.card
+    card: ClassVar[Card] = BasisAware.card
 
     def __init__(self, method: BasisAware, basis: NDArray[np.float64]) -> None:
         self.method, self.basis = method, basis

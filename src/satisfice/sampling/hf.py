@@ -8,7 +8,7 @@ from transformers import LogitsProcessor
 from satisfice.sampling.filter import Truncation
 
 
-class Truncate(LogitsProcessor):  # type: ignore[misc]
+class Truncate(LogitsProcessor):
     """Our filters as a logits processor of transformers.
 
         model.generate(**inputs, do_sample=True, temperature=2.0, top_k=0,
