@@ -84,7 +84,7 @@ class BoundBasisAware:
         p = np.exp(row - row.max())
         p /= p.sum()
         tau = threshold(p, self.method.epsilon, self.method.base)
-        keep = (p >= tau) & (p > 0)
+        keep: NDArray[np.bool_] = (p >= tau) & (p > 0)
         keep[p.argmax()] = True
         below = np.flatnonzero(~keep & (p > 0))
         for token in below[np.argsort(-p[below], kind="stable")][: self.method.tests]:
