@@ -37,4 +37,5 @@ def last_token(mask: ArrayLike) -> Floats:
     """1 at the last token of each row that the mask has, 0 elsewhere, [B, T]."""
     valid = np.asarray(mask, dtype=np.bool_)
     after = np.cumsum(valid[:, ::-1], axis=1)[:, ::-1]
-    return (valid & (after == 1)).astype(np.float64)
+    last: Floats = (valid & (after == 1)).astype(np.float64)
+    return last

@@ -22,8 +22,8 @@ class Adacot:
     how long. In a stage whose data are one-sided (mathematics, say), `mask_decision` leaves out the one token that
     decides between an empty and a full block of thought, so that the choice is not unlearned.
 
-    Differs from the paper: that is PPO; give `advantage=t-ppo` where there is a value head. That the penalties follow
-    the labels is read from its description.
+    Differs from the paper: that is PPO with a value head; here the reward is compared within the group. That the
+    penalties follow the labels is read from its description.
 
     >>> from satisfice.testing import rollouts
     >>> Adacot()(rollouts(correct=[1, 1, 0, 1], reward=[0.8, 0.8, 0.5, 0.9], needs_thinking=[1, 0, 1, 0],
@@ -76,4 +76,5 @@ class Adacot:
 def without_decision(rollouts: Rollouts) -> Floats:
     """Weight 1 for every token but the one that decides whether the rollout thinks, [B, T]."""
     places = np.arange(rollouts["mask"].shape[1])
-    return (places != rollouts["decision_token"][:, None]).astype(np.float64)
+    weight: Floats = (places != rollouts["decision_token"][:, None]).astype(np.float64)
+    return weight

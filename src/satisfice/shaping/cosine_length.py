@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Bools, Floats, Rollouts
+from satisfice.core.rollouts import Bools, Floats, Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
 from satisfice.shaping._gae import generalised_advantage
 from satisfice.shaping.grpo import Grpo
@@ -28,8 +28,8 @@ class CosineLength:
     and stable rather than short: a wrong rollout gains by thinking longer. Reference code:
     https://github.com/eddycmu/demystify-long-cot (MIT).
 
-    Differs from the code: that is PPO, A_t = sum of both discounted rewards - V(s_t). With `advantage=t-ppo(gamma=1,
-    lam=1)` and a value head it is the same; by default the cosine reward is compared within the group.
+    Differs from the code: that is PPO, A_t = sum of both discounted rewards - V(s_t). There is no
+    value head here; the cosine reward is compared within the group.
     """
 
     card: ClassVar = Card(
@@ -131,13 +131,13 @@ def repeated_share(words: Sequence[str], n: int) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def _ngrams(tokens: ArrayLike, n: int) -> Floats:
+def _ngrams(tokens: ArrayLike, n: int) -> Ints:
     """A number for each n-gram, the same for the same one: names of short pieces are joined until they are n long."""
-    names = np.unique(np.asarray(tokens), return_inverse=True)[1].reshape(-1)
+    names = np.unique(np.asarray(tokens), return_inverse=True)[1].reshape(-1).astype(np.int64)
     width = 1
     while width < n and len(names):
         step = min(width, n - width)
-        pairs = names[:-step].astype(np.int64) * (len(names) + 1) + names[step:]
-        names = np.unique(pairs, return_inverse=True)[1].reshape(-1)
+        pairs = names[:-step] * (len(names) + 1) + names[step:]
+        names = np.unique(pairs, return_inverse=True)[1].reshape(-1).astype(np.int64)
         width += step
     return names

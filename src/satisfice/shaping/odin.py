@@ -88,13 +88,16 @@ def length_loss(length: ArrayLike, quality: ArrayLike, by_length: ArrayLike, *, 
 def orthogonality_loss(quality_head: ArrayLike, length_head: ArrayLike) -> float:
     """|<w_Q, w_L>| of the two rows of weights, centred and of length 1.
 
-    >>> orthogonality_loss([1.0, -1.0, 0.0], [1.0, 1.0, -2.0]), round(orthogonality_loss([1.0, 2.0], [2.0, 4.0]), 4)
-    (0.0, 1.0)
+    >>> round(orthogonality_loss([1.0, -1.0, 0.0], [1.0, 1.0, -2.0]), 4)
+    0.0
+    >>> round(orthogonality_loss([1.0, 2.0], [2.0, 4.0]), 4)
+    1.0
     """
     return abs(float(_unit(quality_head) @ _unit(length_head)))
 
 
 def _unit(row: ArrayLike) -> Floats:
-    w = np.asarray(row, dtype=np.float64)
+    w: Floats = np.asarray(row, dtype=np.float64)
     w = w - w.mean()
-    return w / max(float(np.sqrt((w**2).sum())), 1e-12)
+    unit: Floats = w / max(float(np.sqrt((w**2).sum())), 1e-12)
+    return unit
