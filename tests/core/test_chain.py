@@ -5,11 +5,13 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.worlds import PROBLEM, engine, seeds
 
 from satisfice.core.chain import Chain
+from satisfice.core.engine import Sampled, Signals
 from satisfice.core.session import Session
 from satisfice.engines.scripted import ScriptedEngine
 
@@ -161,3 +163,65 @@ def test_a_dropped_probe_adds_its_steps_to_the_chain_that_waited_for_it() -> Non
     ledger = session.close_ledger(chain)
     assert ledger.steps == ledger.spent
     assert ledger.probe == 2
+
+
+def test_a_fork_further_back_lacks_the_last_tokens_and_leaves_the_chain_alone() -> None:
+    world = ScriptedEngine("so 4 or 5</think>4")
+
+    async def work(session: Session) -> None:
+        chain = session.chain()
+        await chain.think(limit=5)
+        other = chain.fork(back=2)
+        assert (chain.thinking, other.thinking) == ("so 4 or", "so 4")
+        await other.finish()
+        assert other.thinking == "so 4 or 5"
+        with pytest.raises(RuntimeError, match="while it thinks"):
+            other.fork(back=1)
+
+    inside(world, work)
+
+
+def test_a_tap_hears_every_call_with_its_own_signals_added_to_those_asked_for() -> None:
+    world, heard = ScriptedEngine("so 4\nWait 4\n</think>4"), list[Sampled]()
+
+    async def work(session: Session) -> None:
+        chain = session.chain()
+        chain.tap(Signals(entropy=True), heard.append)
+        await chain.think(until=["Wait"], signals=Signals(logprobs=True))
+        await chain.probe().inject("</think>").sample(3)
+        await chain.finish()
+
+    inside(world, work)
+    assert [got.logprobs is not None for got in heard] == [True, False, False], "the probe is not tapped"
+    assert all(got.entropy is not None and len(got.entropy) == len(got.ids) for got in heard)
+
+
+def test_what_a_tap_raises_reaches_whoever_asked_and_the_books_stay_right() -> None:
+    world = ScriptedEngine("so 4\nWait 4\n</think>4")
+
+    def hear(got: Sampled) -> None:
+        raise InterruptedError
+
+    async def work(session: Session) -> None:
+        chain = session.chain()
+        chain.tap(Signals(), hear)
+        with pytest.raises(InterruptedError):
+            await chain.think(until=["Wait"])
+
+    _, session = inside(world, work)
+    assert session.close_ledger(None).spent == world.tokens == 5
+
+
+def test_another_question_has_its_own_prompt_which_counts_as_injected_once() -> None:
+    world = ScriptedEngine("so 4</think>4")
+
+    async def work(session: Session) -> Chain:
+        first, second, own = session.chain("is it 4?"), session.chain("is it 4?"), session.chain(PROBLEM.question)
+        assert world.decode(first.ids) == world.decode(second.ids) == "is it 4?<think>"
+        assert (first.injected, second.injected, own.injected) == (len(first.ids), 0, 0)
+        return await second.finish()
+
+    chain, session = inside(world, work)
+    assert chain.answer_text == "4"
+    assert session.close_ledger(chain).injected == 7
+    assert world.open_sequences == 0

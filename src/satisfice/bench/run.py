@@ -21,11 +21,11 @@ from satisfice.bench.judge import Judge
 from satisfice.bench.plan import Job, Key, Plan
 from satisfice.bench.statistics import result_rows
 from satisfice.bench.trace import first_right, span_rows, thinking_tokens
-from satisfice.core.chain import settle_tasks
 from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput, CannotWrite, MissingExtra, NotRecorded
 from satisfice.core.ledger import Ledger
 from satisfice.core.problem import Problem, Verdict
+from satisfice.core.race import settle_tasks
 from satisfice.core.session import Session, Solution, solve
 
 SYNC_S = 0.5  # longest time that a finished sample waits to be written together with others

@@ -1,7 +1,6 @@
 """One line of thinking: append-only spans of tokens, and the moves that a policy can make on it."""
 
-import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,6 +55,7 @@ class Chain:
         self._prompt = sum(len(span.ids) for span in spans if span.kind == "prompt")
         self._answer_from: int | None = None
         self._key = random_key(session.seed, session.problem.id, name)
+        self._tap: tuple[Signals, Callable[[Sampled], None]] | None = None
 
     # What it holds
 
@@ -232,13 +232,25 @@ class Chain:
         self.session.note("inject", self, text=text)
         return self
 
-    def fork(self) -> "Chain":
-        """A copy that grows on its own; its tokens count as `dropped` unless it is returned."""
-        return self._fork(looks=False)
+    def fork(self, *, back: int = 0) -> "Chain":
+        """A copy that grows on its own; its tokens count as `dropped` unless it is returned.
+
+        The copy is without the last `back` tokens, which must all belong to thinking that still goes on.
+        """
+        if back and self.phase != "think":
+            raise RuntimeError("a chain is forked further back only while it thinks")
+        return self._fork(len(self.ids) - back, looks=False)
 
     def probe(self) -> "Chain":
         """A copy made to look at something; its tokens count as `probe` unless it is returned."""
-        return self._fork(looks=True)
+        return self._fork(len(self.ids), looks=True)
+
+    def tap(self, signals: Signals, hear: Callable[[Sampled], None]) -> None:
+        """From now on take these signals too with whatever this chain samples, and `hear` what each call brought.
+
+        What `hear` raises is raised in whoever asked. Forks of the chain are not tapped.
+        """
+        self._tap = signals, hear
 
     def look(self, measure: str, value: float, *, stop: bool, threshold: float | None = None, text: str = "") -> None:
         """Write down what a rule saw here and what it decided, for the people who read the chain later."""
@@ -261,8 +273,7 @@ class Chain:
                 # The parent waited for what the fork saw; with both running at once the later of the two counts.
                 self._parent.clock = max(self._parent.clock, self.clock)
 
-    def _fork(self, *, looks: bool) -> "Chain":
-        length = len(self.ids)
+    def _fork(self, length: int, *, looks: bool) -> "Chain":
         name = f"{self.name}.{self._forks}"
         self._forks += 1
         child = Chain(self.session, name, self._sequence.fork(length), list(_first(self._spans, length)), looks=looks)
@@ -295,6 +306,8 @@ class Chain:
         )  # fmt: skip
         parts: list[Sampled] = []
         lane = current_lane()
+        if self._tap is not None:
+            request = replace(request, signals=signals | self._tap[0])
         while True:
             want = None if limit is None else limit - sum(len(part.ids) for part in parts)
             if want is not None and want <= 0:
@@ -322,6 +335,8 @@ class Chain:
         self.last = _join(parts, len(self._sequence.ids))
         self._held = len(self._sequence.ids) - self.last.cut if self.last.reason == "text" else 0
         self.session.note("pause", self, reason=self.last.reason, match=self.last.match, tokens=len(self.last.ids))
+        if self._tap is not None:
+            self._tap[1](self.last)
         return self.last
 
     def _absorb(self, known: int, before: Sampled | None) -> None:
@@ -375,20 +390,3 @@ def _join(parts: list[Sampled], length: int) -> Sampled:
         top_logprobs=column("top_logprobs"), top_ids=column("top_ids"), entropy=column("entropy"),
         hidden={n: np.concatenate([part.hidden[n] for part in parts if n in part.hidden]) for n in layers},
     )  # fmt: skip
-
-
-async def settle_tasks(tasks: Collection["asyncio.Task[object]"]) -> None:
-    """Cancel tasks and wait until each has really ended, even when the waiting itself is cancelled."""
-    for task in tasks:
-        task.cancel()
-    cancelled = False
-    while pending := [task for task in tasks if not task.done()]:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError:
-            cancelled = True
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # fetched, so that asyncio does not report it as never retrieved
-    if cancelled:
-        raise asyncio.CancelledError

@@ -55,6 +55,15 @@ class Signals:
         }
         return frozenset(need for need, asked in wanted.items() if asked)
 
+    def __or__(self, other: "Signals") -> "Signals":
+        """What either asks for."""
+        return Signals(
+            logprobs=self.logprobs or other.logprobs,
+            top_logprobs=max(self.top_logprobs, other.top_logprobs),
+            entropy=self.entropy or other.entropy,
+            hidden=tuple(dict.fromkeys((*self.hidden, *other.hidden))),
+        )
+
 
 class Sampler(Protocol):
     """A truncation of the next-token distribution: `[rows, vocab]` scores in, the same shape out, -inf where cut."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -112,10 +112,25 @@ class Race:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from satisfice.core.chain import settle_tasks
-
         losers = [lane for lane in self._lanes if not lane.task.done()]
         await settle_tasks([lane.task for lane in losers])
         for lane in losers:
             for chain in lane.chains:
                 chain.drop()
+
+
+async def settle_tasks(tasks: Collection["asyncio.Task[object]"]) -> None:
+    """Cancel tasks and wait until each has really ended, even when the waiting itself is cancelled."""
+    for task in tasks:
+        task.cancel()
+    cancelled = False
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError:
+            cancelled = True
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # fetched, so that asyncio does not report it as never retrieved
+    if cancelled:
+        raise asyncio.CancelledError

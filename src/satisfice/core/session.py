@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
 
 from satisfice.core.card import Card
-from satisfice.core.chain import Chain, Span, settle_tasks
+from satisfice.core.chain import Chain, Span
 from satisfice.core.engine import Engine, Sampler, Sequence
 from satisfice.core.errors import BadInput
 from satisfice.core.ledger import Ledger
 from satisfice.core.problem import Problem
-from satisfice.core.race import Race
+from satisfice.core.race import Race, settle_tasks
 
 _LEASE = 16  # tokens; the least that a chain takes at once from a budget it shares with other chains
 
@@ -81,18 +81,29 @@ class Session:
         self._chains: list[Chain] = []
         self._roots = 0
         self._base: Sequence | None = None  # the question alone; opened on entering
+        self._others: dict[str, Sequence] = {}  # other questions that a policy asks on the way
         self._tasks: set[asyncio.Task[Any]] = set()
         self._leased = 0
         self._begin = time.monotonic()
 
     # For policies
 
-    def chain(self) -> Chain:
-        """A new chain: the question in place, thinking open. Chains are numbered in the order of these calls."""
+    def chain(self, question: str | None = None) -> Chain:
+        """A new chain: the question in place, thinking open. Chains are numbered in the order of these calls.
+
+        `question` is asked in place of the problem's own; its prompt counts as injected, once for each such question.
+        """
         if self._base is None:
             raise RuntimeError("a session makes chains inside `async with session` only")
-        prompt = Span(kind="prompt", ids=tuple(self._base.ids), by="")
-        chain = Chain(self, str(self._roots), self._base.fork(len(self._base.ids)), [prompt], looks=False)
+        base, asked = self._base, 0
+        if question is not None and question != self.problem.question:
+            if question not in self._others:
+                self._others[question] = self.engine.open(question, self.problem.id)
+                asked = len(self._others[question].ids)
+            base = self._others[question]
+        prompt = Span(kind="prompt", ids=tuple(base.ids), by="")
+        chain = Chain(self, str(self._roots), base.fork(len(base.ids)), [prompt], looks=False)
+        chain.injected = asked
         self._roots += 1
         self.adopt(chain)
         self.note("chain", chain)
@@ -183,8 +194,9 @@ class Session:
         finally:
             for chain in self._chains:
                 chain.free()
-            if self._base is not None:
-                self._base.close()
+            for base in (self._base, *self._others.values()):
+                if base is not None:
+                    base.close()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,6 +142,7 @@ class LocalEngine:
         return {
             "engine": self.name, "model": self.model_name, "weights": self._weights, "dtype": self._dtype,
             "device": self._device,
+            "layers": self._model.config.get_text_config().num_hidden_layers,
             "parameters": sum(p.numel() for p in self._model.parameters()), "torch": torch.__version__,
             "transformers": transformers.__version__, "threads": torch.get_num_threads(),
             "processor": platform.machine(),

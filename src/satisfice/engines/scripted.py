@@ -23,7 +23,7 @@ of each of its tokens, or several texts with the probability of each. One token 
 again; among several texts the engine chooses as a model does, with bias, sampler, temperature and the request's key.
 What one text leaves over of the probability counts as one other token."""
 
-HIDDEN = 4  # width of the made-up hidden states
+HIDDEN, LAYERS = 4, 2  # width of the made-up hidden states, and blocks of the model that is not there
 END = "<|end|>"
 SCRIPTED = Profile(
     name="scripted", cues=("Wait",), step="\n", close_thinking="</think>", skip_thinking="</think>",
@@ -90,7 +90,7 @@ class ScriptedEngine:
         return self._pieces[token].encode()
 
     def describe(self) -> dict[str, Any]:
-        return {"engine": self.name}
+        return {"engine": self.name, "layers": LAYERS}
 
     async def __aenter__(self) -> Self:
         return self
