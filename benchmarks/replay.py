@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from satisfice.bench.record import RecordPlan, record
+from satisfice.bench.record import record
+from satisfice.bench.record_plan import RecordPlan
 from satisfice.bench.replay import RecordedVerdicts, replay_plan
 from satisfice.bench.run import answer
 from satisfice.core.engine import Request

@@ -28,13 +28,15 @@ def record(
     trial_tokens: Annotated[int, typer.Option(help="Longest trial answer, tokens.")] = 32,
     top_logprobs: Annotated[int, typer.Option(help="Keep this many of the likeliest tokens at each position.")] = 0,
     hidden: Annotated[str, typer.Option(help="Keep hidden states of these layers at checkpoints, such as 2,-1.")] = "",
+    hidden_first: Annotated[int, typer.Option(help="And of the first so many tokens of each chain.")] = 0,
     temperature: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest chain, tokens. Default: the model's own.")] = None,
     concurrency: Annotated[int, typer.Option(help="Chains at once.")] = 48,
 ) -> None:
     """Record chains once, with trial answers and signals on the way, to try rules on them later without a model."""
-    from satisfice.bench.record import FORKS, RecordPlan
     from satisfice.bench.record import record as record_all
+    from satisfice.bench.record_chain import FORKS
+    from satisfice.bench.record_plan import RecordPlan
     from satisfice.cli_show import RunProgress
     from satisfice.tasks import load_task
 
@@ -43,7 +45,8 @@ def record(
             model=model, tasks=tuple(load_task(name, split=split, limit=limit) for name in names(tasks)),  # type: ignore[arg-type]
             limit=limit, split=split, seeds=numbers("seeds", seeds), chains=chains, at=tuple(names(at)), every=every,  # type: ignore[arg-type]
             asks=tuple(ask or ()), trial_tokens=trial_tokens, top_logprobs=top_logprobs,
-            hidden=numbers("hidden", hidden), temperature=temperature, max_tokens=max_tokens, concurrency=concurrency,
+            hidden=numbers("hidden", hidden), hidden_first=hidden_first, temperature=temperature, max_tokens=max_tokens,
+            concurrency=concurrency,
         )  # fmt: skip
     # A prompt, a chain and its copies for each: a row that were evicted would be computed anew, in other last bits.
     rows = (2 + FORKS) * concurrency

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from satisfice.bench.checkpoints import places
 from satisfice.bench.plan import Plan
-from satisfice.bench.record import RecordPlan, record
+from satisfice.bench.record import record
+from satisfice.bench.record_plan import RecordPlan
 from satisfice.bench.replay import RecordedVerdicts, replay, replay_plan
 from satisfice.bench.run import answer, run_bench
 from satisfice.catalog import parse_policies
@@ -253,9 +254,10 @@ def contents(folder: Path) -> dict[Any, Any]:
     recording = Recording(folder)
     found = {}
     for key, row in recording.rows.items():
-        replies = [(at, ask.name, said.records.tolist()) for at, ask, said in recording.replies(row)]
+        replies = [(at, ask.name, told, said.records.tolist()) for at, ask, told, said in recording.replies(row)]
         found[key] = (
-            row.ended, row.thinking, row.checkpoints, row.verdicts, recording.tokens(row).records.tolist(), replies,
+            row.ended, row.thinking, row.points, row.verdicts, recording.states(row).tolist(),
+            recording.tokens(row).records.tolist(), replies,
         )  # fmt: skip
     return found
 
@@ -314,7 +316,7 @@ def test_what_the_engine_cannot_give_is_refused(tmp_path):
 
 
 ROW_FIELDS = ("task", "problem", "seed", "chain", "ended", "thinking", "begin", "tokens", "checkpoints", "verdicts",
-              "hidden", "pieces")  # fmt: skip
+              "hidden", "pieces", "encodings")  # fmt: skip
 JUNK = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 1 << 70), st.text(max_size=5), st.floats(), st.lists(st.integers(-3, 99)),
     st.dictionaries(st.text(max_size=3), st.integers(-3, 300), max_size=3), st.lists(st.lists(st.integers())),

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from satisfice.bench.folder import changes, complete_bytes, lock_file
 from satisfice.core.errors import BadInput, CannotWrite
-from satisfice.engines.recording import CHAINS, HEADER, HIDDEN, PROBLEMS, TOKENS, Recording, Row, read_header
+from satisfice.engines._recording_files import CHAINS, HEADER, HIDDEN, PROBLEMS, TOKENS, Row, read_header
+from satisfice.engines.recording import Recording
 
 Key = tuple[str, str, int, str]
 
@@ -26,7 +27,8 @@ class Taken:
     row: dict[str, Any]
     tokens: NDArray[Any]  # records of the chain, then of its replies
     states: NDArray[np.float32]  # [state, layer, width]
-    pieces: Mapping[int, bytes]  # of its tokens
+    pieces: Mapping[int, bytes]  # the text of its tokens
+    encodings: Mapping[str, list[int]] = field(default_factory=dict)  # the tokens of texts that were put in
 
 
 @dataclass(kw_only=True)
@@ -45,6 +47,7 @@ class RecordFolder:
     done: dict[Key, Row] = field(default_factory=dict)
     _files: dict[str, int] = field(default_factory=dict)
     _told: dict[int, bytes] = field(default_factory=dict)  # the text of tokens that is on disk
+    _encoded: set[str] = field(default_factory=set)  # the texts whose tokens are on disk
     _ends: dict[str, int] = field(default_factory=dict)  # bytes of each file that belong to whole rows
 
     def check(self) -> None:
@@ -65,7 +68,7 @@ class RecordFolder:
         """Add chains; they are on disk when this returns. After an error nothing of a torn one remains."""
         size = {TOKENS: self._ends[TOKENS] // self.record, HIDDEN: self._ends[HIDDEN] // max(1, self.states)}
         data = {TOKENS: b"", HIDDEN: b"", CHAINS: b""}
-        told = dict(self._told)
+        told, encoded = dict(self._told), set(self._encoded)
         for taken in chains:
             fresh = {str(i): piece.hex() for i, piece in taken.pieces.items() if i not in told}
             if changed := [i for i, piece in taken.pieces.items() if told.get(i, piece) != piece]:
@@ -74,7 +77,11 @@ class RecordFolder:
                     f"{taken.pieces[changed[0]]!r} now: this is another tokenizer. Give another folder."
                 )
             told.update(taken.pieces)
-            row = {**taken.row, "begin": size[TOKENS], "hidden": size[HIDDEN], "pieces": fresh}
+            texts = {text: ids for text, ids in taken.encodings.items() if text not in encoded}
+            encoded.update(texts)
+            row = {
+                **taken.row, "begin": size[TOKENS], "hidden": size[HIDDEN], "pieces": fresh, "encodings": texts,
+            }  # fmt: skip
             size[TOKENS] += len(taken.tokens)
             size[HIDDEN] += len(taken.states)
             data[TOKENS] += taken.tokens.tobytes()
@@ -94,7 +101,7 @@ class RecordFolder:
                 f"{self.path}: {error.strerror}. The chains reported so far are safe there. "
                 "Make room and give the same command again: it goes on from here."
             ) from error
-        self._told = told
+        self._told, self._encoded = told, encoded
         for name in data:
             self._ends[name] += len(data[name])
 
@@ -127,11 +134,11 @@ class RecordFolder:
     def _find_done(self) -> None:
         """Read what is there, and cut off tokens that no row speaks of."""
         before = Recording(self.path)
-        self.done, self._told = before.rows, dict(before.pieces)
+        self.done, self._told, self._encoded = before.rows, dict(before.pieces), set(before.encodings)
         rows = before.rows.values()
         ends = {
             TOKENS: self.record * max((row.begin + row.size for row in rows), default=0),
-            HIDDEN: self.states * max((row.hidden + row.states for row in rows), default=0),
+            HIDDEN: self.states * max((row.hidden + before.state_count(row) for row in rows), default=0),
         }
         for name, end in ends.items():
             os.ftruncate(self._files[name], end)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled, Signals, StopReason, Watch
 from satisfice.core.errors import NotRecorded
+from satisfice.engines._recording_files import Row
 from satisfice.engines._stops import could_end, find_stop
-from satisfice.engines.recording import Recording, Row, Tokens
+from satisfice.engines.recording import LOOK, Recording, Tokens
 
 CONFIDENCE_OF = 20  # likeliest tokens that the watch on `confidence` is defined over
 KEPT = 1_024  # problems whose chains stay unpacked in memory
@@ -30,14 +31,17 @@ class ReplayEngine:
     """Serves the chains of a recording; needs no model and no torch."""
 
     name = "replay"
-    provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS, Need.ENTROPY})
+    provides = frozenset(
+        {Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS, Need.ENTROPY, Need.HIDDEN}
+    )
     """What a recording can hold. What an engine has of it depends on its recording."""
 
     def __init__(self, recording: Recording | Path) -> None:
         self.recording = recording if isinstance(recording, Recording) else Recording(recording)
         names = self.recording.dtype.names or ()
         columns = {Need.LOGPROBS: "logprob", Need.TOP_LOGPROBS: "top_logprob", Need.ENTROPY: "entropy"}
-        self.provides = ReplayEngine.provides - {need for need, name in columns.items() if name not in names}
+        lacking = {need for need, name in columns.items() if name not in names}
+        self.provides = ReplayEngine.provides - lacking - (set() if self.recording.layers else {Need.HIDDEN})
         self.profile, self.end_ids = self.recording.profile, self.recording.end_ids
         self.max_length = self.recording.max_length
         self._of: dict[tuple[str, str], list[Row]] = {}
@@ -108,32 +112,36 @@ class ReplayEngine:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Branch:
-    """What a copy of a chain was told, and what it then said."""
+class _Run:
+    """Recorded tokens in a row: some that were put in, then what was sampled."""
 
-    greedy: bool
-    told: int  # tokens of `ids` that were injected
+    told: int  # tokens that were put in
     ids: list[int]
-    said: Tokens
+    said: Tokens  # the others
+    states: NDArray[np.float32]  # `[state, layer, width]`
+    kept: NDArray[np.int64]  # the tokens of `said` that these predict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Trunk:
-    """A recorded chain: what it sampled, and what branches off where."""
+    """A recorded chain, and what its copies were told and then said: by place, with whether they did so greedily."""
 
-    ids: list[int]
-    tokens: Tokens
-    branches: dict[int, list[_Branch]]
+    run: _Run
+    branches: dict[int, list[tuple[bool, _Run]]]
 
 
 def _unpack(recording: Recording, row: Row) -> _Trunk:
-    branches: dict[int, list[_Branch]] = {}
+    branches: dict[int, list[tuple[bool, _Run]]] = {}
     always = recording.temperature <= 0
-    for at, ask, said in recording.replies(row):
-        ids = [*ask.ids, *said.ids.tolist()]
-        branches.setdefault(at, []).append(_Branch(ask.greedy or always, len(ask.ids), ids, said))
+    states, kept = recording.states(row), recording.kept(row)
+    look = len(kept)
+    for at, ask, told, said in recording.replies(row):
+        seen = slice(look, look + (ask.name == LOOK and len(said) > 0))
+        look = seen.stop
+        run = _Run(len(told), [*told, *said.ids.tolist()], said, states[seen], np.arange(seen.stop - seen.start))
+        branches.setdefault(at, []).append((ask.greedy or always, run))
     tokens = recording.tokens(row)
-    return _Trunk(tokens.ids.tolist(), tokens, branches)
+    return _Trunk(_Run(0, tokens.ids.tolist(), tokens, states[: len(kept)], kept), branches)
 
 
 class ReplaySequence:
@@ -174,20 +182,20 @@ class ReplaySequence:
     def _sample(self, request: Request) -> Sampled:
         if request.bias or request.sampler is not None:
             raise NotRecorded("a recording holds no scores, so sampling cannot be changed by a bias or a sampler")
-        if request.signals.hidden:
-            raise NotRecorded("the hidden state of every token is not recorded, only those at checkpoints")
-        begin, (ids, said, start) = len(self.ids), self._source(request)
-        n, reason, cut, match = self._walk(request, ids, start, said)
-        if self._trunk is not None and ids is self._trunk.ids:
+        if request.thinking_budget is not None:
+            raise NotRecorded("a recording has no server, so none that ends thinking at a budget")
+        begin, (run, at) = len(self.ids), self._source(request)
+        n, reason, cut, match = self._walk(request, run, at)
+        if self._trunk is not None and run is self._trunk.run:
             self._follows += n
-        said = said[start - (len(ids) - len(said)) :][:n]
+        at -= run.told
         return Sampled(
             ids=tuple(self.ids[begin:]), reason=reason, cut=len(self.ids) if cut is None else cut, match=match,
-            **_columns(request.signals, said),
+            **_columns(request.signals, run.said[at : at + n]), hidden=self._states(request.signals, run, at, n),
         )  # fmt: skip
 
-    def _source(self, request: Request) -> tuple[list[int], Tokens, int]:
-        """The recorded run that goes on from here: all its ids, what was said of the sampled ones, and where it is."""
+    def _source(self, request: Request) -> tuple[_Run, int]:
+        """The recorded run that goes on from here, and where in it this is."""
         recording, greedy = self._engine.recording, request.temperature <= 0
         drawn = (request.temperature, request.top_p) == (recording.temperature, recording.top_p)
         if greedy and recording.temperature > 0:
@@ -204,19 +212,32 @@ class ReplaySequence:
                 raise NotRecorded(f"it holds no chain of {what}")
             trunk = self._trunk = own
             off = self.ids[self._prompt + self._follows :]
-            if off == trunk.ids[self._follows : self._follows + len(off)]:  # what was put in is what came anyway
+            if off == trunk.run.ids[self._follows : self._follows + len(off)]:  # what was put in is what came anyway
                 self._follows += len(off)
-                return trunk.ids, trunk.tokens, self._follows
+                return trunk.run, self._follows
         off = self.ids[self._prompt + self._follows :]
         fit = [
-            branch
-            for branch in trunk.branches.get(self._follows, ())
-            if branch.greedy == greedy and branch.told <= len(off) and branch.ids[: len(off)] == off
+            run
+            for asked_greedily, run in trunk.branches.get(self._follows, ())
+            if asked_greedily == greedy and run.told <= len(off) and run.ids[: len(off)] == off
         ]
         if not fit:
             raise NotRecorded(self._lack(trunk, off))
-        branch = max(fit, key=lambda branch: len(branch.ids))
-        return branch.ids, branch.said, len(off)
+        return max(fit, key=lambda run: len(run.ids)), len(off)
+
+    def _states(self, asked: Signals, run: _Run, at: int, n: int) -> dict[int, NDArray[np.float32]]:
+        """The states that predict `n` tokens, by layer."""
+        if not asked.hidden:
+            return {}
+        layers = self._engine.recording.layers
+        if strange := [layer for layer in asked.hidden if layer not in layers]:
+            raise NotRecorded(f"it holds no hidden states of layer {strange[0]}, only of {list(layers)}")
+        where = np.searchsorted(run.kept, np.arange(at, at + n))
+        kept = np.append(run.kept, -1)[where]
+        if (lost := np.flatnonzero(kept != np.arange(at, at + n))).size:
+            what = "its thinking" if not run.told else "a reply"
+            raise NotRecorded(f"the hidden state at token {at + int(lost[0])} of {what} was not kept")
+        return {layer: np.array(run.states[where, layers.index(layer)]) for layer in asked.hidden}
 
     def _lack(self, trunk: _Trunk, off: list[int]) -> str:
         text = self._engine.decode([i for i in off if i in self._engine.recording.pieces])
@@ -224,31 +245,29 @@ class ReplaySequence:
             return f"nothing was asked at token {self._follows} of its thinking, which is no checkpoint"
         return f"what follows {text[:60]!r} at token {self._follows} of its thinking was not asked"
 
-    def _walk(
-        self, request: Request, ids: list[int], start: int, said: Tokens
-    ) -> tuple[int, StopReason, int | None, str]:
+    def _walk(self, request: Request, run: _Run, at: int) -> tuple[int, StopReason, int | None, str]:
         """Take tokens up to the stop condition: how many, why it stopped, where a stop text begins, and which."""
-        engine, begin = self._engine, len(self.ids)
+        engine, begin, ids = self._engine, len(self.ids), run.ids
         since = begin if request.match_from is None else request.match_from
         room = min(request.limit, engine.max_length - begin)
-        recorded = said.ids[start - (len(ids) - len(said)) :][:room]
-        crossed = _crossing(request.watch, said[start - (len(ids) - len(said)) :][:room]) if request.watch else None
-        for at in np.flatnonzero(engine.stops(request)[recorded]).tolist():
-            if crossed is not None and crossed < at:
+        said = run.said[at - run.told :][:room]
+        crossed = _crossing(request.watch, said) if request.watch else None
+        flags = engine.stops(request)[said.ids]
+        for i in np.flatnonzero(flags).tolist():
+            if crossed is not None and crossed < i:
                 break
-            flag = engine.stops(request)[recorded[at]]
-            self.ids.extend(ids[start + len(self.ids) - begin : start + at + 1])
-            if flag & 1:
-                return at + 1, "token", None, ""
+            self.ids.extend(ids[at + len(self.ids) - begin : at + i + 1])
+            if flags[i] & 1:
+                return i + 1, "token", None, ""
             found = find_stop(self.ids, since, len(self.ids) - 1, request.stop_texts, engine.decode)
             if found is not None:
-                return at + 1, "text", found.cut, found.text
-        end = len(recorded) if crossed is None else crossed + 1
+                return i + 1, "text", found.cut, found.text
+        end = len(said) if crossed is None else crossed + 1
         if crossed is None and end < room:
             raise NotRecorded(
                 f"the recorded text ends {end} tokens into a call for up to {room}; longer replies can be recorded"
             )
-        self.ids.extend(ids[start + len(self.ids) - begin : start + end])
+        self.ids.extend(ids[at + len(self.ids) - begin : at + end])
         return end, "length" if crossed is None else "signal", None, ""
 
 
