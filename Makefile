@@ -8,7 +8,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 MODEL ?= pocket
 TASKS ?= chain-sum:easy,chain-sum:hard
-POLICIES ?= full,cap:96,first-cue,deer(threshold=0.976)
+POLICIES ?= full,cap:96,first-cue,deer(threshold=0.98)
 LIMIT ?= 200
 OUT ?= runs/bench
 
