@@ -58,8 +58,8 @@ def test_figures_of_known_chains(tmp_path: Path) -> None:
     assert card["thinking_gain"] == 1  # answering at once says 0
     assert card["reflection_gain"] == pytest.approx(1 - share)
     assert card["reflection_gain_low"] < card["reflection_gain"] < card["reflection_gain_high"]
-    assert card["confidence_auroc_first_cue"] == 1
-    assert card["confidence_auroc"] is None  # whoever reaches a second cue is right: nothing to tell apart
+    assert card["confidence_auroc"] == 1
+    assert card["confidence_auroc_second_cue"] is None  # whoever reaches a second cue is right: nothing to tell apart
     assert card["full_truncated_rate"] == 0
     assert card["full_minus_best_prefix"] == 1
     assert card["first_cue_tokens"] == 4

@@ -41,9 +41,8 @@ DEFINITIONS = {
     "reflection_gain": "final accuracy minus that of the first stated answer, where one was stated; last task",
     "overthinking_share": "share of a chain's thinking tokens that come after its first right stated answer, mean over "
     "the chains that state one; first task",
-    "confidence_auroc": "how well confidence in the trial answer at the second cue tells right from wrong, over the "
-    "chains that have one; last task. `confidence_auroc_first_cue` is the same at the first cue, where most chains "
-    "have not checked anything yet",
+    "confidence_auroc": "how well confidence in the trial answer at the first cue tells right from wrong, over the "
+    "chains that have one; last task. `confidence_auroc_second_cue` is the same at the second",
     "full_truncated_rate": "chains that a token limit ended; the worst of the tasks",
     "full_minus_best_prefix": f"final accuracy minus the best accuracy of forced answers at any fixed length (every "
     f"{GRID} tokens; chains that ended before it count with their final answer); last task",
@@ -84,7 +83,7 @@ def measure_card(engine: Engine, limit: int = 2_000, seed: int = 0, tasks: Seque
     readings = asyncio.run(_read_all(engine, loaded, seed))
     tiers = {task.name: _figures(found) for task, found in zip(loaded, readings, strict=True)}
     easy, hard = tiers[loaded[0].name], tiers[loaded[-1].name]
-    figures = ("thinking_gain", "reflection_gain", "full_minus_best_prefix", "confidence_auroc_first_cue")
+    figures = ("thinking_gain", "reflection_gain", "full_minus_best_prefix", "confidence_auroc_second_cue")
     ends = ("", "_low", "_high")
     return {
         "schema_version": SCHEMA_VERSION,
@@ -92,7 +91,7 @@ def measure_card(engine: Engine, limit: int = 2_000, seed: int = 0, tasks: Seque
         "tasks": [task.name for task in loaded],
         "seed": seed,
         **{name + end: hard[name + end] for name in figures for end in ends},
-        **{"confidence_auroc" + end: hard["confidence_auroc_second_cue" + end] for end in ends},
+        **{"confidence_auroc" + end: hard["confidence_auroc_first_cue" + end] for end in ends},
         **{"overthinking_share" + end: easy["overthinking_share" + end] for end in ends},
         "full_truncated_rate": max(tier["full_truncated_rate"] for tier in tiers.values()),
         "first_cue_rate": hard["first_cue_rate"],
