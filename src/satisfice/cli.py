@@ -179,11 +179,14 @@ def methods(as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    model: Annotated[str | None, typer.Option(help="A server's address or a model to ask, too.")] = None,
+    as_json: Json = False,
+) -> None:
     """Say what is installed, what each engine offers and whether the bundled model is there."""
     from satisfice.doctor import examine
 
-    report = examine()
+    report = examine(model)
     if as_json:
         print_json(report)
         return
@@ -206,6 +209,9 @@ def doctor(as_json: Json = False) -> None:
     out_console.print(
         f"pocket model: {pocket['bytes'] / 1e6:.1f} MB" if pocket["weights"] else "pocket model: not there"
     )
+    for name, value in report.get("model", {}).items():
+        shown = ", ".join(value) if isinstance(value, list) else value
+        out_console.print(f"{name}: {shown}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

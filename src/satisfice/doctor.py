@@ -1,9 +1,11 @@
 """What is installed, and what could run with it."""
 
+import importlib
 import importlib.metadata
 import importlib.util
 import platform
 import re
+from collections.abc import Callable
 from typing import Any
 
 import satisfice
@@ -13,9 +15,9 @@ from satisfice.core.errors import SatisficeError
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)[^;]*(?:;.*extra\s*==\s*[\"'](?P<extra>[\w-]+)[\"'])?")
 
 
-def examine() -> dict[str, Any]:
-    """Everything that `satisfice doctor` says, as JSON-able rows."""
-    return {
+def examine(model: str | None = None) -> dict[str, Any]:
+    """Everything that `satisfice doctor` says, as JSON-able rows; with a model also what its own engine offers."""
+    report = {
         "satisfice": satisfice.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -23,6 +25,12 @@ def examine() -> dict[str, Any]:
         "engines": _engines(),
         "pocket": _pocket(),
     }
+    if model is not None:
+        from satisfice.engines import load_engine
+
+        engine = load_engine(model)
+        report["model"] = {**engine.describe(), "provides": _sorted(engine.provides)}
+    return report
 
 
 def _extras() -> dict[str, dict[str, str | None]]:
@@ -40,31 +48,40 @@ def _extras() -> dict[str, dict[str, str | None]]:
 
 
 def _version(package: str) -> str | None:
+    """Its version, or None; a build of it that goes by another name counts and is named."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return None
+        for other in importlib.metadata.packages_distributions().get(package.replace("-", "_"), ()):
+            return f"{importlib.metadata.version(other)} ({other})"
+    return None
 
 
 def _engines() -> dict[str, dict[str, Any]]:
-    engines: dict[str, dict[str, Any]] = {}
-    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    """Engine -> whether it is ready, why not, and what it offers; all of it is imported to find out."""
+    return {
+        "local": _engine("local", ("torch", "transformers"), lambda: _offers("local", "LocalEngine")),
+        "vllm": _engine("vllm", ("vllm", "torch", "transformers"), lambda: _offers("vllm", "VllmEngine")),
+        "http": _engine("http", ("httpx",), lambda: _offers("http", "HttpEngine")),
+        "replay": _engine("", (), lambda: _offers("replay", "ReplayEngine")),
+        "scripted": _engine("", (), lambda: frozenset(Need)),
+    }
+
+
+def _engine(extra: str, packages: tuple[str, ...], offers: Callable[[], frozenset[Need]]) -> dict[str, Any]:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        why = f"{' and '.join(missing)} not installed: pip install 'satisfice[local]'"
-        engines["local"] = {"ready": False, "why": why, "provides": []}
-    else:
-        try:
-            from satisfice.engines.local import LocalEngine
+        why = f"{' and '.join(missing)} not installed: pip install 'satisfice[{extra}]'"
+        return {"ready": False, "why": why, "provides": []}
+    try:
+        return {"ready": True, "why": "", "provides": _sorted(offers())}
+    except (ImportError, OSError, RuntimeError, SatisficeError) as error:  # packages that do not fit one another
+        return {"ready": False, "why": f"it does not load: {error}", "provides": []}
 
-            engines["local"] = {"ready": True, "why": "", "provides": _sorted(LocalEngine.provides)}
-        except (ImportError, OSError, SatisficeError) as error:
-            engines["local"] = {"ready": False, "why": f"it does not load: {error}", "provides": []}
-    from satisfice.engines.replay import ReplayEngine
-    from satisfice.engines.scripted import ScriptedEngine
 
-    engines["replay"] = {"ready": True, "why": "", "provides": _sorted(ReplayEngine.provides)}
-    engines["scripted"] = {"ready": True, "why": "", "provides": _sorted(ScriptedEngine.provides)}
-    return engines
+def _offers(module: str, engine: str) -> frozenset[Need]:
+    found: frozenset[Need] = getattr(importlib.import_module(f"satisfice.engines.{module}"), engine).provides
+    return found
 
 
 def _sorted(needs: frozenset[Need]) -> list[str]:

@@ -22,7 +22,7 @@ STANDARD = frozenset(
     {"model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stream", "logprobs", "logit_bias"}
 )
 PIECES = re.compile(r"<[^<>]*>|\w+|\s|.", re.DOTALL)
-OPEN = "<think>"
+OPEN, CLOSE = "<think>", "</think>"
 END = "<|end|>"
 
 
@@ -47,18 +47,20 @@ class LoopbackServer:
     """Serves a script token by token. `faults` go wrong first, one request each; then all is well.
 
     With a tokenizer it speaks like vLLM: token ids in and out, stop texts shown, special tokens shown. Without one it
-    is a plain server that knows text. `extended=False` refuses what OpenAI's interface does not have, as some servers do.
+    is a plain server that knows text. `extended=False` refuses what OpenAI's interface does not have, as some do.
     """
 
     def __init__(
         self, script: Callable[[str, str], str] = steps_script, *, tokenizer: Any = None, extended: bool | None = None,
         logprobs: bool = True, top: int = 20, honest: bool = True, stops: bool = True, cached: bool = True,
         form: bool = True, usage: bool = True, key: str = "", pause_s: float = 0.0, models: tuple[str, ...] = ("toy",),
+        budget: str = "",
     ) -> None:  # fmt: skip
         self.script, self.tokenizer = script, tokenizer
         self.extended = tokenizer is not None if extended is None else extended
         self.logprobs, self.top, self.honest, self.stops, self.cached = logprobs, top, honest, stops, cached
         self.form, self.usage, self.key, self.pause_s, self.models = form, usage, key, pause_s, models
+        self.budget = budget  # the field of a thinking budget that it obeys; it ignores all others
         self.faults: deque[Fault] = deque()
         self.requests: list[dict[str, Any]] = []  # bodies of completions
         self.headers: list[dict[str, str]] = []
@@ -133,8 +135,8 @@ class LoopbackServer:
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 if not await self._route(method, path, headers, json.loads(body or b"{}"), reader, writer):
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # gone, or the server dies
         finally:
             self._writers.discard(writer)
             writer.close()
@@ -202,7 +204,7 @@ class LoopbackServer:
                 return False
             if fault.kind != "none" and count == fault.after and (ended := await self._fail(fault, writer)) is not None:
                 return ended
-            rest = self.script(question, so_far + text)
+            rest = CLOSE if self._must_close(body, so_far + text) else self.script(question, so_far + text)
             token = self._tokens(rest)[0]
             piece = token if self.tokenizer is None else self.tokenizer.decode([token])
             count, self.sent, text = count + 1, self.sent + 1, text + piece
@@ -219,7 +221,7 @@ class LoopbackServer:
             if stopped:
                 choice["stop_reason"] = stopped
             if body.get("return_token_ids") and self.tokenizer is not None:
-                choice["token_ids"] = [token]
+                choice |= {"token_ids": [token]} | ({"prompt_token_ids": tokens} if count == 1 else {})
             if body.get("logprobs") and self.logprobs and fault.kind != "no_logprobs":
                 choice["logprobs"] = self._told(body, token, piece, few=fault.kind == "few_top")
             await _event(writer, {"choices": [choice]})
@@ -241,6 +243,10 @@ class LoopbackServer:
         return (
             PIECES.findall(given) if self.tokenizer is None else self.tokenizer.encode(given, add_special_tokens=False)
         )
+
+    def _must_close(self, body: dict[str, Any], thinking: str) -> bool:
+        told = {**body, **body.get("custom_params", {})}.get(self.budget)
+        return told is not None and CLOSE not in thinking and len(self._tokens(thinking)) >= told
 
     def _look_up(self, tokens: list[Any]) -> int:
         """Blocks of 16 tokens that an earlier request began with."""

@@ -11,7 +11,7 @@ from tests.engines.servers import Fault, LoopbackServer
 
 from satisfice.bench.folder import read_samples
 from satisfice.bench.plan import make_plan
-from satisfice.bench.run import Told, run_bench
+from satisfice.bench.run import run_bench
 from satisfice.catalog import build
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, solve
@@ -142,7 +142,7 @@ def test_what_cannot_be_trusted_is_not_tried_again(server, tiny, fault, message)
     server.faults.append(fault)
     before = len(server.requests)
     solution = run(engine)
-    assert solution.error.startswith("EngineError")
+    assert solution.error.startswith(("EngineError", "Refused"))
     assert message in solution.error
     assert len(server.requests) == before + 1
     assert solution.ledger.spent == fault.after
@@ -177,11 +177,11 @@ def questions(tmp_path):
     return path
 
 
-def bench(engine, questions, out, *, policies="full,first-cue", told=None, concurrency=4):
+def bench(engine, questions, out, *, policies="full,first-cue", concurrency=4):
     plan = make_plan(
         model="http", tasks=[str(questions)], policies=policies, limit=None, concurrency=concurrency, max_tokens=80
     )
-    return asyncio.run(run_bench(plan, engine, out, told=told))
+    return asyncio.run(run_bench(plan, engine, out))
 
 
 def test_a_run_goes_on_when_problems_fail_and_says_which(server, tiny, questions, tmp_path):
@@ -200,18 +200,17 @@ def test_a_run_goes_on_when_problems_fail_and_says_which(server, tiny, questions
 def test_a_server_that_dies_and_comes_back_costs_a_run_nothing(tokenizer, tiny, questions, tmp_path):
     with LoopbackServer(tokenizer=tokenizer, pause_s=0.002) as server:
         engine = engine_of(server, tiny, patience_s=20.0)
-        seen = threading.Event()
 
         def doctor():
-            assert seen.wait(20)
+            while engine.counters.tokens < 150:  # of about 540: chains are done, and others half done
+                time.sleep(0.002)
             server.stop()
             time.sleep(0.7)
             server.start()
 
         helper = threading.Thread(target=doctor)
         helper.start()
-        told = Told(sample=lambda row: seen.set())
-        bench(engine, questions, tmp_path / "run", told=told)
+        bench(engine, questions, tmp_path / "run")
         helper.join()
         rows = list(read_samples(tmp_path / "run"))
         assert len(rows) == 24

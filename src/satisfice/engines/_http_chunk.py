@@ -26,6 +26,7 @@ class Chunk:
 
     text: str = ""
     ids: tuple[int, ...] | None = None  # None: the server sends no ids
+    prompt_ids: tuple[int, ...] | None = None  # how it split the prompt, if it says so; with the first piece only
     pieces: tuple[str, ...] | None = None  # the tokens as it names them; None: it sends no log-probabilities
     logprobs: tuple[float | None, ...] = ()
     top: tuple[dict[str, float], ...] = ()  # per token: the likeliest tokens as it names them
@@ -78,14 +79,14 @@ def _read(event: dict[str, Any]) -> Chunk:
     if not event.get("choices"):
         return Chunk(usage=usage)
     choice = event["choices"][0]
-    ids = choice.get("token_ids")
     told = choice.get("logprobs") or {}
     names = told.get("tokens")
     if names is not None and len(names) != len(told.get("token_logprobs") or ()):
         raise ValueError(f"{len(names)} tokens with {len(told.get('token_logprobs') or ())} log-probabilities")
     return Chunk(
         text=_is(str, choice.get("text") or ""),
-        ids=None if ids is None else tuple(_is(int, i) for i in ids),
+        ids=_numbers(choice.get("token_ids")),
+        prompt_ids=_numbers(choice.get("prompt_token_ids")),
         pieces=None if names is None else tuple(_is(str, name) for name in names),
         logprobs=tuple(None if value is None else _finite(value) for value in told.get("token_logprobs") or ()),
         top=tuple(
@@ -104,6 +105,10 @@ def _usage(told: Any) -> Usage | None:
     counts = (told.get("prompt_tokens"), told.get("completion_tokens"), details.get("cached_tokens"))
     prompt, completion, cached = (None if n is None else _is(int, n) for n in counts)
     return Usage(prompt=prompt, completion=completion, cached=cached)
+
+
+def _numbers(told: Any) -> tuple[int, ...] | None:
+    return None if told is None else tuple(_is(int, i) for i in told)
 
 
 def _by_number(line: dict[str, float]) -> tuple[tuple[float, int], ...]:

@@ -1,7 +1,7 @@
 """What a server can do, found out by asking it: never guessed from a name or a version."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ SENTINEL = "QUESTION-GOES-HERE-7f3a91"
 TRIED_TOP = (20, 5, 1, None)  # likeliest tokens asked for, in this order; 20 is what rules read, 5 what OpenAI gives
 
 Render = Callable[[str], str]
+Ask = Callable[[dict[str, Any]], Awaitable[list[Chunk]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Server:
     logprobs: bool  # gives log-probabilities, and they are the model's own: the same at any temperature
     top: int  # how many of the likeliest tokens it gives; 0 unless `logprobs`
     stops: bool  # ends at a stop text by itself and shows it, so that closing the stream is not needed
+    budget: str | None  # the field, one of `BUDGETS`, by which it ends thinking after a number of tokens; it was tried
     cached: bool  # says how much of a prompt it had in its cache
 
 
@@ -57,6 +59,14 @@ EXTENDED: dict[str, Any] = {
 }
 """vLLM's fields that every request carries: everything shown, and no sampling setting but those that were asked for."""
 
+BUDGETS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "thinking_token_budget": lambda tokens: {"thinking_token_budget": tokens},  # vLLM
+    "custom_params": lambda tokens: {"custom_params": {"thinking_budget": tokens}},  # SGLang
+}
+"""How servers are told after how many tokens the thinking is to end. Those that do not know a field may ignore it."""
+
+SOON = 12  # tokens within which thinking must have ended when a server is given a budget of none
+
 
 async def find_out(
     address: Address, *, model: str | None, tokenizer: Path | None, template: str | None, profile: Profile | None
@@ -73,7 +83,7 @@ async def find_out(
             words = _tokenizer(tokenizer, name, row)
             said = profile or (words.profile if words else R1)
             render = await _renderer(client, address, name, words, template, said)
-            server = await _capabilities(client, address, name, row, software, words, render)
+            server = await _capabilities(client, address, name, row, software, words, render, said)
         except (Broken, httpx.HTTPError) as error:
             raise BadInput(
                 f"no use of the server at {address.base}: {address.scrub(str(error)) or type(error).__name__}. "
@@ -166,9 +176,9 @@ async def _ask_form(client: httpx.AsyncClient, address: Address, model: str) -> 
 
 async def _capabilities(
     client: httpx.AsyncClient, address: Address, model: str, row: dict[str, Any], software: str,
-    words: TokenizerWords | None, render: Render,
+    words: TokenizerWords | None, render: Render, profile: Profile,
 ) -> Server:  # fmt: skip
-    prompt = render("What is 12 + 34?")
+    prompt = render("What is 12 + 34 - 5678?")
 
     async def ask(body: dict[str, Any]) -> list[Chunk]:
         async with open_stream(client, address, {"model": model, "seed": 1, **body}) as events:
@@ -178,7 +188,7 @@ async def _capabilities(
     extended, top, base, got = await _first_answer(ask, prompt, numbers)
     usage = next((c.usage for c in reversed(got) if c.usage), None)
     ids = isinstance(base["prompt"], list) and any(c.ids for c in got) and all(c.ids is not None for c in got if c.text)
-    if ids and words is not None and not _same_tokens(got, usage, words, len(base["prompt"])):
+    if ids and words is not None and not await _same_tokens(ask, base, got, usage, words, prompt):
         raise BadInput(f"{address.base}: the tokenizer in {words.folder} is not that of {model}. Give the right one.")
     if not ids:
         base = {k: v for k, v in base.items() if not k.startswith("return_token")} | {"prompt": prompt}
@@ -186,7 +196,7 @@ async def _capabilities(
     seen = _gap(got)
     raw = False
     if seen is not None:
-        hot = _gap(await ask({**base, "temperature": 3.0, "top_p": 0.9}))
+        hot = _gap(await ask({**base, "temperature": 2.0, "top_p": 0.9}))
         raw = hot is not None and abs(hot - seen) <= 0.05 + 0.02 * abs(seen)
     asked_again = await ask(base)
     usage = next((c.usage for c in reversed(asked_again) if c.usage), None)
@@ -196,21 +206,28 @@ async def _capabilities(
         max_length=n if isinstance(n := row.get("max_model_len"), int) and n > 0 else None,
         top=min(top or 0, min(given)) if raw and given and ids else 0,
         stops=ids and await _stops_itself(ask, base), cached=usage is not None and usage.cached is not None,
+        budget=await _budget_field(ask, base, profile) if extended else None,
     )  # fmt: skip
 
 
-def _same_tokens(chunks: list[Chunk], usage: Usage | None, words: TokenizerWords, prompt: int) -> bool:
-    """Whether the server's tokens mean to it what they mean to the tokenizer."""
+async def _same_tokens(
+    ask: Ask, base: dict[str, Any], chunks: list[Chunk], usage: Usage | None, words: TokenizerWords, prompt: str
+) -> bool:
+    """Whether the server's tokens mean to it what they mean to the tokenizer: both split a text alike, and join it."""
+    split = next((c.prompt_ids for c in await ask({**base, "prompt": prompt, "max_tokens": 1}) if c.prompt_ids), None)
+    if split is not None and list(split) != base["prompt"]:
+        return False
+    if usage is not None and usage.prompt not in (None, len(base["prompt"])):
+        return False
     read = words.decode([i for c in chunks for i in c.ids or () if i not in words.end_ids])
     sent = "".join(c.text for c in chunks)
     for end in words.end_ids:
         sent = sent.removesuffix(words.decode([end]))
-    counted = usage is None or usage.prompt in (None, prompt)
-    return counted and read.replace("\ufffd", "").strip() == sent.replace("\ufffd", "").strip()
+    return read.replace("\ufffd", "").strip() == sent.replace("\ufffd", "").strip()
 
 
 async def _first_answer(
-    ask: Callable[[dict[str, Any]], Any], prompt: str, ids: list[int] | None
+    ask: Ask, prompt: str, ids: list[int] | None
 ) -> tuple[bool, int | None, dict[str, Any], list[Chunk]]:
     """The richest request that the server accepts, and its answer."""
     refusal: Refused | None = None
@@ -247,7 +264,7 @@ def _gap(chunks: list[Chunk]) -> float | None:
     return None
 
 
-async def _stops_itself(ask: Callable[[dict[str, Any]], Any], base: dict[str, Any]) -> bool:
+async def _stops_itself(ask: Ask, base: dict[str, Any]) -> bool:
     """Whether the server ends at a stop text and sends the tokens that hold it."""
     calm = {**base, "temperature": 0.0, "max_tokens": 6}
     try:
@@ -258,3 +275,19 @@ async def _stops_itself(ask: Callable[[dict[str, Any]], Any], base: dict[str, An
     except Refused:
         return False
     return any(c.finish == "stop" for c in got) and "".join(c.text for c in got).endswith(texts[0])
+
+
+async def _budget_field(ask: Ask, base: dict[str, Any], profile: Profile) -> str | None:
+    """The field by which this server ends thinking: given a budget of no tokens it must end at once, not by chance."""
+    calm = {**base, "temperature": 0.0, "max_tokens": SOON}
+
+    async def ends(more: dict[str, Any]) -> bool:
+        return profile.think_close in "".join(c.text for c in await ask({**calm, **more}))
+
+    if await ends({}):
+        return None
+    for name, field in BUDGETS.items():
+        with contextlib.suppress(Refused):
+            if await ends(field(0)):
+                return name
+    return None

@@ -9,10 +9,8 @@ class Past:
     """
 
     def __init__(self, prompt: int) -> None:
-        self._prompt, self._own = (
-            [prompt, 0],
-            0,
-        )  # the prompt is shared by all forks: its length, and whether it was read
+        self._prompt = [prompt, 0]  # shared by all forks: its length, and how much of it was read
+        self._own = 0
 
     def fork(self, length: int) -> "Past":
         """That of a copy of the first `length` tokens."""

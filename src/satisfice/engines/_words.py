@@ -57,7 +57,8 @@ class TokenizerWords:
         if not self.tokenizer.chat_template:
             raise BadInput(f"the tokenizer in {self.folder} has no chat template. Give one that has: template=...")
         messages = [{"role": "user", "content": question}]
-        return opened(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False), profile)
+        prompt = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        return opened(str(prompt), profile)
 
     def is_special(self, text: str) -> bool:
         """Whether a text is one special token, which servers may leave out of what they send."""

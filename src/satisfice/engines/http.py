@@ -37,7 +37,7 @@ from satisfice.core.errors import BadInput, EngineError, UnknownName
 from satisfice.core.profile import Profile
 from satisfice.engines._collect import Collector, Token
 from satisfice.engines._http_chunk import Chunk, Usage, read_chunk
-from satisfice.engines._http_probe import EXTENDED, Found, find_out
+from satisfice.engines._http_probe import BUDGETS, EXTENDED, Found, find_out
 from satisfice.engines._http_wire import FAREWELL_S, Address, Broken, Gate, Patience, open_stream
 from satisfice.engines._past import Past, computed_again
 from satisfice.engines._words import TextWords, TokenizerWords
@@ -71,6 +71,7 @@ class HttpEngine:
     """
 
     name = "http"
+    provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT})  # of every server; some give more
 
     def __init__(
         self,
@@ -105,11 +106,12 @@ class HttpEngine:
         self.words: TokenizerWords | TextWords = found.words if found.words and self.server.ids else TextWords()
         self.end_ids = self.words.end_ids
         self.max_length = max_length or self.server.max_length or UNKNOWN_LENGTH
-        self.provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT})
-        if self.server.logprobs:
-            self.provides |= {Need.LOGPROBS}
-        if self.server.top >= 20:
-            self.provides |= {Need.TOP_LOGPROBS}
+        more = {
+            Need.LOGPROBS: self.server.logprobs,
+            Need.TOP_LOGPROBS: self.server.top >= 20,
+            Need.BUDGET: self.server.budget is not None,
+        }
+        self.provides = HttpEngine.provides | {need for need, there in more.items() if there}
         self.patience_s = patience_s
         self.gate = Gate(connections)
         self.counters = Counters()
@@ -203,6 +205,8 @@ class HttpSequence:
             raise EngineError("a server samples by itself: samplers need the local engine")
         if request.bias and not engine.server.ids:
             raise EngineError("a bias on tokens needs a server that takes token ids, and its tokenizer")
+        if request.thinking_budget is not None and engine.server.budget is None:
+            raise EngineError("this server does not end the thinking after a number of tokens by itself")
         watch = request.watch
         if request.signals.entropy or request.signals.hidden or (watch and watch.signal == "entropy"):
             raise EngineError("a server gives neither entropy nor hidden states")
@@ -233,6 +237,8 @@ class HttpSequence:
         if server.ids:
             body["stop_token_ids"] = sorted(request.stop_ids)
             body |= {"logit_bias": {str(i): value for i, value in request.bias.items()}} if request.bias else {}
+        if server.budget is not None and request.thinking_budget is not None:
+            body |= BUDGETS[server.budget](request.thinking_budget)
         if server.stops and request.stop_texts:
             body |= {"stop": list(request.stop_texts), "include_stop_str_in_output": True}
         return body
@@ -240,7 +246,7 @@ class HttpSequence:
     async def _stream(self, take: Collector, request: Request, patience: Patience) -> None:
         """One stream, from the sequence's end as it is now; `Broken` when it ends before the server said why."""
         engine, counters, begin = self._engine, self._engine.counters, len(self.ids)
-        last, usage, known = Chunk(), None, 0
+        last, usage, known = Chunk(), None, None
         try:
             async with open_stream(engine.client, engine.address, self._body(take, request)) as events:
                 counters.streams += 1
@@ -256,8 +262,9 @@ class HttpSequence:
                 else:
                     counters.closed += 1
         finally:  # also for what a stream that broke or was cancelled has cost; without a report all of it counts
-            take.prefilled += computed_again(known, begin, usage.cached or 0 if usage else 0)
-            self._past.end(len(self.ids))
+            if known is not None:
+                take.prefilled += computed_again(known, begin, usage.cached or 0 if usage else 0)
+                self._past.end(len(self.ids))
         if take.reason is None:
             self._end(take, last, usage, begin)
 

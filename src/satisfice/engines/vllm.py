@@ -17,6 +17,7 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # read when vLLM is impo
 
 import vllm
 from vllm import SamplingParams
+from vllm.config.reasoning import ReasoningConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -44,7 +45,7 @@ class VllmEngine:
     """
 
     name = "vllm"
-    provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS})
+    provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS, Need.BUDGET})
 
     def __init__(
         self,
@@ -66,6 +67,9 @@ class VllmEngine:
             "model": str(folder), "dtype": dtype, "max_model_len": max_length, "max_num_seqs": batch,
             "enable_prefix_caching": True, "max_logprobs": TOP, "logprobs_mode": "raw_logprobs",
             "generation_config": "vllm", "disable_log_stats": True, "seed": 0,
+            "reasoning_config": ReasoningConfig(
+                reasoning_start_str=self.profile.think_open, reasoning_end_str=self.profile.think_close
+            ),
         }  # fmt: skip
         if twice := own.keys() & (arguments or {}):
             raise BadInput(f"VllmEngine: {', '.join(sorted(twice))} cannot be set through arguments.")
@@ -121,7 +125,7 @@ class VllmEngine:
         parameters = SamplingParams(
             temperature=request.temperature, top_p=request.top_p, max_tokens=request.limit,
             seed=random_key(request.key, len(ids)) >> 33, stop_token_ids=sorted(request.stop_ids),
-            logit_bias=dict(request.bias) or None,
+            logit_bias=dict(request.bias) or None, thinking_token_budget=request.thinking_budget,
             logprobs=take.top_wanted if take.top_wanted or take.logprobs_wanted else None,
             detokenize=False, output_kind=RequestOutputKind.DELTA,
         )  # fmt: skip
