@@ -46,13 +46,14 @@ class Chain:
         self.prefilled = 0
         self.injected = 0
         self.last: Sampled | None = None  # what the latest call added, all its signals included
+        self.asking: Request | None = None  # the call of the engine that is under way
         self.closed = False
         self._sequence = sequence
         self._spans = spans
         self._held = 0
         self._forks = 0
         self._parent: Chain | None = None
-        self._prompt = sum(len(span.ids) for span in spans if span.kind == "prompt")
+        self.prompt_length = sum(len(span.ids) for span in spans if span.kind == "prompt")
         self._answer_from: int | None = None
         self._key = random_key(session.seed, session.problem.id, name)
         self._tap: tuple[Signals, Callable[[Sampled], None]] | None = None
@@ -61,12 +62,16 @@ class Chain:
 
     def __len__(self) -> int:
         """Tokens after the prompt, without held ones."""
-        return len(self._sequence.ids) - self._held - self._prompt
+        return len(self._sequence.ids) - self._held - self.prompt_length
 
     @property
     def ids(self) -> list[int]:
         """All tokens, prompt included, without held ones."""
         return self._sequence.ids[: len(self._sequence.ids) - self._held]
+
+    def after_prompt(self, begin: int = 0) -> list[int]:
+        """Tokens after the prompt from number `begin` on, without held ones."""
+        return self._sequence.ids[self.prompt_length + begin : len(self._sequence.ids) - self._held]
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -76,12 +81,12 @@ class Chain:
     @property
     def text(self) -> str:
         """Everything after the prompt."""
-        return self.session.engine.decode(self.ids[self._prompt :])
+        return self.session.engine.decode(self.after_prompt())
 
     @property
     def thinking(self) -> str:
         """What was thought so far."""
-        text = self.session.engine.decode(self.ids[self._prompt : self._answer_from])
+        text = self.session.engine.decode(self.ids[self.prompt_length : self._answer_from])
         return text.split(self.session.engine.profile.think_close)[0]
 
     @property
@@ -110,6 +115,14 @@ class Chain:
     def truncated(self) -> bool:
         """A token limit, not the model and not a rule, ended the thinking."""
         return self.ended == "limit"
+
+    @property
+    def reopenable(self) -> int:
+        """Tokens of the end of thinking that `reopen` would take back; 0 when it would take back nothing."""
+        ended = (self.phase, self.ended) in (("answer", "model"), ("done", "turn"))
+        if not ended or self.last is None or not self.last.ids or self.asking is not None:
+            return 0
+        return len(self._sequence.ids) - self.last.cut if self.last.reason == "text" else 1
 
     # What a policy can do with it
 
@@ -140,15 +153,7 @@ class Chain:
         stop_ids = engine.end_ids | (frozenset(close) if len(close) == 1 else frozenset())
         texts = (*until, *(() if len(close) == 1 else (engine.profile.think_close,)))
         got = await self._sample(
-            limit,
-            texts,
-            stop_ids,
-            watch,
-            signals,
-            greedy=False,
-            bias=bias,
-            sampler=sampler,
-            budget=budget,
+            limit, texts, stop_ids, watch, signals, greedy=False, bias=bias, sampler=sampler, budget=budget
         )
         if got.reason == "budget":
             self._end_thinking("limit")
@@ -182,11 +187,9 @@ class Chain:
         The tokens of the end count as dropped. False when there is nothing to take back: thinking goes on, a rule or a
         limit ended it, or the answer has been written.
         """
-        ended = (self.phase, self.ended) in (("answer", "model"), ("done", "turn"))
-        if not ended or self.last is None or not self.last.ids:
+        if not self.reopenable:
             return False
-        by_text = self.last.reason == "text"
-        self._held = len(self._sequence.ids) - self.last.cut if by_text else 1
+        self._held = self.reopenable
         self._drop_held()
         self.phase, self.ended, self._answer_from = "think", "", None
         self.session.note("reopen", self)
@@ -246,9 +249,10 @@ class Chain:
         return self._fork(len(self.ids), looks=True)
 
     def tap(self, signals: Signals, hear: Callable[[Sampled], None]) -> None:
-        """From now on take these signals too with whatever this chain samples, and `hear` what each call brought.
+        """From now on take these signals too with whatever this chain samples, and `hear` it piece by piece.
 
-        What `hear` raises is raised in whoever asked. Forks of the chain are not tapped.
+        A call of the chain comes in one piece, or, in a race or under a budget, in several that follow one
+        another. What `hear` raises is raised in whoever asked for the tokens. Forks of the chain are not tapped.
         """
         self._tap = signals, hear
 
@@ -284,30 +288,34 @@ class Chain:
         return child
 
     async def _sample(
-        self,
-        limit: int | None,
-        texts: tuple[str, ...],
-        stop_ids: frozenset[int],
-        watch: Watch | None,
-        signals: Signals,
-        *,
-        greedy: bool,
-        bias: Mapping[int, float] | None = None,
-        sampler: Sampler | None = None,
+        self, limit: int | None, texts: tuple[str, ...], stop_ids: frozenset[int], watch: Watch | None,
+        signals: Signals, *, greedy: bool, bias: Mapping[int, float] | None = None, sampler: Sampler | None = None,
         budget: int | None = None,
-    ) -> Sampled:
+    ) -> Sampled:  # fmt: skip
         self._held = 0
         begin = len(self._sequence.ids)
         request = Request(
             limit=0, stop_ids=stop_ids, stop_texts=texts, match_from=begin, watch=watch, signals=signals, key=self._key,
             temperature=0.0 if greedy else self.session.temperature, top_p=1.0 if greedy else self.session.top_p,
             urgent=self.looks, bias=bias or {}, thinking_budget=budget,
-            sampler=None if greedy else both(sampler, self.session.sampler),
+            sampler=None if greedy else both(sampler, self.session.sampler), on_tokens=self.session.on_tokens,
         )  # fmt: skip
-        parts: list[Sampled] = []
-        lane = current_lane()
         if self._tap is not None:
             request = replace(request, signals=signals | self._tap[0])
+        self.asking = request
+        try:
+            parts = await self._ask(request, limit)
+        finally:
+            self.asking = None
+        self.last = _join(parts, len(self._sequence.ids))
+        self._held = len(self._sequence.ids) - self.last.cut if self.last.reason == "text" else 0
+        self.session.note("pause", self, reason=self.last.reason, match=self.last.match, tokens=len(self.last.ids))
+        return self.last
+
+    async def _ask(self, request: Request, limit: int | None) -> list[Sampled]:
+        """One call, in as many leases as it takes."""
+        parts: list[Sampled] = []
+        lane = current_lane()
         while True:
             want = None if limit is None else limit - sum(len(part.ids) for part in parts)
             if want is not None and want <= 0:
@@ -317,8 +325,7 @@ class Chain:
                 want = room if want is None else min(want, room)
             grant = self.session.lease(self, want)
             if grant <= 0:
-                empty = Sampled(ids=(), reason="budget", cut=len(self._sequence.ids))
-                parts.append(empty)
+                parts.append(Sampled(ids=(), reason="budget", cut=len(self._sequence.ids)))
                 break
             known, before = len(self._sequence.ids), self._sequence.last
             if lane is not None:
@@ -330,14 +337,11 @@ class Chain:
                     lane.end()
                 self.session.settle(grant)
                 self._absorb(known, before)
+            if self._tap is not None:
+                self._tap[1](parts[-1])
             if parts[-1].reason != "length":
                 break
-        self.last = _join(parts, len(self._sequence.ids))
-        self._held = len(self._sequence.ids) - self.last.cut if self.last.reason == "text" else 0
-        self.session.note("pause", self, reason=self.last.reason, match=self.last.match, tokens=len(self.last.ids))
-        if self._tap is not None:
-            self._tap[1](self.last)
-        return self.last
+        return parts
 
     def _absorb(self, known: int, before: Sampled | None) -> None:
         """Book the tokens after position `known`, which also covers a call that was cancelled half-way."""

@@ -6,7 +6,7 @@ coroutine wakes at cues, not at every token.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -110,6 +110,9 @@ class Request:
     signals: Signals = Signals()
     thinking_budget: int | None = None  # tokens of thinking in all, after which the engine itself puts its end
     urgent: bool = False  # a fork that a chain waits for: goes before new prompts
+    on_tokens: Callable[[], None] | None = (
+        None  # called in the event loop when tokens have come, where they come singly
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

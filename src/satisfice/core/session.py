@@ -46,6 +46,7 @@ class Session:
     `chain_limit` bounds the tokens of one chain, `budget` everything the problem samples; of both, `reserve` tokens
     are kept for the answer. `sampler` filters what is sampled, in place of the profile's top-p; it has no say where a
     policy samples greedily. `parse` reads an answer from a text (None: there is none); `same` compares two answers.
+    `observer` is told of each event, `on_tokens` that some chain has grown.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Session:
         parse: Callable[[str], str | None] = lambda text: text.strip() or None,
         same: Callable[[str, str], bool] = lambda a, b: a == b,
         observer: Callable[[Event], None] | None = None,
+        on_tokens: Callable[[], None] | None = None,
     ) -> None:
         for name, value in (("chain_limit", chain_limit), ("budget", budget)):
             if value is not None and value < 1:
@@ -78,6 +80,7 @@ class Session:
         self.log: list[Event] = []
         self.ledger = Ledger()
         self._observer = observer
+        self.on_tokens = on_tokens
         self._chains: list[Chain] = []
         self._roots = 0
         self._base: Sequence | None = None  # the question alone; opened on entering

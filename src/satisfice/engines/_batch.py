@@ -54,6 +54,7 @@ class Batch:
         self.watched = np.array([request.watch is not None for request in requests])
         self.asked = np.array([bool(request.signals.needs) or request.watch is not None for request in requests])
         self.hidden = any(request.signals.hidden for request in requests)
+        self.told = [request.on_tokens for request in requests if request.on_tokens is not None]
         self._keys = np.array([request.key for request in requests], dtype=np.uint64)
         self._temperature = torch.tensor([request.temperature for request in requests], device=device)
         self._top_p = torch.tensor([request.top_p for request in requests], device=device)

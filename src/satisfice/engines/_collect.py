@@ -72,6 +72,8 @@ class Collector:
             self.reason = "signal"
         elif self.count >= request.limit:
             self.reason = "length"
+        if request.on_tokens is not None:
+            request.on_tokens()
         return self.reason is not None
 
     def result(self) -> Sampled:

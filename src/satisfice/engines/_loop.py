@@ -57,6 +57,7 @@ class Loop:
         self._inbox: collections.deque[tuple[Any, ...]] = collections.deque()
         self._bell = threading.Event()
         self._thread = threading.Thread(target=self._run, name="satisfice-engine", daemon=True)
+        self.tell: Callable[[list[Callable[[], None]]], None] | None = None  # brings calls into the event loop
         self.closed = False
 
     # From any thread
@@ -248,6 +249,8 @@ class Loop:
             )  # fmt: skip
         for i, token in zip(ready.tolist(), new.tolist(), strict=True):
             batch.jobs[i].state.ids.append(token)
+        if batch.told and self.tell is not None:
+            self.tell(batch.told)
         flags = self._stop_table[batch.stops[ready], new]
         at_end = batch.at[ready] + 1 >= batch.ends[ready]
         finished = []

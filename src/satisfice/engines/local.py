@@ -102,8 +102,11 @@ class LocalEngine:
         return len(self._loop.rows.taken)
 
     def open(self, question: str, label: str) -> "LocalSequence":
-        text = self.render(question)
-        ids = list(self._tokenizer.encode(text, add_special_tokens=False))
+        return self.open_prompt(self.render(question), label)
+
+    def open_prompt(self, prompt: str, label: str) -> "LocalSequence":
+        """As `open`, with the whole prompt as the model is to read it."""
+        ids = list(self._tokenizer.encode(prompt, add_special_tokens=False))
         if len(ids) + self.profile.answer_tokens >= self.max_length:
             raise BadInput(
                 f"{label}: the question takes {len(ids)} tokens, which leaves no room within max_length="
@@ -114,11 +117,11 @@ class LocalEngine:
 
     def render(self, question: str) -> str:
         """The question in the model's chat form, with thinking open."""
-        text = str(
-            self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
-            )
-        )
+        return self.render_chat([{"role": "user", "content": question}])
+
+    def render_chat(self, messages: list[dict[str, str]]) -> str:
+        """A conversation in the model's chat form, with thinking open."""
+        text = str(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
         return text if text.rstrip().endswith(self.profile.think_open) else text + self.profile.think_open + "\n"
 
     def encode(self, text: str) -> list[int]:
@@ -149,6 +152,8 @@ class LocalEngine:
         }  # fmt: skip
 
     async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._loop.tell = lambda calls: wake_in(loop, lambda: _call_all(calls))
         self._loop.start()
         return self
 
@@ -210,6 +215,11 @@ class LocalSequence:
 
     def close(self) -> None:
         self._engine.post(("close", self._state))
+
+
+def _call_all(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
 
 
 def wake_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
