@@ -51,6 +51,11 @@ class Point:
     width: int  # tokens up to the end of that cue
     replies: tuple[int | None, ...]  # tokens of each reply; None: not asked
 
+    @property
+    def size(self) -> int:
+        """Tokens of all replies."""
+        return sum(n for n in self.replies if n is not None)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
@@ -71,7 +76,7 @@ class Row:
     @property
     def size(self) -> int:
         """Records of `tokens.bin` that belong to it."""
-        return self.tokens + sum(n for point in self.points for n in point.replies if n is not None)
+        return self.tokens + sum(point.size for point in self.points)
 
     @property
     def key(self) -> tuple[str, str, int, str]:

@@ -36,6 +36,7 @@ from satisfice.engines._recording_files import (
     PROBLEMS,
     TOKENS,
     Blame,
+    Point,
     Row,
     Why,
     count,
@@ -186,6 +187,7 @@ class Recording:
             with Blame(folder / PROBLEMS, number):
                 self._add_problem(line)
         self._records = records_of(folder / TOKENS, self.dtype)
+        self._ids = self._records["id"]
         self._states = records_of(folder / HIDDEN, np.dtype(("<f4", (len(self.layers), self._width))))
         for number, line in lines_of(folder / CHAINS):
             with Blame(folder / CHAINS, number):
@@ -216,16 +218,22 @@ class Recording:
 
     def replies(self, row: Row) -> Iterator[tuple[int, Ask, tuple[int, ...], Tokens]]:
         """Each reply: at which token of thinking, to what, the tokens that were put in, and what was sampled."""
-        begin, own = row.begin + row.tokens, self._records["id"]
+        begin = row.begin + row.tokens
         for point in row.points:
-            for ask, n in zip(self.asks, point.replies, strict=True):
-                if n is not None:
-                    told = ask.ids
-                    if ask.cue:
-                        where = row.begin + point.at
-                        told = (*self.encodings[self.decode(own[where : where + point.width].tolist())], *told)
-                    yield point.at, ask, told, Tokens(self._records[begin : begin + n])
-                    begin += n
+            for ask, told, said in self.replies_at(row, point, begin):
+                yield point.at, ask, told, said
+            begin += point.size
+
+    def replies_at(self, row: Row, point: Point, begin: int) -> Iterator[tuple[Ask, tuple[int, ...], Tokens]]:
+        """The replies at a checkpoint, whose records begin at `begin`."""
+        for ask, n in zip(self.asks, point.replies, strict=True):
+            if n is not None:
+                told = ask.ids
+                if ask.cue:
+                    where = row.begin + point.at
+                    told = (*self.encodings[self.decode(self._ids[where : where + point.width].tolist())], *told)
+                yield ask, told, Tokens(self._records[begin : begin + n])
+                begin += n
 
     def kept(self, row: Row) -> NDArray[np.int64]:
         """The tokens of the chain whose states were kept, in the order of the states."""
@@ -338,7 +346,7 @@ class Recording:
     def _check_tokens(self) -> None:
         """Every token that a row speaks of must have a text."""
         end = max((row.begin + row.size for row in self.rows.values()), default=0)
-        ids = self._records["id"][:end]
+        ids = self._ids[:end]
         if len(ids):
             known = np.zeros(max(self.pieces, default=0) + 1, dtype=bool)
             known[list(self.pieces)] = True

@@ -8,6 +8,7 @@ now. What was not recorded is refused by name, never guessed.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled, Signals, StopReason, Watch
 from satisfice.core.errors import NotRecorded
-from satisfice.engines._recording_files import Row
+from satisfice.engines._recording_files import Point, Row
 from satisfice.engines._stops import could_end, find_stop
 from satisfice.engines.recording import LOOK, Recording, Tokens
 
@@ -104,7 +105,7 @@ class ReplayEngine:
         found = self._unpacked.pop(where, None)
         if found is None:
             greedy = self.recording.temperature <= 0
-            found = {0 if greedy else self.recording.key(row): _unpack(self.recording, row) for row in self._of[where]}
+            found = {0 if greedy else self.recording.key(row): _Trunk(self.recording, row) for row in self._of[where]}
         self._unpacked[where] = found
         if len(self._unpacked) > KEPT:
             self._unpacked.popitem(last=False)
@@ -122,26 +123,34 @@ class _Run:
     kept: NDArray[np.int64]  # the tokens of `said` that these predict
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Trunk:
-    """A recorded chain, and what its copies were told and then said: by place, with whether they did so greedily."""
+    """A recorded chain, and what its copies were told and then said; unpacked where it is asked for."""
 
-    run: _Run
-    branches: dict[int, list[tuple[bool, _Run]]]
+    def __init__(self, recording: Recording, row: Row) -> None:
+        tokens, self._states, kept = recording.tokens(row), recording.states(row), recording.kept(row)
+        self.run = _Run(0, tokens.ids.tolist(), tokens, self._states[: len(kept)], kept)
+        self._recording, self._row = recording, row
+        self._points: dict[int, tuple[Point, int, int]] = {}
+        self._branches: dict[int, list[tuple[bool, _Run]]] = {}
+        begin, look = row.begin + row.tokens, len(kept)
+        for point in row.points:
+            self._points[point.at] = point, begin, look
+            begin += point.size
+            look += any(ask.name == LOOK and bool(n) for ask, n in zip(recording.asks, point.replies, strict=True))
 
+    def branches(self, at: int) -> list[tuple[bool, _Run]]:
+        """The runs that leave the chain after `at` tokens, and whether they were sampled greedily."""
+        found = self._branches.get(at)
+        if found is None:
+            found = self._branches[at] = [] if at not in self._points else list(self._unpack(*self._points[at]))
+        return found
 
-def _unpack(recording: Recording, row: Row) -> _Trunk:
-    branches: dict[int, list[tuple[bool, _Run]]] = {}
-    always = recording.temperature <= 0
-    states, kept = recording.states(row), recording.kept(row)
-    look = len(kept)
-    for at, ask, told, said in recording.replies(row):
-        seen = slice(look, look + (ask.name == LOOK and len(said) > 0))
-        look = seen.stop
-        run = _Run(len(told), [*told, *said.ids.tolist()], said, states[seen], np.arange(seen.stop - seen.start))
-        branches.setdefault(at, []).append((ask.greedy or always, run))
-    tokens = recording.tokens(row)
-    return _Trunk(_Run(0, tokens.ids.tolist(), tokens, states[: len(kept)], kept), branches)
+    def _unpack(self, point: Point, begin: int, look: int) -> Iterator[tuple[bool, _Run]]:
+        always = self._recording.temperature <= 0
+        for ask, told, said in self._recording.replies_at(self._row, point, begin):
+            states = self._states[look : look + (ask.name == LOOK and len(said) > 0)]
+            ids = [*told, *said.ids.tolist()]
+            yield ask.greedy or always, _Run(len(told), ids, said, states, np.arange(len(states)))
 
 
 class ReplaySequence:
@@ -218,7 +227,7 @@ class ReplaySequence:
         off = self.ids[self._prompt + self._follows :]
         fit = [
             run
-            for asked_greedily, run in trunk.branches.get(self._follows, ())
+            for asked_greedily, run in trunk.branches(self._follows)
             if asked_greedily == greedy and run.told <= len(off) and run.ids[: len(off)] == off
         ]
         if not fit:
@@ -241,7 +250,7 @@ class ReplaySequence:
 
     def _lack(self, trunk: _Trunk, off: list[int]) -> str:
         text = self._engine.decode([i for i in off if i in self._engine.recording.pieces])
-        if self._follows not in trunk.branches:
+        if not trunk.branches(self._follows):
             return f"nothing was asked at token {self._follows} of its thinking, which is no checkpoint"
         return f"what follows {text[:60]!r} at token {self._follows} of its thinking was not asked"
 
