@@ -17,36 +17,53 @@ class Vote:
     parsed: int  # how many voted
 
 
-def majority(answers: Sequence[str | None], *, same: Callable[[str, str], bool] = mathematically_same) -> Vote:
+def majority(
+    answers: Sequence[str | None],
+    *,
+    same: Callable[[str, str], bool] = mathematically_same,
+    weights: Sequence[float] | None = None,
+) -> Vote:
     """Take the answer that most chains agree on; on a tie the one seen first.
 
     Answers in different notation are merged before counting: each joins the first earlier answer it is the `same` as.
-    None and empty answers do not vote, and never agree with one another.
+    None and empty answers do not vote, and never agree with one another. `weights` are votes of each, 1 by default.
 
     >>> majority(["12", "12", "7", None, "7", "12"])
     Vote(answer='12', share=0.6, tie=False, voters=(0, 1, 5), parsed=5)
+    >>> majority(["12", "7"], weights=[0.5, 1.5])
+    Vote(answer='7', share=0.75, tie=False, voters=(1,), parsed=2)
+    """
+    groups = tally(answers, same=same)
+    if not groups:
+        return Vote(answer=None, share=0.0, tie=False, voters=(), parsed=0)
+    votes = [float(sum(1.0 if weights is None else weights[i] for i in group)) for group in groups]
+    most, total = max(votes), sum(votes)
+    leading = [group for group, vote in zip(groups, votes, strict=True) if vote == most]
+    return Vote(
+        answer=answers[leading[0][0]],
+        share=most / total if total else 0.0,
+        tie=len(leading) > 1,
+        voters=leading[0],
+        parsed=sum(map(len, groups)),
+    )
+
+
+def tally(
+    answers: Sequence[str | None], *, same: Callable[[str, str], bool] = mathematically_same
+) -> list[tuple[int, ...]]:
+    """Positions of equal answers, in the order in which the answers were first seen; None and empty ones are in none.
+
+    >>> tally(["12", None, "7", "12"])
+    [(0, 3), (2,)]
     """
     groups: list[list[int]] = []
-    representatives: list[str] = []
     for position, answer in enumerate(answers):
         if answer is None or not answer.strip():
             continue
-        for group, representative in zip(groups, representatives, strict=True):
-            if same(representative, answer):
+        for group in groups:
+            if same(answers[group[0]] or "", answer):
                 group.append(position)
                 break
         else:
             groups.append([position])
-            representatives.append(answer)
-    if not groups:
-        return Vote(answer=None, share=0.0, tie=False, voters=(), parsed=0)
-    most = max(len(group) for group in groups)
-    leading = [index for index, group in enumerate(groups) if len(group) == most]
-    parsed = sum(len(group) for group in groups)
-    return Vote(
-        answer=representatives[leading[0]],
-        share=most / parsed,
-        tie=len(leading) > 1,
-        voters=tuple(groups[leading[0]]),
-        parsed=parsed,
-    )
+    return [tuple(group) for group in groups]

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from satisfice.answers.vote import majority
 from satisfice.core.card import Card
 from satisfice.core.chain import Chain
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.session import Policy, Session
-from satisfice.parallel._inner import follow
+from satisfice.parallel._inner import abreast, elect, follow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +37,4 @@ class SelfConsistency:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
-        tasks = [session.start(follow(self.stop, session)) for _ in range(self.n)]
-        chains = [await task for task in tasks]
-        vote = majority([session.parse(chain.answer_text) for chain in chains], same=session.same)
-        winner = chains[vote.voters[0]] if vote.voters else chains[0]
-        winner.look("share of votes", vote.share, stop=True, text=vote.answer or "")
-        return winner
+        return elect(session, await abreast(session, [follow(self.stop, session) for _ in range(self.n)]))

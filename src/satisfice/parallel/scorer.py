@@ -1,0 +1,34 @@
+"""Reward models for partial chains: what `er-prm` asks, and how to bring one's own.
+
+A scorer is any frozen, hashable object with a `card` that can be called as `Scorer` says. For a process reward model in
+another library that is a dataclass of a few lines around its forward pass:
+
+    @dataclass(frozen=True, kw_only=True)
+    class MyReward:
+        card = Card(id="my-reward", paper="", where="my own model", needs=frozenset(), fidelity="standard")
+
+        def __call__(self, question, texts):
+            return [model.score(question, text) for text in texts]
+
+    ErPrm(scorer=MyReward())
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
+
+from satisfice.core.card import Card
+
+
+class Scorer(Protocol):
+    """Rates the beginnings of chains: higher is better, equal texts get equal numbers, any scale.
+
+    `texts` are what was thought so far, without the prompt, often cut in the middle of a step; the answer is one number
+    for each, in their order. It must not depend on which other texts are rated with it.
+    """
+
+    card: ClassVar[Card]
+
+    def __call__(self, question: str, texts: Sequence[str], /) -> Sequence[float]: ...
+
+
+METHODS: Mapping[str, type[Scorer]] = {}
