@@ -108,9 +108,9 @@ def chain_score(confidence: ArrayLike, score: Score, window: int) -> float:
 
     `bottom` is the mean of the lowest tenth of the windows, at least one.
 
-    >>> values = [1.4594, 0.8574, 0.9831, 1.7789]
+    >>> values = [1.4594, 0.8574, 0.9832, 1.7789]
     >>> [round(chain_score(values, score, 2), 4) for score in ("mean", "tail", "bottom", "lowest")]
-    [1.2697, 1.381, 0.9202, 0.9202]
+    [1.2697, 1.381, 0.9203, 0.9203]
     """
     values = np.asarray(confidence, dtype=np.float64)
     if not values.size:
