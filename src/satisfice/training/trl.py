@@ -1,0 +1,400 @@
+"""Shapers inside TRL: its GRPO trainer with whole groups, advantages by token and a shaper's own loss.
+
+Written against TRL 1.16. Three of its methods are overridden, and each says which of TRL's duties it takes over; a
+canary test compares them with TRL's own on every release. Everything else (the optimiser, several processes, mixed
+precision, checkpoints, PEFT, trackers) stays TRL's, Accelerate's and transformers'.
+"""
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
+from datasets import Dataset  # type: ignore[import-untyped]
+from torch import Tensor
+from transformers import TrainerCallback
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from satisfice.core.engine import random_key
+from satisfice.core.errors import BadInput, Unfit
+from satisfice.core.problem import Problem, Verdict
+from satisfice.core.rollouts import Floats, Rollouts
+from satisfice.core.shaper import (
+    STATELESS,
+    Cutting,
+    Monitoring,
+    Shaped,
+    Shaper,
+    State,
+    advance,
+    caps_for,
+    check_columns,
+    reads,
+    start,
+)  # fmt: skip
+from satisfice.training.rollout import SAID, Ask, Rollout, as_row, batch_of, column_names
+from satisfice.training.trl_loss import Tokens, batch_loss, check_terms
+
+STATE_FILE = "satisfice.json"
+"""In each checkpoint: the shaper's state. Written last, so a checkpoint that has it is complete."""
+
+_MADE = frozenset({"ids", "mask", "segment", "logprob", "entropy", "prompt"})
+_BY_MODEL = frozenset({"logprob", "entropy"})  # columns that cost a forward pass
+
+
+class Source(Protocol):
+    """Where rollouts come from."""
+
+    def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
+        """Answer each ask with the weights as they are now."""
+        ...
+
+    def cut(self, rollout: Rollout, length: int) -> Rollout:
+        """The first tokens of a rollout, verified again."""
+        ...
+
+    def update(self, model: Any) -> None:
+        """Take the weights of the model that is trained; called before each batch."""
+        ...
+
+
+class ShapedTrainer(GRPOTrainer):
+    """TRL's GRPO trainer with a shaper in place of its rewards, advantages and loss.
+
+    A step is one batch of rollouts: `args.generation_batch_size` of them over all processes, whole groups of
+    `args.num_generations`. The shaper sees the batch as one, whichever processes its rows were sampled in, and so gives
+    the same advantages on one process as on many.
+
+    `refill` asks for groups of which the shaper keeps nothing to be replaced, at most so many times a step, with other
+    problems. `monitor` are the problems that a monitoring shaper watches. `before` may note something at the start of
+    each step.
+
+    Raises:
+        Unfit: the shaper reads columns that there are not, or wants a loss that is not computed here.
+    """
+
+    def __init__(
+        self, model: Any, *, shaper: Shaper, source: Source, problems: Sequence[Problem], args: GRPOConfig,
+        processing_class: Any, monitor: Sequence[Problem] = (), refill: int = 0, limit: int | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:  # fmt: skip
+        self._named = column_names(problems)
+        check_columns(shaper, "the trainer", SAID | _MADE | self._named)
+        check_terms(shaper.loss, shaper.card.id)
+        parts, per_update = args.steps_per_generation or 1, args.gradient_accumulation_steps
+        self.updates = parts // per_update
+        if parts % per_update or args.num_iterations != 1:
+            raise BadInput("ShapedTrainer: a batch of rollouts is used once, in whole updates.")
+        if shaper.loss.refresh and self.updates > 1:
+            raise Unfit(
+                f"{shaper.card.id} wants its advantages anew before each update, so a batch can have one update only."
+            )
+        if isinstance(shaper, Monitoring) and not monitor:
+            raise BadInput(f"{shaper.card.id} watches a fixed set of prompts. Give monitor=, some problems.")
+        self.shaper, self.shaper_state, self.source = shaper, start(shaper), source
+        self.group_size = int(args.num_generations or 1)
+        self.limit = int(limit or args.max_completion_length or 0)
+        self._problems = {problem.question: problem for problem in problems}
+        self._pool, self._monitor, self._refill = list(problems), list(monitor), refill
+        self._batch: dict[str, Floats] = {}
+        args.beta = shaper.loss.kl  # whether TRL loads a reference policy and computes its log-probabilities
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You are using 'rollout_func'")  # experimental, hence the canary test
+            super().__init__(
+                model, reward_funcs=_reward, args=args, processing_class=processing_class,
+                train_dataset=Dataset.from_dict({"prompt": [problem.question for problem in problems]}),
+                rollout_func=_rollouts, callbacks=[*callbacks, _KeepState(self)],
+            )  # fmt: skip
+
+    # TRL's duty: turn rewards into one advantage a row. Ours: the shaper's, one a token, with every token's share of
+    # the loss. TRL keeps tensors of the first dimension together when it shuffles and splits the batch.
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        shape, device = output["completion_ids"].shape, output["completion_ids"].device
+        output["advantages"] = self._local("advantage", shape).to(device)
+        for name in ("share", "plain_share", "entropy_share"):
+            output[name] = self._local(name, shape).to(device)
+        return output
+
+    # TRL's duty: its losses, one aggregation at a time. Ours: what the shaper asks for, averaged over the whole batch.
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        inputs = _cropped(inputs)
+        mask = inputs["completion_mask"]
+        logprob, entropy, _ = self._get_per_token_logps_and_entropies(
+            model,
+            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1),
+            torch.cat([inputs["prompt_mask"], mask], 1),
+            mask.shape[1],
+            compute_entropy=True,
+        )
+        part = Tokens(
+            logprob=logprob, entropy=entropy, mask=mask, advantage=inputs["advantages"], share=inputs["share"],
+            plain_share=inputs["plain_share"], entropy_share=inputs["entropy_share"],
+            reference=inputs.get("ref_per_token_logps"),
+            old_logprob=inputs.get("old_per_token_logps", logprob.detach()),
+        )  # fmt: skip
+        loss, told = batch_loss(self.shaper.loss, part)
+        for name, value in told.items():
+            self.note(f"loss/{name}", value)
+        # Parts are added up; processes are averaged over, and each update has its part of the batch's tokens.
+        total: Tensor = loss * self.accelerator.num_processes * self.updates
+        return total
+
+    # Steps
+
+    @property
+    def batch_number(self) -> int:
+        """Batches of rollouts that were trained on."""
+        return int(self.state.global_step) // self.updates
+
+    def note(self, name: str, value: float) -> None:
+        """Log a number with this step's."""
+        self._metrics["train"][name].append(value)
+
+    def roll(self, questions: Sequence[str]) -> dict[str, Any]:
+        """One batch: sample, cut, shape and, while groups are left empty-handed, sample again; this process's part."""
+        begin = time.perf_counter()
+        self.source.update(self.accelerator.unwrap_model(self.model))
+        self._watch()
+        first = self.accelerator.process_index * len(questions)
+        groups = [(first + i) // self.group_size for i in range(len(questions))]
+        problems = [self._problems[question] for question in questions]
+        mine = self._ask(problems, groups, list(range(first, first + len(questions))), 0)
+        for round_ in range(self._refill + 1):
+            rows, known, batch = self._gathered(mine)
+            shaping = time.perf_counter()
+            shaped = self.shaper(batch, self.shaper_state)
+            shaping = time.perf_counter() - shaping
+            empty = _empty_groups(batch, shaped)
+            if not empty or round_ == self._refill:
+                break
+            mine = self._replaced(mine, empty, first, round_ + 1)
+        if {row["group"] for row in rows} != set(range(len(rows) // self.group_size)):
+            raise RuntimeError("TRL gave a batch that is not whole groups")
+        shaping -= time.perf_counter()
+        self._batch = self._weighed(rows, known, batch, shaped, slice(first, first + len(mine)))
+        self.shaper_state = advance(self.shaper, self.shaper_state, batch)
+        shaping += time.perf_counter()
+        spent = sum(row["spent"] for row in rows)
+        told = {f"rollouts/{name}": value for name, value in batch.summary().items()}
+        told |= {f"shaping/{name}": float(value) for name, value in shaped.metrics.items()}
+        told |= {
+            "rollouts/reward": float(shaped.reward.mean()), "rollouts/kept": float(shaped.keep.mean()),
+            "rollouts/unknown": 1 - len(known) / len(rows), "rollouts/spent": float(spent),
+            "time/shaping_s": shaping, "time/rollouts_s": time.perf_counter() - begin - shaping,
+        }  # fmt: skip
+        for name, value in told.items():
+            self.note(name, value)
+        reward = np.full(len(rows), np.nan)
+        reward[known] = shaped.reward
+        return {
+            "prompt_ids": [list(rollout.prompt) for rollout in mine],
+            "completion_ids": [list(rollout.ids) for rollout in mine],
+            "logprobs": None,
+            "shaped_reward": [None if np.isnan(r) else float(r) for r in reward[first : first + len(mine)]],
+        }
+
+    def _ask(
+        self, problems: Sequence[Problem], groups: Sequence[int], rows: Sequence[int], round_: int, *, salt: str = ""
+    ) -> list[Rollout]:
+        caps = caps_for(self.shaper, self.shaper_state, [problem.id for problem in problems])
+        limits = [self.limit] * len(problems) if caps is None else [min(self.limit, int(cap)) for cap in caps]
+        asks = [
+            Ask(
+                problem=problem, group=group, limit=limit,
+                key=random_key(self.args.seed, self.batch_number, round_, problem.id, row, salt),
+            )
+            for problem, group, limit, row in zip(problems, groups, limits, rows, strict=True)
+        ]  # fmt: skip
+        return self.source.sample(asks)
+
+    def _gathered(self, mine: list[Rollout]) -> tuple[list[dict[str, Any]], list[int], Rollouts]:
+        """All processes' rows, which of them have a verdict, and those as a batch; rollouts are cut on the way."""
+        rows, known, batch = self._all(mine)
+        if isinstance(self.shaper, Cutting):
+            length = dict(zip(known, self.shaper.cut(batch, self.shaper_state).tolist(), strict=True))
+            first = self.accelerator.process_index * len(mine)
+            for place, rollout in enumerate(mine):
+                if (end := length.get(first + place, len(rollout.ids))) < len(rollout.ids):
+                    mine[place] = self.source.cut(rollout, end)
+            rows, known, batch = self._all(mine)
+        return rows, known, batch
+
+    def _all(self, mine: Sequence[Rollout]) -> tuple[list[dict[str, Any]], list[int], Rollouts]:
+        rows: list[dict[str, Any]] = gather_object(self._described(mine))
+        known = [place for place, row in enumerate(rows) if row["verdict"] != Verdict.UNKNOWN.value]
+        if not known:
+            raise Unfit("not one verdict of this batch is known: the scorer of the task fails on every answer.")
+        some = [rows[place] for place in known]
+        by_model = sorted(reads(self.shaper) & _BY_MODEL)
+        return rows, known, batch_of(some, {name: [row[name] for row in some] for name in by_model})
+
+    def _described(self, mine: Sequence[Rollout]) -> list[dict[str, Any]]:
+        rows = [as_row(rollout, self._named) for rollout in mine]
+        if reads(self.shaper) & _BY_MODEL:
+            for row, logprob, entropy in zip(rows, *self._signals(mine), strict=True):
+                row |= {"logprob": logprob, "entropy": entropy}
+        return rows
+
+    def _signals(self, mine: Sequence[Rollout]) -> tuple[list[list[float]], list[list[float]]]:
+        """Log-probability and entropy of each token under the policy before this update, in parts as in training."""
+        pad = self._tokenizer.pad_token_id
+        logprobs: list[list[float]] = []
+        entropies: list[list[float]] = []
+        for at in range(0, len(mine), size := self.args.per_device_train_batch_size):
+            part = mine[at : at + size]
+            before = max(len(rollout.prompt) for rollout in part)
+            width = before + max(len(rollout.ids) for rollout in part)
+            ids = torch.full((len(part), width), pad, device=self.accelerator.device)
+            mask = torch.zeros_like(ids)
+            for line, there, rollout in zip(ids, mask, part, strict=True):
+                spot = slice(before - len(rollout.prompt), before + len(rollout.ids))
+                line[spot] = torch.tensor([*rollout.prompt, *rollout.ids])
+                there[spot] = 1
+            with torch.no_grad():
+                logprob, entropy, _ = self._get_per_token_logps_and_entropies(
+                    self.model, ids, mask, width - before, compute_entropy=True
+                )
+            for row, rollout in enumerate(part):
+                logprobs.append(logprob[row, : len(rollout.ids)].float().tolist())
+                entropies.append(entropy[row, : len(rollout.ids)].float().tolist())
+        return logprobs, entropies
+
+    def _replaced(self, mine: list[Rollout], empty: Sequence[int], first: int, round_: int) -> list[Rollout]:
+        """Rollouts of other problems in place of those groups; the same problems on every process."""
+        step = self.batch_number
+        problems = {g: self._pool[random_key(self.args.seed, step, round_, g) % len(self._pool)] for g in empty}
+        places = [place for place, rollout in enumerate(mine) if rollout.group in problems]
+        groups = [mine[place].group for place in places]
+        new = self._ask([problems[g] for g in groups], groups, [first + place for place in places], round_)
+        filled = list(mine)
+        for place, rollout in zip(places, new, strict=True):
+            filled[place] = replace(rollout, spent=rollout.spent + mine[place].spent)
+        return filled
+
+    def _watch(self) -> None:
+        """Sample the monitor's problems when the shaper wants it; the processes share them out."""
+        if not isinstance(self.shaper, Monitoring) or not self.shaper.monitor_due(self.shaper_state):
+            return
+        jobs = [(p, g) for g, p in enumerate(self._monitor) for _ in range(self.group_size)]
+        share = range(self.accelerator.process_index, len(jobs), self.accelerator.num_processes)
+        mine = self._ask([jobs[n][0] for n in share], [jobs[n][1] for n in share], list(share), 0, salt="monitor")
+        batch = self._all(mine)[2]
+        self.shaper_state = self.shaper.monitor(self.shaper_state, batch)
+        self.note("rollouts/monitor_spent", float(batch.length.sum()))
+
+    def _weighed(
+        self, rows: Sequence[Mapping[str, Any]], known: Sequence[int], batch: Rollouts, shaped: Shaped, mine: slice
+    ) -> dict[str, Floats]:
+        """Advantage and shares of each token of this process's rows, [b, T]; rows without a verdict weigh nothing."""
+        mask = batch["mask"]
+        loss = self.shaper.loss
+        loss = replace(loss, constant=loss.constant or self.limit)
+        share = loss.share(mask, shaped.keep)
+        parts = {
+            "advantage": _wide(shaped.advantage, mask),
+            "share": share * (1.0 if shaped.weight is None else _wide(shaped.weight, mask)),
+            "plain_share": share,
+            "entropy_share": share * (1.0 if shaped.entropy_weight is None else _wide(shaped.entropy_weight, mask)),
+        }
+        full = {name: np.zeros((len(rows), mask.shape[1])) for name in parts}
+        for name, values in parts.items():
+            full[name][list(known)] = values * mask
+        return {name: values[mine] for name, values in full.items()}
+
+    def _local(self, name: str, shape: tuple[int, int]) -> Tensor:
+        """A part of the batch in the width that TRL padded the completions to."""
+        out = torch.zeros(shape, dtype=torch.float32)
+        values = self._batch[name][:, : shape[1]]  # nothing stands beyond a process's own longest rollout
+        out[:, : values.shape[1]] = torch.from_numpy(values)
+        return out
+
+    # Checkpoints
+
+    def load_shaper_state(self, checkpoint: Path) -> None:
+        """Take the shaper's state from a checkpoint, before `train(resume_from_checkpoint=...)`."""
+        self.shaper_state = read_state(checkpoint, self.shaper)
+
+
+class _KeepState(TrainerCallback):
+    """Puts the shaper's state into each checkpoint, once everything else is there."""
+
+    def __init__(self, trainer: ShapedTrainer) -> None:
+        self._trainer = trainer
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            row = {"shaper": self._trainer.shaper.card.id, "state": dict(self._trainer.shaper_state)}
+            draft = folder / f".{STATE_FILE}"
+            draft.write_text(json.dumps(row), "utf-8")
+            draft.replace(folder / STATE_FILE)
+
+
+def read_state(checkpoint: Path, shaper: Shaper) -> State:
+    """The state of a shaper from a checkpoint.
+
+    Raises:
+        BadInput: the checkpoint is of another shaper or is not complete.
+    """
+    try:
+        row = json.loads((checkpoint / STATE_FILE).read_text("utf-8"))
+        name, state = row["shaper"], row["state"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"checkpoint {checkpoint} has no readable {STATE_FILE}: {error}. Use an older one.") from error
+    if name != shaper.card.id:
+        raise BadInput(f"checkpoint {checkpoint} is of a training with {name}, not {shaper.card.id}.")
+    return dict(state) if state else STATELESS
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The last complete checkpoint of a training; one whose writing was interrupted is passed over."""
+    found = [path for path in folder.glob("checkpoint-*") if (path / STATE_FILE).is_file()]
+    return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
+
+
+def _rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
+    """TRL's `rollout_func`: one entry for each prompt, in order, groups side by side."""
+    found: dict[str, Any] = trainer.roll(prompts)
+    return found
+
+
+def _reward(shaped_reward: list[float | None], **rest: Any) -> list[float | None]:
+    """TRL's reward function: what the shaper made of it, so that TRL's own logs show it."""
+    return shaped_reward
+
+
+def _empty_groups(batch: Rollouts, shaped: Shaped) -> list[int]:
+    """Groups of which nothing is kept."""
+    some = batch.groups.any(shaped.keep)
+    return sorted({int(g) for g in batch.group[~some]})
+
+
+def _wide(values: Floats, mask: Any) -> Floats:
+    return values if values.ndim == 2 else np.repeat(values[:, None], mask.shape[1], axis=1)
+
+
+def _cropped(inputs: dict[str, Any]) -> dict[str, Any]:
+    """A part of the batch without the columns in which none of its rows has a token: padding costs as much as text."""
+    prompt, completion = inputs["prompt_mask"], inputs["completion_mask"]
+    begin = prompt.shape[1] - max(1, int(prompt.sum(1).max()))
+    end = max(1, int(completion.sum(1).max()))
+    cut: dict[str, Callable[[Tensor], Tensor]] = {
+        "prompt_ids": lambda x: x[:, begin:],
+        "prompt_mask": lambda x: x[:, begin:],
+    }
+    wide = completion.shape
+
+    def crop(name: str, value: Any) -> Any:
+        if name in cut:
+            return cut[name](value)
+        return value[:, :end] if isinstance(value, Tensor) and value.shape == wide else value
+
+    return {name: crop(name, value) for name, value in inputs.items()}

@@ -1,0 +1,117 @@
+"""Rollouts for a trainer: from the local engine, or from TRL's own generation (transformers or vLLM)."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any, Self, TypeVar
+
+import torch
+
+from satisfice.core.engine import Engine
+from satisfice.core.problem import Verdict
+from satisfice.engines.local import LocalEngine
+from satisfice.training.rollout import Ask, Judging, Rollout, judged, sample
+
+R = TypeVar("R")
+
+
+class LiveEngine(LocalEngine):
+    """The local engine over weights that change: made from a folder, then kept like the model that is trained."""
+
+    def take(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Copy these weights into the engine's own; only between batches, when it holds no sequence."""
+        if self.rows_in_use:
+            raise RuntimeError("the engine holds sequences that were computed with the weights it has")
+        self._model.load_state_dict(weights)  # in place: what the engine fused are views of the same memory
+
+
+class LocalSource:
+    """Rollouts from the local engine, in this process. Use it as a context manager.
+
+    The engine's thread and the scorers live as long as it does; between batches they are at rest.
+    """
+
+    def __init__(self, engine: LocalEngine, judge: Judging, *, temperature: float = 1.0) -> None:
+        self._engine, self._judge, self._temperature = engine, judge, temperature
+        self._loop = asyncio.new_event_loop()
+        self._stack = AsyncExitStack()
+
+    def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
+        return self._run(sample(self._engine, asks, self._judge, temperature=self._temperature))
+
+    def cut(self, rollout: Rollout, length: int) -> Rollout:
+        return self._run(judged(_first(rollout, length), self._engine, self._judge))
+
+    def update(self, model: Any) -> None:
+        if isinstance(self._engine, LiveEngine):
+            self._run(_turn())  # sequences that were closed in the last batch are let go of
+            self._engine.take(model.state_dict())
+
+    def __enter__(self) -> Self:
+        async def enter() -> None:
+            await self._stack.enter_async_context(self._engine)
+            await self._stack.enter_async_context(self._judge)
+
+        self._run(enter())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._run(self._stack.aclose())
+        finally:
+            self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, R]) -> R:
+        return self._loop.run_until_complete(work)
+
+
+class TrlSource:
+    """Rollouts by TRL's own generation: transformers, or vLLM where `use_vllm` is set.
+
+    One limit holds for a whole call, the largest that is asked for; longer answers are cut to their own limit
+    afterwards. `engine` is asked for text forms alone: it never samples.
+    """
+
+    def __init__(self, engine: Engine, judge: Judging) -> None:
+        self._engine, self._judge = engine, judge
+        self.trainer: Any = None  # the trainer that generates; set once it is made
+
+    def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
+        trainer = self.trainer
+        prompts = [self._engine.open(ask.problem.question, ask.problem.id).ids for ask in asks]
+        limit = max(ask.limit for ask in asks)
+        trainer.max_completion_length = limit
+        if trainer.use_vllm:
+            trainer.vllm_generation.max_completion_length = limit
+        else:
+            trainer.generation_config.max_new_tokens = trainer.generation_kwargs["max_new_tokens"] = limit
+        answers, _ = trainer._generate_single_turn(prompts, None, {}, trainer.num_generations)
+        raw = [
+            Rollout(
+                problem=ask.problem, group=ask.group, prompt=tuple(prompt), ids=tuple(ids[: ask.limit]),
+                truncated=ids[min(len(ids), ask.limit) - 1] not in self._engine.end_ids,
+                verdict=Verdict.UNKNOWN, columns={}, spent=len(ids),
+            )
+            for ask, prompt, ids in zip(asks, prompts, answers, strict=True)
+        ]  # fmt: skip
+        return asyncio.run(self._judged(raw))
+
+    def cut(self, rollout: Rollout, length: int) -> Rollout:
+        return asyncio.run(self._judged([_first(rollout, length)]))[0]
+
+    def update(self, model: Any) -> None:
+        """Nothing to do: TRL generates with the model itself, or hands its weights on to vLLM."""
+
+    async def _judged(self, raw: Sequence[Rollout]) -> list[Rollout]:
+        async with self._judge:
+            return [await judged(rollout, self._engine, self._judge) for rollout in raw]
+
+
+def _first(rollout: Rollout, length: int) -> Rollout:
+    return replace(rollout, ids=rollout.ids[:length], truncated=False)
+
+
+async def _turn() -> None:
+    """One turn of the event loop."""
+    await asyncio.sleep(0)

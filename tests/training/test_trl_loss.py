@@ -1,0 +1,141 @@
+"""The loss in torch: the reference of `core.shaper` to the digit, in parts that add up."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from satisfice.core.errors import Unfit
+from satisfice.core.shaper import Loss, Shaped
+from satisfice.shaping import METHODS, Drpo
+from satisfice.training.trl_loss import Tokens, batch_loss, check_terms, divergence
+
+B, T = 5, 7
+
+
+def batch(seed: int, loss: Loss) -> tuple[Shaped, dict[str, Any], Tokens]:
+    rng = np.random.default_rng(seed)
+    mask = np.arange(T) < rng.integers(1, T + 1, B)[:, None]
+    new, old = -rng.exponential(1, (2, B, T))
+    keep = np.append(rng.random(B - 1) > 0.3, True)
+    shaped = Shaped(
+        advantage=rng.normal(size=(B, T) if seed % 2 else B), reward=np.zeros(B), keep=keep,
+        weight=rng.random((B, T) if seed % 3 else B) if seed % 5 else None,
+    )  # fmt: skip
+    share = loss.share(mask, keep)
+    given = np.ones(B) if shaped.weight is None else shaped.weight
+    weight = given if given.ndim == 2 else given[:, None]
+    advantage = shaped.advantage if shaped.advantage.ndim == 2 else np.repeat(shaped.advantage[:, None], T, 1)
+    # What stands where there is no token must not matter, however odd.
+    odd = np.where(mask, new, np.inf)
+    part = Tokens(
+        logprob=tensor(odd).requires_grad_(), old_logprob=tensor(np.where(mask, old, -np.inf)),
+        entropy=tensor(np.where(mask, rng.random((B, T)), np.nan)).requires_grad_(), mask=tensor(mask),
+        advantage=tensor(advantage), share=tensor(share * weight), plain_share=tensor(share),
+        entropy_share=tensor(share * 2), reference=tensor(np.where(mask, old - 0.5, 0)),
+    )  # fmt: skip
+    return shaped, {"logprob": new, "old_logprob": old, "mask": mask}, part
+
+
+def tensor(values: Any) -> torch.Tensor:
+    return torch.tensor(np.asarray(values, dtype=np.float64))
+
+
+def rows(part: Tokens, some: slice) -> Tokens:
+    return replace(part, **{name: None if v is None else v[some] for name, v in vars(part).items()})
+
+
+losses = st.builds(
+    Loss,
+    clip_low=st.floats(0, 1),
+    clip_high=st.floats(0, 2),
+    dual_clip=st.none() | st.floats(1, 10),
+    ratio=st.sampled_from(["token", "sequence", "none"]),
+    aggregation=st.sampled_from(["token", "sequence", "constant"]),
+    constant=st.just(9),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(losses, st.integers(0, 1000))
+def test_the_policy_loss_is_the_reference_and_parts_add_up(loss: Loss, seed: int) -> None:
+    shaped, arrays, part = batch(seed, loss)
+    expected = loss.policy_loss(shaped, **arrays)
+    total, told = batch_loss(loss, part)
+    assert (total.item(), told["policy_loss"]) == pytest.approx((expected, expected), rel=1e-9, abs=1e-9)
+    assert np.isfinite(told["entropy"])
+    parts = sum(batch_loss(loss, rows(part, some))[0].item() for some in (slice(0, 2), slice(2, B)))
+    assert parts == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_the_gradient_is_finite_and_stays_on_the_tokens() -> None:
+    loss = Loss(kl=0.1, entropy=0.1, dual_clip=3, terms={"kl-cov": {"share": 0.2, "weight": 1.0}})
+    _, arrays, part = batch(1, loss)
+    batch_loss(loss, part)[0].backward()
+    gradient = part.logprob.grad
+    assert gradient is not None
+    assert torch.isfinite(gradient).all()
+    assert not gradient[~torch.from_numpy(arrays["mask"])].any()
+
+
+@pytest.mark.parametrize("kind", ["k1", "k2", "k3"])
+def test_the_divergence_counts_every_kept_token_whatever_its_weight(kind: str) -> None:
+    loss = Loss(kl=0.5, kl_kind=kind)  # type: ignore[arg-type]
+    part = batch(2, loss)[2]
+    gap = torch.where(part.mask.bool(), part.reference - part.logprob, 0.0)  # type: ignore[operator]
+    expected = 0.5 * (part.plain_share * divergence(kind, gap)).sum()
+    found = batch_loss(loss, part)[0] - batch_loss(replace(loss, kl=0), part)[0]
+    assert found.item() == pytest.approx(expected.item())
+    assert batch_loss(loss, part)[1]["kl"] == pytest.approx(divergence(kind, gap)[part.mask.bool()].mean().item())
+
+
+def test_entropy_is_averaged_by_its_own_shares() -> None:
+    loss = Loss(entropy=0.25)
+    part = batch(3, loss)[2]
+    there = torch.where(part.mask.bool(), part.entropy, 0.0)
+    found = batch_loss(loss, part)[0] - batch_loss(replace(loss, entropy=0), part)[0]
+    assert found.item() == pytest.approx(-0.25 * (part.entropy_share * there).sum().item())
+
+
+def test_only_the_tokens_of_highest_entropy_are_trained_on() -> None:
+    one = torch.ones(1, 4, dtype=torch.float64)
+    part = Tokens(
+        logprob=torch.zeros_like(one).requires_grad_(), old_logprob=torch.zeros_like(one), mask=one, advantage=one,
+        entropy=torch.tensor([[0.1, 0.9, 0.2, 0.8]]).double(), share=one / 4,
+        plain_share=one / 4, entropy_share=one / 4,
+    )  # fmt: skip
+    batch_loss(Loss(top_entropy=0.5), part)[0].backward()
+    assert part.logprob.grad is not None
+    assert (part.logprob.grad != 0).tolist() == [[False, True, False, True]]
+
+
+@pytest.mark.parametrize("gap", [3e-4, 1e-4, -1.0])
+def test_the_trust_region_is_drpos(gap: float) -> None:
+    one = torch.ones(2, 3, dtype=torch.float64)
+    part = Tokens(
+        logprob=(0 * one - gap).requires_grad_(), old_logprob=0 * one, mask=one, advantage=0 * one, entropy=0 * one,
+        share=one / 6, plain_share=one / 6, entropy_share=one / 6,
+    )  # fmt: skip
+    assert batch_loss(Drpo().loss, part)[0].item() == pytest.approx(Drpo().trust_loss(gap))
+
+
+def test_the_tokens_of_highest_covariance_are_not_clipped() -> None:
+    loss = Loss(clip_high=0.2, terms={"kl-cov": {"share": 1.0, "weight": 0.5}})
+    one = torch.ones(1, 2, dtype=torch.float64)
+    part = Tokens(
+        logprob=torch.log(2 * one).requires_grad_(), old_logprob=0 * one, mask=one, advantage=one, entropy=0 * one,
+        share=one / 2, plain_share=one / 2, entropy_share=one / 2,
+    )  # fmt: skip
+    assert batch_loss(loss, part)[0].item() == pytest.approx(-2 + 0.5 * np.log(2))
+    assert batch_loss(loss, part)[1]["clip_share"] == 1
+
+
+def test_every_method_of_the_catalogue_has_a_loss_that_is_known_here_and_an_unknown_term_is_refused() -> None:
+    for name, method in METHODS.items():
+        check_terms(method().loss, name)
+    with pytest.raises(Unfit, match="adds moon to the loss"):
+        check_terms(Loss(terms={"moon": {}}), "own")
