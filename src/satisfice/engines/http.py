@@ -22,27 +22,31 @@ up to ties. Log-probabilities are offered only where they are the model's own, b
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled, random_key
-from satisfice.core.errors import BadInput, EngineError, UnknownName
+from satisfice.core.errors import BadInput, EngineError
 from satisfice.core.profile import Profile
 from satisfice.engines._collect import Collector, Token
 from satisfice.engines._http_chunk import Chunk, Usage, read_chunk
 from satisfice.engines._http_probe import BUDGETS, EXTENDED, Found, find_out
 from satisfice.engines._http_wire import FAREWELL_S, Address, Broken, Gate, Patience, open_stream
+from satisfice.engines._options import read_options
 from satisfice.engines._past import Past, computed_again
 from satisfice.engines._words import TextWords, TokenizerWords
 
-IN_ADDRESS = ("model", "tokenizer", "template", "max_length", "connections", "silence_s", "patience_s", "key_env")
+IN_ADDRESS: Mapping[str, type] = {
+    "model": str, "tokenizer": str, "template": str, "max_length": int, "connections": int, "silence_s": float,
+    "patience_s": float, "key_env": str,
+}  # fmt: skip
 UNKNOWN_LENGTH = 1 << 20  # tokens, where a server does not say how long a sequence may be
 
 
@@ -126,7 +130,11 @@ class HttpEngine:
         return self._client
 
     def open(self, question: str, label: str) -> "HttpSequence":
-        ids = self.words.encode(self.render(question))
+        return self.open_prompt(self.render(question), label)
+
+    def open_prompt(self, prompt: str, label: str) -> "HttpSequence":
+        """As `open`, with the whole prompt as the model is to read it."""
+        ids = self.words.encode(prompt)
         if len(ids) + self.profile.answer_tokens >= self.max_length:
             raise BadInput(
                 f"{label}: the question takes {len(ids)} tokens, which leaves no room within the server's "
@@ -235,7 +243,7 @@ class HttpSequence:
             if not server.ids:
                 body = {k: v for k, v in body.items() if not k.startswith("return_token")}
         if server.ids:
-            body["stop_token_ids"] = sorted(request.stop_ids)
+            body |= {"stop_token_ids": sorted(request.stop_ids), "ignore_eos": True}  # it ends where we say, only there
             body |= {"logit_bias": {str(i): value for i, value in request.bias.items()}} if request.bias else {}
         if server.budget is not None and request.thinking_budget is not None:
             body |= BUDGETS[server.budget](request.thinking_budget)
@@ -332,16 +340,7 @@ def base_of(address: str) -> str:
 
 def options_in(address: str) -> dict[str, Any]:
     """The engine's options that stand in an address, such as `http://host:8000?model=qwen&connections=8`."""
-    options: dict[str, Any] = {}
-    for name, value in parse_qsl(urlsplit(address).query, keep_blank_values=True):
-        if name not in IN_ADDRESS:
-            raise UnknownName("option in the server's address", name, IN_ADDRESS)
-        kind = {"max_length": int, "connections": int, "silence_s": float, "patience_s": float}.get(name, str)
-        try:
-            options[name] = kind(value)
-        except ValueError:
-            raise BadInput(f"{name} in the server's address must be a number, got {value!r}.") from None
-    return options
+    return read_options(urlsplit(address).query, IN_ADDRESS, "the server's address")
 
 
 def _in_a_loop_of_its_own(work: Coroutine[Any, Any, Found]) -> Found:
