@@ -7,6 +7,7 @@ from typing import Any
 
 from satisfice.core.engine import Engine
 from satisfice.core.errors import MissingExtra
+from satisfice.engines._options import read_options
 
 __all__ = ["load_engine"]
 
@@ -15,7 +16,7 @@ def load_engine(model: str = "pocket", **options: Any) -> Engine:
     """The engine for a model.
 
     - `pocket`, or a folder with config, tokenizer and safetensors: in this process, on torch (`LocalEngine`);
-    - `vllm:FOLDER`: in this process, on vLLM (`VllmEngine`);
+    - `vllm:FOLDER`: in this process, on vLLM (`VllmEngine`), with options as in `vllm:FOLDER?dtype=float32`;
     - `http://...`: a server that speaks OpenAI's completions (`HttpEngine`); options may stand in the address.
 
     Options are those of the engine.
@@ -32,10 +33,11 @@ def load_engine(model: str = "pocket", **options: Any) -> Engine:
         return HttpEngine(model, **options_in(model), **options)
     if model.startswith("vllm:"):
         try:
-            from satisfice.engines.vllm import VllmEngine
+            from satisfice.engines.vllm import IN_NAME, VllmEngine
         except ModuleNotFoundError as error:
             raise _missing(error, "the vllm engine", "vllm", {"vllm", "torch", "transformers"}) from error
-        return VllmEngine(model.removeprefix("vllm:"), **options)
+        folder, _, query = model.removeprefix("vllm:").partition("?")
+        return VllmEngine(folder, **read_options(query, IN_NAME, "vllm:FOLDER"), **options)
     try:
         from satisfice.engines.local import LocalEngine
     except ModuleNotFoundError as error:

@@ -6,10 +6,11 @@ from the chain's key and position: the same for the same batch, alike in distrib
 up to ties.
 """
 
+import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ import vllm
 from vllm import SamplingParams
 from vllm.config.reasoning import ReasoningConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -31,6 +33,7 @@ from satisfice.engines._past import Past, computed_again
 from satisfice.engines._words import TokenizerWords
 from satisfice.engines.local import check_folder, model_folder, weights_mark
 
+IN_NAME: Mapping[str, type] = {"dtype": str, "batch": int, "max_length": int}
 TOP = 20  # likeliest tokens a position that may be asked for
 
 
@@ -38,7 +41,8 @@ class VllmEngine:
     """Runs a model from a folder (or a bundled one by name) on vLLM.
 
     It starts on entering, which takes vLLM half a minute or more, and ends on leaving. `batch` is how many chains
-    advance at once; `arguments` are further arguments of vLLM's `AsyncEngineArgs`.
+    advance at once. `dtype="auto"` leaves the precision to vLLM, which halves float32 weights; to compare with another
+    engine say `float32` or `bfloat16` to both. `arguments` are further arguments of vLLM's `AsyncEngineArgs`.
 
     Raises:
         BadInput: the folder holds no model.
@@ -116,10 +120,10 @@ class VllmEngine:
     ) -> None:
         llm, self._llm = self._llm, None
         if llm is not None:
-            llm.shutdown()
+            await asyncio.to_thread(llm.shutdown)  # waits for vLLM's processes
 
-    async def stream(self, ids: list[int], take: Collector, request: Request) -> int:
-        """Sample onto `ids` until `take` has enough; how many of `ids` vLLM had in its cache."""
+    async def outputs(self, ids: list[int], take: Collector, request: Request) -> AsyncGenerator[RequestOutput, None]:
+        """What vLLM samples after `ids`, as it comes; leaving the generator aborts the request."""
         if self._llm is None:
             raise EngineError("the engine was closed")
         parameters = SamplingParams(
@@ -127,24 +131,13 @@ class VllmEngine:
             seed=random_key(request.key, len(ids)) >> 33, stop_token_ids=sorted(request.stop_ids),
             logit_bias=dict(request.bias) or None, thinking_token_budget=request.thinking_budget,
             logprobs=take.top_wanted if take.top_wanted or take.logprobs_wanted else None,
-            detokenize=False, output_kind=RequestOutputKind.DELTA,
+            ignore_eos=True, detokenize=False, output_kind=RequestOutputKind.DELTA,
         )  # fmt: skip
-        outputs = self._llm.generate({"prompt_token_ids": list(ids)}, parameters, f"satisfice-{next(self._numbers)}")
-        cached, finish = 0, None
-        async with contextlib.aclosing(outputs):  # leaving it aborts the request
+        prompt = {"type": "token", "prompt_token_ids": list(ids)}
+        outputs = self._llm.generate(prompt, parameters, f"satisfice-{next(self._numbers)}")
+        async with contextlib.aclosing(outputs):
             async for output in outputs:
-                cached = output.num_cached_tokens or cached
-                (part,) = output.outputs
-                told = part.logprobs or [None] * len(part.token_ids)
-                for i, logprobs in zip(part.token_ids, told, strict=True):
-                    if take.reason is None:
-                        take.add(_token(int(i), logprobs))
-                finish = part.finish_reason or finish
-                if take.reason is not None:
-                    break
-        if take.reason is None:
-            raise EngineError(f"vLLM ended the answer by itself ({finish}) after {take.count} tokens")
-        return cached
+                yield output
 
 
 class VllmSequence:
@@ -174,17 +167,31 @@ class VllmSequence:
         take = Collector(self.ids, request, self._engine.decode)
         if take.top_wanted > TOP:
             raise EngineError(f"{take.top_wanted} likeliest tokens were asked for; this engine gives up to {TOP}")
-        begin, known = len(self.ids), self._past.begin()
         try:
-            cached = await self._engine.stream(self.ids, take, request)
-            take.prefilled = computed_again(known, begin, cached)
+            await self._stream(take, request)
         finally:
-            self._past.end(len(self.ids))
             self.last = take.result()
         return self.last
 
     def close(self) -> None:
         return None
+
+    async def _stream(self, take: Collector, request: Request) -> None:
+        begin, finish = len(self.ids), None
+        async with contextlib.aclosing(self._engine.outputs(self.ids, take, request)) as outputs:
+            async for output in outputs:
+                if not take.count:  # the first: only now is it known that anything was computed, and what was not
+                    take.prefilled = computed_again(self._past.begin(), begin, output.num_cached_tokens or 0)
+                (part,) = output.outputs
+                told = part.logprobs or [None] * len(part.token_ids)
+                for i, logprobs in zip(part.token_ids, told, strict=True):
+                    if take.reason is None:
+                        take.add(_token(int(i), logprobs))
+                self._past.end(len(self.ids))
+                finish = part.finish_reason
+                if take.reason is not None:
+                    return
+        raise EngineError(f"vLLM ended the answer by itself ({finish}) after {take.count} tokens")
 
 
 def _token(i: int, logprobs: Any) -> Token:
