@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,16 @@ from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Session, solve
 from satisfice.engines.recording import Recording, read_recording
 from satisfice.engines.replay import ReplayEngine
-from satisfice.engines.scripted import ScriptedEngine
+from satisfice.engines.scripted import HIDDEN, SCRIPTED, ScriptedEngine
+from satisfice.stopping._artefact import Artefact, Network, load_artefact
 from satisfice.tasks import Task
 
 OBSERVERS = (
     "full,cap:0,cap:8,cap:16,first-cue,nothinking,deer,deer(threshold=0.5),deer(mean=min),es-cot(d_min=1),"
-    "es-cot(d_min=1, trigger=cue)"
+    "es-cot(d_min=1, trigger=cue),deer-pro(threshold=0.85),answer-consistency(k=2),entropy-reduction(h_stop=0.3),"
+    "loop-guard(every=4, times=2, least=4),first-try(first=2),dynasor-cot(chunk=8, k=2, greedy=true),"
+    "dynasor-cot(chunk=4, k=2, greedy=true, overlap=false, reuse_answer=false),concise,"
+    "s1-budget-forcing(tokens=16, extensions=0)"
 )
 UNTOLD = ("wall_s", "prefilled")
 """What a replay cannot know: time, and what a busy engine computed again."""
@@ -56,7 +61,7 @@ class Compare:
 CHAINS = (
     "1+1=2 so 2\nWait, 2-1=1 yes\nWait, once more so 2</think>2",
     "1+1=3 so 3\nWait, 3-1=2 no, so 2\nWait, yes so 2</think>2",
-    "1+1=3 so 3\nWait, it is so</think>3",
+    "1+1=3 so 3\nWait, it is so\n</think>3",
     "never mind\n" * 30,
     "it ends in the middle",
 )
@@ -80,11 +85,17 @@ class Chooser:
             if chain.startswith(so_far):
                 return chain[len(so_far) :] or "<|end|>", -0.01 * (1 + len(so_far) % 7)
         thought, _, said = so_far.partition("</think>")
-        return "<|end|>" if said else stated(thought), -0.04 * (1 + len(thought) % 5)
+        return "<|end|>" if said.strip() else stated(thought), -0.04 * (1 + (len(thought) + len(said)) % 5)
+
+
+TALKS = replace(
+    SCRIPTED, candidate_answer=r"so \d", inducers=("</think>", "</think> "), sure_words=("</think>",),
+    doubting_words=("Wait",), assurances=(),
+)  # fmt: skip
 
 
 def scripted(pause_s: float = 0.0) -> ScriptedEngine:
-    engine = ScriptedEngine(Chooser(pause_s))
+    engine = ScriptedEngine(Chooser(pause_s), profile=TALKS)
     for text in (*CHAINS, "<think>?0123456789 ()+"):  # so that two engines number tokens alike
         engine.encode(text)
     return engine
@@ -93,6 +104,21 @@ def scripted(pause_s: float = 0.0) -> ScriptedEngine:
 def sums(n: int = 12) -> Task:
     problems = tuple(Problem(id=f"p{i}", task="sums@1", question=f"1+1 ({i})", answer="2") for i in range(n))
     return Task(name="sums@1", split="eval", problems=problems, _score=lambda p, a: Verdict.UNKNOWN)
+
+
+def learned(folder: Path, *, width: int) -> str:
+    """Rules with artefacts that have learned nothing, but look closely: each state leads to another decision."""
+    rng, specs = np.random.default_rng(3), []
+    scores = {"wrong": np.linspace(0, 0.6, 40), "right": np.linspace(0.4, 1, 40)}
+    for rule, outputs, fields in (
+        ("lynx", 1, "delta=0.4"), ("knowing-before-saying", 1, "short=8"), ("specexit", 3, "confidence=0.3"),
+    ):  # fmt: skip
+        layer = rng.normal(size=(width, outputs))
+        network = Network(mean=np.zeros(width), scale=np.ones(width), weights=(layer,), biases=(np.ones(outputs),))
+        path = folder / f"{rule}.json"
+        Artefact(rule=rule, network=network, layers=(1,), arrays=scores if rule == "lynx" else {}).save(path)
+        specs.append(f"{rule}(artefact={path}, {fields})")
+    return ",".join(specs)
 
 
 def plan_of(task: Task, **rest: Any) -> RecordPlan:
@@ -129,15 +155,71 @@ def folder(tmp_path_factory) -> Path:
     return recorded(plan_of(sums(), seeds=(0, 1), chains=3), tmp_path_factory.mktemp("recording") / "r")
 
 
-def test_replayed_samples_are_the_live_ones(folder):
-    live, replayed = both(folder, sums(), scripted(), OBSERVERS)
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory) -> Path:
+    """All that rules which only observe could ask."""
+    asks = ("inducers", "ask_certainty", "close_at_budget")
+    plan = plan_of(sums(), seeds=(0, 1), asks=asks, top_logprobs=20, hidden=(0, 1), hidden_first=1_000)
+    return recorded(plan, tmp_path_factory.mktemp("rich") / "r")
+
+
+def test_replayed_samples_are_the_live_ones(rich, tmp_path):
+    live, replayed = both(rich, sums(), scripted(), f"{OBSERVERS},{learned(tmp_path, width=HIDDEN)}")
     assert live == replayed
     assert not any(row["error"] for row in replayed)
     assert {row["stop_reason"] for row in live} == {"model", "rule", "limit", "turn"}
     looks = [
-        e["data"]["stop"] for row in live if row["policy"].startswith("deer") for e in row["log"] if e["kind"] == "look"
+        (row["policy"].partition("(")[0], event["data"]["stop"])
+        for row in live
+        for event in row["log"]
+        if event["kind"] == "look"
     ]
-    assert set(looks) == {True, False}
+    looking = {"deer", "deer-pro", "es-cot", "answer-consistency", "entropy-reduction", "concise", "dynasor-cot",
+               "first-try", "lynx", "specexit", "knowing-before-saying"}  # fmt: skip
+    assert {(rule, stop) for rule in looking for stop in (True, False)} <= set(looks), (
+        "each stops here and goes on there"
+    )
+
+
+def test_what_was_not_kept_of_the_states_is_refused(folder, rich, tmp_path):
+    specs = learned(tmp_path, width=HIDDEN)
+    with pytest.raises(NotRecorded, match="needs hidden states, which the replay engine does not provide"):
+        asyncio.run(replay(replay_plan(Recording(folder), specs), ReplayEngine(folder), tmp_path / "run"))
+    few = recorded(plan_of(sums(3), hidden=(1,), hidden_first=2), tmp_path / "few")
+    live, replayed = both(few, sums(3), scripted(), specs.partition("),")[0] + ")")
+    assert live == replayed, "lynx reads at cues only"
+    spec = specs.rpartition("),")[2]
+    with pytest.raises(NotRecorded, match="the hidden state at token 2 of its thinking was not kept"):
+        asyncio.run(replay(replay_plan(Recording(few), spec), ReplayEngine(few), tmp_path / "run"))
+    Artefact(rule="lynx", network=load_artefact(str(tmp_path / "lynx.json"), "lynx").network, layers=(0,), arrays={
+        "wrong": np.zeros(9), "right": np.ones(9)}).save(tmp_path / "other.json")  # fmt: skip
+    other = f"lynx(artefact={tmp_path / 'other.json'}, delta=0.4)"
+    with pytest.raises(NotRecorded, match=r"no hidden states of layer 0, only of \[1\]"):
+        asyncio.run(replay(replay_plan(Recording(few), other), ReplayEngine(few), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_states_are_those_of_a_chain_that_asks_for_them(rich):
+    seen = {}
+
+    async def go(chain):
+        engine = scripted()
+        async with engine, Session(engine, chain.problem, seed=chain.seed, chain_limit=80) as session:
+            again = session.chain()
+            await again.think(signals=Signals(hidden=(0, 1)))
+            seen.update(again.last.hidden)
+
+    for chain in list(read_recording(rich))[:6]:
+        if chain.name == "0" and chain.ended == "model":
+            asyncio.run(go(chain))
+            for layer in (0, 1):
+                np.testing.assert_array_equal(chain.hidden[layer][: len(seen[layer])], seen[layer])
+                for point in chain.checkpoints:
+                    width = len(scripted().encode(point.cue)) if point.cue else 0
+                    np.testing.assert_array_equal(
+                        point.hidden[layer], chain.hidden[layer][[point.at, point.at + width]]
+                    )
+    assert seen
 
 
 def test_policies_over_several_chains_are_replayed_from_recorded_chains(folder):

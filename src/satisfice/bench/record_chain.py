@@ -24,6 +24,7 @@ from satisfice.core.problem import Problem
 from satisfice.core.profile import Profile
 from satisfice.engines._recording_files import SCHEMA_VERSION, token_type
 from satisfice.engines.recording import LOOK, Ask
+from satisfice.stopping._trial import word_forms
 from satisfice.tasks import Task
 
 FORKS = 4  # copies of one chain that are asked at once
@@ -35,7 +36,7 @@ class _Runs:
 
     records: list[NDArray[Any]] = field(default_factory=list)
     ids: set[int] = field(default_factory=set)  # tokens that it takes to tell the text
-    encodings: dict[str, list[int]] = field(default_factory=dict)  # of cues that copies looked at
+    encodings: dict[str, list[int]] = field(default_factory=dict)  # of cues that copies looked at, and of answers
     looks: list[Mapping[int, NDArray[np.float32]]] = field(default_factory=list)  # the states that they saw
     answers: dict[str, None] = field(default_factory=dict)  # those to be judged, each once
 
@@ -67,7 +68,7 @@ class Taker:
             self._ask("answer", profile.close_thinking, greedy=False),
             self._ask("skip", profile.skip_thinking, greedy=False),
             self._ask("trial", profile.induce_answer, greedy=True),
-            *(self._ask(name, text, greedy=True) for name, text in _texts(profile, plan.asks)),
+            *(self._ask(name, text, greedy=greedy) for name, text, greedy in _texts(profile, plan.asks)),
             *([self._ask(LOOK, "", greedy=True, cue=True)] if plan.hidden else []),
         )
         close = engine.encode(profile.think_close)
@@ -85,7 +86,9 @@ class Taker:
             width = int(one.hidden[plan.hidden[0]].shape[1])
         texts = {ask.text for ask in self.asks}
         for value in vars(profile).values():
-            texts |= {value} if isinstance(value, str) else set(value) if isinstance(value, tuple) else set()
+            texts |= (
+                {value} if isinstance(value, str) else set(word_forms(value)) if isinstance(value, tuple) else set()
+            )
         encodings = {text: engine.encode(text) for text in sorted(filter(None, texts))}
         header = {
             "schema_version": SCHEMA_VERSION,
@@ -140,7 +143,7 @@ class Taker:
                 "the text of this model's tokens depends on their neighbours, which a recording cannot hold"
             )
         visible = self._text(ids[thinking:]).partition(self.profile.think_close)[2]
-        _read(runs.answers, visible, self.profile)
+        self._read(runs, visible)
         stated = self.profile.stated.finditer(text) if self.profile.stated is not None else ()
         runs.answers |= dict.fromkeys(found[1] for found in stated)
         points, rows = self._places(ids, thinking, ended), []
@@ -158,7 +161,7 @@ class Taker:
                     if self.asks[i].cue and said.ids:
                         runs.looks.append(said.hidden)
                     elif self.asks[i].text:
-                        _read(runs.answers, self._text(said.ids), self.profile, trial=self.asks[i].greedy)
+                        self._read(runs, self._text(said.ids), trial=self.asks[i].greedy)
             rows.append({"at": place.at, "why": "+".join(place.why), "replies": counts})
             if place.cue:
                 rows[-1] |= {"cue": place.cue, "width": place.width}
@@ -214,9 +217,13 @@ class Taker:
         if not ask.cue:
             return list(ask.ids)
         text = self.engine.decode(ids[place.at : place.at + place.width])
-        cue = runs.encodings[text] = self.engine.encode(text)
-        runs.ids.update(cue)
-        return [*cue, *ask.ids]
+        return [*self._encode(runs, text), *ask.ids]
+
+    def _encode(self, runs: _Runs, text: str) -> list[int]:
+        """The tokens of a text, which are kept too."""
+        ids = runs.encodings[text] = self.engine.encode(text)
+        runs.ids.update(ids)
+        return ids
 
     async def _reply(
         self, base: EngineSequence, trunk: EngineSequence, place: Place, ask: Ask, told: list[int], key: int,
@@ -262,6 +269,18 @@ class Taker:
         runs.records.append(records)
         runs.ids.update(ids)
 
+    def _read(self, runs: _Runs, text: str, *, trial: bool = False) -> None:
+        """Note every answer that some rule or verdict could read from a text, or write down for the chain."""
+        form = self.profile.answer_form
+        read = [extract_strict(text, form), extract_flexible(text)]
+        if trial:
+            ends = [at for end in self.profile.answer_end if (at := text.find(end)) >= 0]
+            said = dict.fromkeys(read_trial(part) for part in (text, text[: min(ends, default=None)]))
+            read += said
+            for answer in filter(None, said):
+                self._encode(runs, f"\\boxed{{{answer}}}" if form == "boxed" else answer)
+        runs.answers |= dict.fromkeys(answer for answer in read if answer is not None)
+
     def _states(self, parts: list[Sampled], points: list[int], runs: _Runs) -> NDArray[np.float32]:
         """The states to keep, `[state, layer, width]`: those that predict the tokens at `points`, then the looks."""
         layers = self.plan.hidden
@@ -282,30 +301,28 @@ class Taker:
         return self.engine.decode([i for i in ids if i not in self.engine.end_ids])
 
 
-def _read(answers: dict[str, None], text: str, profile: Profile, *, trial: bool = False) -> None:
-    """Note every answer that some rule or verdict could read from a text."""
-    read = [extract_strict(text, profile.answer_form), extract_flexible(text)] + ([read_trial(text)] if trial else [])
-    answers |= dict.fromkeys(answer for answer in read if answer is not None)
-
-
 def _fits(ask: Ask, place: Place) -> bool:
     """Whether something is asked here."""
     return place.at == 0 if ask.name == "skip" else bool(place.cue) or not ask.cue
 
 
-def _texts(profile: Profile, asks: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The texts that were asked for, by name: the fields of the profile, and plain texts under themselves.
+def _texts(profile: Profile, asks: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    """The texts that were asked for: name, text, and whether the reply is greedy.
 
-    A field may say that nothing is put in; what the model would say next then goes under `next`.
+    Plain texts go under themselves, and so do those of a field of the profile. That which closes thinking at a budget
+    is replied to as the chain itself would. A field may say that nothing is put in; what the model would say next goes
+    under `next`.
     """
-    seen = {profile.induce_answer}
+    seen = {(profile.induce_answer, True), (profile.close_thinking, False)}
     for ask in asks:
-        field = ask in type(profile).__dataclass_fields__
+        field, greedy = ask in type(profile).__dataclass_fields__, ask != "close_at_budget"
         value = getattr(profile, ask) if field else ask
         texts = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else []
         if not texts or not (field or ask):
             raise BadInput(f"ask: {ask!r} is no text and no field of the profile {profile.name!r} that holds texts.")
+        if not greedy:
+            texts.append(texts[0].removeprefix("\n"))  # as it is put in at the beginning of a line
         for text in texts:
-            if text not in seen:
-                seen.add(text)
-                yield text or "next", text
+            if (text, greedy) not in seen:
+                seen.add((text, greedy))
+                yield (text or "next") if greedy else f"close {text!r}", text, greedy

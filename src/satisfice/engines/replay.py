@@ -45,6 +45,11 @@ class ReplayEngine:
         self.provides = ReplayEngine.provides - lacking - (set() if self.recording.layers else {Need.HIDDEN})
         self.profile, self.end_ids = self.recording.profile, self.recording.end_ids
         self.max_length = self.recording.max_length
+        blocks = self.recording.header["engine"].get("layers")
+        self.layers: dict[int, int] = {}  # where the states of a layer are, by both of its numbers: -1 is the last
+        for place, layer in enumerate(self.recording.layers):
+            other = layer if not isinstance(blocks, int) else layer - blocks - 1 if layer >= 0 else layer + blocks + 1
+            self.layers |= {layer: place, other: place}
         self._of: dict[tuple[str, str], list[Row]] = {}
         self._prompts: dict[tuple[str, str], list[int]] = {}
         for row in self.recording.rows.values():
@@ -75,7 +80,7 @@ class ReplayEngine:
         recorded = self.recording.header["engine"]
         return {
             "engine": self.name, "model": self.recording.config["model"], "weights": recorded.get("weights"),
-            "recording": str(self.recording.folder), "recorded": recorded,
+            "layers": recorded.get("layers"), "recording": str(self.recording.folder), "recorded": recorded,
         }  # fmt: skip
 
     async def __aenter__(self) -> Self:
@@ -238,15 +243,16 @@ class ReplaySequence:
         """The states that predict `n` tokens, by layer."""
         if not asked.hidden:
             return {}
-        layers = self._engine.recording.layers
+        layers = self._engine.layers
         if strange := [layer for layer in asked.hidden if layer not in layers]:
-            raise NotRecorded(f"it holds no hidden states of layer {strange[0]}, only of {list(layers)}")
+            held = list(self._engine.recording.layers)
+            raise NotRecorded(f"it holds no hidden states of layer {strange[0]}, only of {held}")
         where = np.searchsorted(run.kept, np.arange(at, at + n))
         kept = np.append(run.kept, -1)[where]
         if (lost := np.flatnonzero(kept != np.arange(at, at + n))).size:
             what = "its thinking" if not run.told else "a reply"
             raise NotRecorded(f"the hidden state at token {at + int(lost[0])} of {what} was not kept")
-        return {layer: np.array(run.states[where, layers.index(layer)]) for layer in asked.hidden}
+        return {layer: np.array(run.states[where, layers[layer]]) for layer in asked.hidden}
 
     def _lack(self, trunk: _Trunk, off: list[int]) -> str:
         text = self._engine.decode([i for i in off if i in self._engine.recording.pieces])

@@ -111,9 +111,18 @@ def word_ids(engine: Engine, words: Sequence[str]) -> frozenset[int]:
 
     A word that takes several tokens has none: its first piece begins other words too.
     """
-    forms = {form for word in words for form in (word, word.lower(), word.capitalize(), word.upper())}
-    tokens = [engine.encode(space + form) for form in sorted(forms) for space in ("", " ")]
+    tokens = map(engine.encode, word_forms(words))
     return frozenset(ids[0] for ids in tokens if len(ids) == 1)
+
+
+def word_forms(words: Sequence[str]) -> list[str]:
+    """The forms in which `word_ids` looks for words.
+
+    >>> word_forms(["Wait"])
+    ['WAIT', ' WAIT', 'Wait', ' Wait', 'wait', ' wait']
+    """
+    forms = {form for word in words for form in (word, word.lower(), word.capitalize(), word.upper())}
+    return [space + form for form in sorted(forms) for space in ("", " ")]
 
 
 def _joined(parts: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
