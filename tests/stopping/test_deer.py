@@ -73,6 +73,18 @@ def test_the_skip_rule_decides_whether_the_worked_example_exits() -> None:
     assert skipping.text == "answer", "the visible answer is written afresh, the trial is thrown away"
 
 
+def test_a_trial_answer_can_be_kept_and_then_nothing_more_is_sampled() -> None:
+    sure = {n: [("4", 1.0), ("2", 1.0), ("\n", 1.0)] for n in range(3)}
+    fresh, _ = play(Deer(), sure)
+    kept, engine = play(Deer(reuse_answer=True), sure)
+    assert (fresh.text, kept.text) == ("answer", "42")
+    assert kept.thinking == fresh.thinking
+    assert kept.ledger.kept == fresh.ledger.kept - 2, "the answer and the end of turn"
+    boxed, _ = play(Deer(reuse_answer=True), sure, answer_form="boxed")
+    assert boxed.text == "\\boxed{42}"
+    assert engine.open_sequences == 0
+
+
 def test_the_threshold_is_strict() -> None:
     trials = {n: [("4", 1.0), ("\n", 1.0)] for n in range(3)}
     assert play(Deer(threshold=1.0), trials)[0].ended == "model"

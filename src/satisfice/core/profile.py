@@ -64,6 +64,14 @@ class Profile:
         """The compiled `candidate_answer`."""
         return re.compile(self.candidate_answer, re.MULTILINE)
 
+    def written(self, answer: str) -> str:
+        """An answer as the model would write it for the person to see.
+
+        >>> R1.written("42")
+        '\\\\boxed{42}'
+        """
+        return f"\\boxed{{{answer}}}" if self.answer_form == "boxed" else answer
+
     @cached_property
     def stated(self) -> re.Pattern[str] | None:
         """The compiled `stated_answer`, or None."""

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from satisfice.answers.extract import read_trial
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
@@ -21,11 +22,13 @@ class Deer:
     """Stop at a transition word once a trial answer is confident enough.
 
     Whenever the model is about to say "Wait", a copy of the chain is asked for its answer. If the model is sure of that
-    answer, thinking ends and the visible answer is written afresh; the trial is thrown away either way.
+    answer, thinking ends and the visible answer is written afresh; the trial is thrown away.
 
         C = mean_i p(a_i | prompt, thinking, inducing text, a_<i),    stop if C > threshold
 
-    over the tokens a_i of the trial answer. Reference code: https://github.com/iie-ycx/DEER (MIT).
+    over the tokens a_i of the trial answer. With `reuse_answer` the trial answer that the model was sure of is written
+    down as the visible one: that costs no token, and cannot go wrong where answers are sampled hot.
+    Reference code: https://github.com/iie-ycx/DEER (MIT).
 
     Differs from the code: trial answers are greedy, so that p is the largest probability as in the paper (the code
     samples them at temperature 1); a trial that does not come to its end within `trial_tokens` is never confident, nor
@@ -40,7 +43,7 @@ class Deer:
         needs=frozenset({Need.FORK, Need.INJECT, Need.LOGPROBS}),
         fidelity="code",
         system="deer",
-        ours=("require_closed",),
+        ours=("require_closed", "reuse_answer"),
     )
 
     threshold: Annotated[float, Range(0, 1)] = 0.95  # probability; strict
@@ -48,21 +51,23 @@ class Deer:
     trial_tokens: Annotated[int, Range(1)] = 20  # longest trial answer, tokens
     max_judge_steps: Annotated[int, Range(0)] = 10  # cues that it looks at; later ones are passed
     require_closed: bool = True  # a trial answer that was cut off has confidence 0
+    reuse_answer: bool = False  # write the trial answer down in place of letting the model write one
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
-        chain = session.chain()
+        profile, chain = session.engine.profile, session.chain()
         for _ in range(self.max_judge_steps):
             if not await think_to_cue(chain):
                 break
             trial = await ask_trial(chain, self.trial_tokens, signals=Signals(logprobs=True))
-            sure = certainty(trial, self.mean, skip=session.engine.profile.answer_skip, closed=self.require_closed)
+            sure = certainty(trial, self.mean, skip=profile.answer_skip, closed=self.require_closed)
             stop = sure > self.threshold
             chain.look("confidence", sure, threshold=self.threshold, stop=stop, text=trial.text)
             if stop:
-                return await chain.close_thinking()
+                answer = read_trial(trial.text) if self.reuse_answer else None
+                return await chain.close_thinking(answer=None if answer is None else profile.written(answer))
         return await chain.finish()
 
 

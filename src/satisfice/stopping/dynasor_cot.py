@@ -69,8 +69,10 @@ class DynasorCot:
             if stop:
                 if self.overlap:
                     chain.drop()
-                said = f"\\boxed{{{answers[-1]}}}" if profile.answer_form == "boxed" else answers[-1]
-                return await here.close_thinking(answer=said if self.reuse_answer else None)
+                agreed = answers[-1]
+                return await here.close_thinking(
+                    answer=profile.written(agreed) if self.reuse_answer and agreed else None
+                )
             if self.overlap:
                 here.drop()
             else:
