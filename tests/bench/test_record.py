@@ -36,9 +36,9 @@ from satisfice.tasks import Task
 
 OBSERVERS = (
     "full,cap:0,cap:8,cap:16,first-cue,nothinking,deer,deer(threshold=0.5),deer(mean=min),es-cot(d_min=1),"
-    "es-cot(d_min=1, trigger=cue),deer-pro(threshold=0.85),answer-consistency(k=2),entropy-reduction(h_stop=0.3),"
-    "loop-guard(every=4, times=2, least=4),first-try(first=2),dynasor-cot(chunk=8, k=2, greedy=true),"
-    "dynasor-cot(chunk=4, k=2, greedy=true, overlap=false, reuse_answer=false),concise,"
+    "es-cot(d_min=1, trigger=cue),deer-pro(threshold=0.85),deer-pro,answer-consistency(k=2),"
+    "entropy-reduction(h_stop=0.3),loop-guard(every=4, times=2, least=4),first-try(first=2),"
+    "dynasor-cot(chunk=8, k=2, greedy=true),dynasor-cot(chunk=4, k=2, greedy=true, overlap=false, reuse_answer=false),concise,"
     "s1-budget-forcing(tokens=16, extensions=0)"
 )
 UNTOLD = ("wall_s", "prefilled")
