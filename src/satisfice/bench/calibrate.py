@@ -291,7 +291,7 @@ def _both(examples: Examples, part: Part) -> Examples:
     yes, no = int(mine.y.sum()), int((~mine.y).sum())
     if min(yes, no) < LEAST:
         raise BadInput(
-            f"calibrate: the {part} part has {yes} examples that are right and {no} that are not, and it takes {LEAST} "
+            f"calibrate: the {part} part has {yes} examples of one class and {no} of the other, and it takes {LEAST} "
             "of each. Record more chains, or harder or easier problems."
         )
     return mine

@@ -1,20 +1,24 @@
-"""A promise for a rule's threshold, from recorded chains: replay it at every value, count what is lost."""
+"""A promise for a rule's threshold, from recorded chains: replay it at every value, count what is lost.
+
+What was chosen on one recording is then tried on another, which had no part in the choice.
+"""
 
 import asyncio
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from satisfice.bench.calibrate_risk import Controlled, control_risk, problems_needed
-from satisfice.bench.folder import read_samples
-from satisfice.bench.replay import replay, replay_plan
+from satisfice.bench.plan import Plan
+from satisfice.bench.replay import RecordedVerdicts, replay_plan
+from satisfice.bench.run import answer
 from satisfice.catalog import build, canonical
-from satisfice.core.errors import BadInput, UnknownName
+from satisfice.core.errors import BadInput, NotRecorded, UnknownName
 from satisfice.core.fields import field_types
+from satisfice.core.problem import Verdict
 from satisfice.engines.recording import Recording
 from satisfice.engines.replay import ReplayEngine
 
@@ -48,30 +52,90 @@ def promise_threshold(
         NotRecorded: the rule asks for something that was not recorded.
     """
     base = build(rule)
-    if field not in field_types(type(base)):
-        raise UnknownName(f"field of {rule}", field, field_types(type(base)))
+    kinds = field_types(type(base))
+    if field not in kinds:
+        raise UnknownName(f"field of {rule}", field, kinds)
     if not values or len(set(values)) != len(values):
         raise BadInput("values must name each value to be tried once, the safest first.")
-    seed = recording.config["seeds"][0]
-    specs = [canonical(replace(base, **{field: value})) for value in values]  # type: ignore[type-var]
-    plan = replay_plan(recording, ", ".join(["full", *specs]), seeds=(seed,))
-    size, needed = sum(len(task.problems) for task in plan.tasks), problems_needed(most, doubt)
+    whole = kinds[field].kind == "int"
+    settings = [int(value) if whole and value == int(value) else value for value in values]
+    specs = [canonical(replace(base, **{field: value})) for value in settings]  # type: ignore[type-var]
+    size, needed = _problems(recording), problems_needed(most, doubt)
     if size < needed:
         control_risk([values[0]], np.zeros((1, size)), most=most, doubt=doubt)  # says what is missing
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(replay(plan, ReplayEngine(recording), Path(folder) / "run"))
-        rows = list(read_samples(Path(folder) / "run"))
-    right: dict[str, dict[tuple[str, str], bool]] = {}
-    spent: dict[str, float] = {}
-    for row in rows:
-        right.setdefault(row["policy"], {})[row["task"], row["problem"]] = row["verdict"] == "right"
-        spent[row["policy"]] = spent.get(row["policy"], 0) + row["spent"]
-    full = right["full"]
-    lost = np.array([[full[key] and not right[spec][key] for key in full] for spec in specs])
-    outcome = control_risk(values, lost, most=most, doubt=doubt)
-    chosen = "" if outcome.threshold is None else specs[list(values).index(outcome.threshold)]
-    config = recording.config
+    tried = effects(recording, specs)
+    outcome = control_risk(values, [one.lost for one in tried], most=most, doubt=doubt)
+    chosen = None if outcome.threshold is None else tried[list(values).index(outcome.threshold)]
     return Promise(
-        policy=chosen, field=field, outcome=outcome, saving=1 - spent[chosen] / spent["full"] if chosen else 0.0,
-        recording={name: config[name] for name in ("model", "weights", "tasks", "problems", "split")} | {"seed": seed},
+        policy=chosen.policy if chosen else "", field=field, outcome=outcome, saving=chosen.saving if chosen else 0.0,
+        recording=identity(recording),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Effect:
+    """What a rule does to recorded chains, one a problem."""
+
+    policy: str
+    lost: NDArray[np.bool_]  # [problems] the full chain is right and the stopped one is not
+    gained: NDArray[np.bool_]  # [problems] the other way round
+    saving: float  # share of spent tokens
+
+    def as_row(self) -> dict[str, Any]:
+        """As JSON."""
+        row: dict[str, Any] = {"policy": self.policy, "problems": len(self.lost)}
+        return row | {"lost": int(self.lost.sum()), "gained": int(self.gained.sum()), "saving": round(self.saving, 4)}
+
+    def __str__(self) -> str:
+        """In words."""
+        n = len(self.lost)
+        return (
+            f"{self.policy} loses {self.lost.sum()} of {n} answers ({self.lost.mean():.2%}), gains {self.gained.sum()} "
+            f"and saves {self.saving:.1%} of the tokens"
+        )
+
+
+def effects(recording: Recording, rules: Sequence[str]) -> list[Effect]:
+    """Replay rules on a recording, one chain a problem (that of the first seed), against the full chains.
+
+    Raises:
+        NotRecorded: a rule asks for something that was not recorded.
+    """
+    specs = [canonical(build(rule)) for rule in rules]
+    plan = replay_plan(recording, ", ".join(["full", *specs]), seeds=(recording.config["seeds"][0],))
+    right: dict[str, list[bool]] = {}
+    spent: dict[str, int] = {}
+    for row in asyncio.run(replayed(plan, ReplayEngine(recording))):
+        right.setdefault(row["policy"], []).append(row["verdict"] == Verdict.RIGHT)
+        spent[row["policy"]] = spent.get(row["policy"], 0) + row["spent"]
+    full = np.array(right["full"], dtype=bool)
+    ours = {spec: np.array(right[spec], dtype=bool) for spec in specs}
+    return [
+        Effect(
+            policy=spec, lost=full & ~ours[spec], gained=ours[spec] & ~full, saving=1 - spent[spec] / spent["full"]
+        )
+        for spec in specs
+    ]  # fmt: skip
+
+
+async def replayed(plan: Plan, engine: ReplayEngine) -> list[dict[str, Any]]:
+    """The samples of a plan on a recording, in the order of its jobs; nothing is written."""
+    plan.check_engine(engine)
+    async with RecordedVerdicts(engine.recording) as judge:
+        rows = []
+        for job in plan.jobs():
+            rows.append(await answer(job, plan, engine, judge))
+            if rows[-1]["error"]:
+                raise NotRecorded(f"{engine.recording.folder}: {job.name}: {rows[-1]['error']} ({job.problem.id})")
+    return rows
+
+
+def identity(recording: Recording) -> dict[str, Any]:
+    """What chains a result rests on."""
+    config = recording.config
+    kept = ("model", "weights", "tasks", "problems", "split", "seeds")
+    return {name: config[name] for name in kept} | {"temperature": recording.temperature, "chains": len(recording)}
+
+
+def _problems(recording: Recording) -> int:
+    return sum(len(task.problems) for task in replay_plan(recording, "full").tasks)
