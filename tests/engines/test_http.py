@@ -342,6 +342,13 @@ def test_several_models_need_a_name(tokenizer, tiny):
         assert {r["model"] for r in server.requests} == {"two"}
 
 
+def test_a_broken_list_of_models_matters_only_to_those_who_need_it(tiny):
+    with LoopbackServer(lists=False) as server:
+        with pytest.raises(BadInput, match="500"):
+            engine_of(server, tiny)
+        assert run(engine_of(server, tiny, model="toy"), "full").text == "46"
+
+
 def test_nobody_there():
     with LoopbackServer() as server:
         url = server.url

@@ -78,7 +78,7 @@ async def find_out(
     """
     async with httpx.AsyncClient(**address.settings()) as client:
         try:
-            listed, software = await _models(client, address)
+            listed, software = await _models(client, address, needed=model is None)
             name, row = _choose(model, listed, address)
             words = _tokenizer(tokenizer, name, row)
             said = profile or (words.profile if words else R1)
@@ -105,15 +105,18 @@ async def find_out(
     return Found(server=server, words=words, profile=said, render=render)
 
 
-async def _models(client: httpx.AsyncClient, address: Address) -> tuple[list[dict[str, Any]], str]:
+async def _models(client: httpx.AsyncClient, address: Address, *, needed: bool) -> tuple[list[dict[str, Any]], str]:
+    """The models that a server lists; none where it has no list, or a broken one that nobody needs."""
     response = await client.get(f"{address.base}/models")
-    if response.status_code == 404:
-        return [], response.headers.get("server", "")
+    software = response.headers.get("server", "")
+    if response.status_code == 404 or (response.is_server_error and not needed):
+        return [], software
     await check_status(response, address)
     try:
-        rows = response.json()["data"]
-        return [row for row in rows if isinstance(row["id"], str)], response.headers.get("server", "")
+        return [row for row in response.json()["data"] if isinstance(row["id"], str)], software
     except (ValueError, KeyError, TypeError) as error:
+        if not needed:
+            return [], software
         raise EngineError("its list of models is not one") from error
 
 

@@ -1,0 +1,101 @@
+"""`transformers serve`, a server that speaks text alone: chains over it are those of the local engine."""
+
+import asyncio
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from tests.engines.servers import real_server
+
+from satisfice.catalog import build, check_policy
+from satisfice.core.card import Need
+from satisfice.core.engine import Request, Signals
+from satisfice.core.errors import BadInput, Unfit
+from satisfice.core.session import Session, solve
+from satisfice.engines import load_engine
+from satisfice.engines.local import LocalEngine, model_folder
+from satisfice.tasks import load_task
+
+MISSING = [name for name in ("fastapi", "openai", "uvicorn") if importlib.util.find_spec(name) is None]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"transformers serve needs {', '.join(MISSING)}, not installed here"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The pocket model with tags of thinking that are no special tokens, as in Qwen3: special ones are not sent."""
+    copy = tmp_path_factory.mktemp("plain") / "pocket"
+    shutil.copytree(model_folder("pocket"), copy)
+    tokenizer = json.loads((copy / "tokenizer.json").read_text("utf-8"))
+    for token in tokenizer["added_tokens"]:
+        token["special"] = token["special"] and "think" not in token["content"]
+    (copy / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
+    config = json.loads((copy / "tokenizer_config.json").read_text("utf-8"))
+    config["extra_special_tokens"] = [t for t in config["extra_special_tokens"] if "think" not in t]
+    (copy / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def address(folder, tmp_path_factory):
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", "--dtype", "float32", "--device", "cpu",
+               "--port", "{port}", "--host", "127.0.0.1"]  # fmt: skip
+    log = tmp_path_factory.mktemp("serve") / "server.log"
+    with real_server(command, "/health", log=log, wait_s=300) as base:
+        yield base
+
+
+def solved(engine, policy, problems):
+    async def work():
+        async with engine:
+            gate = asyncio.Semaphore(2)
+
+            async def one(problem):
+                async with gate:
+                    return await solve(build(policy), Session(engine, problem, temperature=0.0))
+
+            return await asyncio.gather(*map(one, problems))
+
+    return asyncio.run(work())
+
+
+def gap_where_they_part(engine, ours, theirs):
+    """How far the two best tokens lie apart where a text leaves the tokens of another chain."""
+    ids = [i for span in ours.spans for i in span.ids]
+    prompt = len(ours.spans[0].ids)
+    same = next(n for n in range(prompt, len(ids)) if not theirs.startswith(engine.decode(ids[prompt : n + 1])))
+
+    async def work():
+        async with engine:
+            sequence = engine.open("1", "gap")
+            sequence.cut(0)
+            sequence.extend(ids[:same])
+            asked = Request(limit=1, temperature=0.0, signals=Signals(top_logprobs=2))
+            return (await sequence.sample(asked)).top_logprobs[0]
+
+    best = asyncio.run(work())
+    return float(best[0] - best[1])
+
+
+def test_chains_and_verdicts_are_those_of_the_local_engine(address, folder):
+    served, local = load_engine(f"{address}?model={folder}&connections=2"), LocalEngine(str(folder))
+    assert not served.server.ids
+    assert not {Need.LOGPROBS, Need.BUDGET} & served.provides
+    with pytest.raises(Unfit, match="log-prob"):
+        check_policy(build("deer"), served.name, served.provides)
+    problems = [p for tier in ("easy", "hard") for p in load_task(f"chain-sum:{tier}", limit=3).problems]
+    for policy in ("full", "first-cue"):
+        for ours, theirs in zip(solved(local, policy, problems), solved(served, policy, problems), strict=True):
+            assert (ours.error, theirs.error) == ("", "")
+            if (ours.thinking, ours.text, ours.ended) != (theirs.thinking, theirs.text, theirs.ended):
+                assert gap_where_they_part(local, ours, theirs.thinking + "</think>" + theirs.text) < 1e-4
+
+
+def test_tags_that_it_would_not_send_are_refused(address):
+    with pytest.raises(BadInput, match="special token"):
+        load_engine(f"{address}?model={model_folder('pocket')}")
