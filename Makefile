@@ -9,7 +9,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 MODEL ?= pocket
 TASKS ?= chain-sum:easy,chain-sum:hard
-POLICIES ?= full,cap:96,first-cue,deer(threshold=0.98)
+POLICIES ?= full,cap:96,first-cue,deer(threshold=0.97,reuse_answer=true)
 LIMIT ?= 200
 OUT ?= runs/bench
 
