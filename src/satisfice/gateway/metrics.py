@@ -1,0 +1,131 @@
+"""What a gateway counts: for Prometheus, for the page, and whether rules save anything."""
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import Counter as Count
+
+from satisfice.catalog import POLICIES
+from satisfice.core.ledger import Ledger
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+@dataclass
+class Mean:
+    """A mean and its uncertainty, one value at a time (Welford)."""
+
+    n: int = 0
+    mean: float = 0.0
+    squares: float = 0.0  # sum of squared distances from the mean
+
+    def add(self, value: float) -> None:
+        """One more value."""
+        self.n += 1
+        step = value - self.mean
+        self.mean += step / self.n
+        self.squares += step * (value - self.mean)
+
+    @property
+    def variance_of_mean(self) -> float:
+        """Of the mean, not of a value."""
+        return self.squares / (self.n - 1) / self.n if self.n > 1 else math.inf
+
+
+def saving(with_rule: Mean, without: Mean) -> tuple[float, float, float] | None:
+    """The share of tokens saved, 1 - mean with / mean without, and its 95 % interval by the delta method.
+
+    None while either group has fewer than 30 requests: the interval would be worth nothing.
+    """
+    if min(with_rule.n, without.n) < 30 or without.mean == 0:
+        return None
+    ratio = with_rule.mean / without.mean
+    variance = (with_rule.variance_of_mean + ratio**2 * without.variance_of_mean) / without.mean**2
+    half = 1.96 * math.sqrt(variance)
+    return 1 - ratio, 1 - ratio - half, 1 - ratio + half
+
+
+@dataclass(eq=False)
+class Metrics:
+    """Everything that is counted, for one gateway."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    stops: Counter[tuple[str, str]] = field(default_factory=Counter)  # (rule, what ended the thinking)
+    requests: Counter[str] = field(default_factory=Counter)  # by what became of them
+    spent: Ledger = field(default_factory=Ledger)
+    ruled: Mean = field(default_factory=Mean)  # tokens of a request under a rule
+    control: Mean = field(default_factory=Mean)  # tokens of one without
+    same_answer: Mean = field(default_factory=Mean)  # shadow mode: whether the rule would have answered the same
+
+    def __post_init__(self) -> None:
+        count, time = (
+            partial(Count, registry=self.registry),
+            partial(Histogram, registry=self.registry, buckets=SECONDS),
+        )
+        self._requests = count("satisfice_requests", "Requests by what became of them", ["outcome"])
+        self._tokens = count("satisfice_tokens", "Tokens by what became of them", ["label"])
+        self._stops = count("satisfice_stops", "What ended the thinking", ["policy", "by"])
+        self._first = time("satisfice_first_token_seconds", "Until a client saw text")
+        self._whole = time("satisfice_request_seconds", "Until the answer was complete")
+        self._running = Gauge("satisfice_requests_running", "Requests under way", registry=self.registry)
+        self._faults = count("satisfice_upstream_faults", "Times that an upstream gave up")
+
+    def began(self) -> None:
+        """A request was taken."""
+        self._running.inc()
+
+    def ended(self, outcome: str, seconds: float) -> None:
+        """It is over: ok, passed, refused, failed, cancelled."""
+        self._running.dec()
+        self.requests[outcome] += 1
+        self._requests.labels(outcome).inc()
+        if outcome in ("ok", "passed"):
+            self._whole.observe(seconds)
+
+    def refused(self) -> None:
+        """A request was turned away before it was taken."""
+        self.requests["refused"] += 1
+        self._requests.labels("refused").inc()
+
+    def first_text(self, seconds: float) -> None:
+        """A client saw its first text."""
+        self._first.observe(seconds)
+
+    def fault(self) -> None:
+        """An upstream gave up."""
+        self._faults.inc()
+
+    def took(self, ledger: Ledger) -> None:
+        """Tokens were spent, whatever became of the request."""
+        for label in ("kept", "probe", "dropped", "injected", "prefilled"):
+            self._tokens.labels(label).inc(getattr(ledger, label))
+        old, new = asdict(self.spent), asdict(ledger)
+        self.spent = Ledger(**{name: old[name] + new[name] for name in old})
+
+    def stopped(self, policy: str, by: str) -> None:
+        """A thinking ended. Only names of the catalogue are told apart."""
+        name = policy.partition("(")[0].partition(":")[0]
+        name = name if name in POLICIES or name == "plain" else "other"
+        self.stops[name, by or "none"] += 1
+        self._stops.labels(name, by or "none").inc()
+
+    def text(self) -> bytes:
+        """Prometheus' form."""
+        return generate_latest(self.registry)
+
+    def figures(self) -> dict[str, Any]:
+        """What the page shows."""
+        saved = saving(self.ruled, self.control)
+        return {
+            "requests": dict(self.requests),
+            "tokens": self.spent.as_row(),
+            "stops": [{"policy": policy, "by": by, "n": n} for (policy, by), n in self.stops.most_common(50)],
+            "saving": None if saved is None else dict(zip(("mean", "low", "high"), saved, strict=True)),
+            "ruled": {"n": self.ruled.n, "mean": self.ruled.mean},
+            "control": {"n": self.control.n, "mean": self.control.mean},
+            "same_answer": self.same_answer.mean if self.same_answer.n else None,
+        }

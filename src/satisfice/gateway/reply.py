@@ -1,0 +1,98 @@
+"""A response that is written as it is made, notices when its client is gone, and does not wait for ever."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from satisfice.core.race import settle_tasks
+from satisfice.gateway.wire import COMMENT, dumps
+
+
+class TooSlow(Exception):
+    """The client took nothing for too long."""
+
+
+class Writer:
+    """The way to one client: a status and one body, or a stream of events."""
+
+    def __init__(self, send: Send, headers: dict[str, str], *, slow_s: float) -> None:
+        self.started = self.ended = False
+        self.headers = headers
+        self._send, self._slow_s = send, slow_s
+        self._turn = asyncio.Lock()  # comments come from a task of their own
+
+    async def start(self, status: int, kind: str) -> None:
+        """Status and headers."""
+        self.started = True
+        headers = {**self.headers, "content-type": kind}
+        rows = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._out({"type": "http.response.start", "status": status, "headers": rows})
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        """A part of the body."""
+        self.ended = not more
+        await self._out({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def events(self, data: bytes) -> None:
+        """Part of a stream of events, which begins with the first."""
+        async with self._turn:
+            if not self.started:
+                self.headers["cache-control"] = "no-cache"
+                self.headers["x-accel-buffering"] = "no"  # nginx passes events on as they come
+                await self.start(200, "text/event-stream; charset=utf-8")
+            await self.write(data)
+
+    async def end(self) -> None:
+        """The end of a stream."""
+        await self.write(b"", more=False)
+
+    async def whole(self, status: int, row: object) -> None:
+        """A status and one JSON object."""
+        data = dumps(row)
+        self.headers["content-length"] = str(len(data))
+        await self.start(status, "application/json")
+        await self.write(data, more=False)
+
+    async def _out(self, message: dict[str, object]) -> None:
+        try:
+            async with asyncio.timeout(self._slow_s):
+                await self._send(message)
+        except TimeoutError:
+            raise TooSlow from None
+
+
+class Reply(Response):
+    """A response whose `work` writes it. When the client leaves, the work is cancelled and waited for."""
+
+    def __init__(self, work: Callable[[Writer], Awaitable[None]], headers: dict[str, str], *, slow_s: float) -> None:
+        super().__init__()
+        self._work, self._first, self._slow_s = work, headers, slow_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writer = Writer(send, self._first, slow_s=self._slow_s)
+
+        async def work() -> None:
+            await self._work(writer)
+
+        async def gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        tasks = [asyncio.create_task(work()), asyncio.create_task(gone())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if writer.ended:  # the client has all of it and may leave; what is left is to count
+                await asyncio.wait(tasks[:1])
+        finally:
+            await settle_tasks(tasks)
+        if not tasks[0].cancelled():
+            tasks[0].result()
+
+
+async def keep_alive(writer: Writer, pause_s: float) -> None:
+    """Comments for a client whose stream has nothing to say yet, until cancelled."""
+    while True:
+        await asyncio.sleep(pause_s)
+        await writer.events(COMMENT)
