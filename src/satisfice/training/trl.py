@@ -5,7 +5,6 @@ canary test compares them with TRL's own on every release. Everything else (the 
 precision, checkpoints, PEFT, trackers) stays TRL's, Accelerate's and transformers'.
 """
 
-import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -27,25 +26,23 @@ from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.rollouts import Floats, Rollouts
 from satisfice.core.shaper import (
-    STATELESS,
     Cutting,
     Monitoring,
     Shaped,
     Shaper,
-    State,
     advance,
     caps_for,
     check_columns,
     reads,
     start,
 )  # fmt: skip
+from satisfice.training.checkpoint import read_state, write_state
 from satisfice.training.rollout import SAID, Ask, Rollout, as_row, batch_of, column_names
 from satisfice.training.trl_loss import Tokens, batch_loss, check_terms
 
-STATE_FILE = "satisfice.json"
-"""In each checkpoint: the shaper's state. Written last, so a checkpoint that has it is complete."""
+MADE = frozenset({"ids", "mask", "segment", "logprob", "entropy", "prompt"})
+"""Columns that the trainer itself makes of the rollouts."""
 
-_MADE = frozenset({"ids", "mask", "segment", "logprob", "entropy", "prompt"})
 _BY_MODEL = frozenset({"logprob", "entropy"})  # columns that cost a forward pass
 
 
@@ -86,7 +83,7 @@ class ShapedTrainer(GRPOTrainer):
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:  # fmt: skip
         self._named = column_names(problems)
-        check_columns(shaper, "the trainer", SAID | _MADE | self._named)
+        check_columns(shaper, "the trainer", SAID | MADE | self._named)
         check_terms(shaper.loss, shaper.card.id)
         parts, per_update = args.steps_per_generation or 1, args.gradient_accumulation_steps
         self.updates = parts // per_update
@@ -332,32 +329,7 @@ class _KeepState(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            row = {"shaper": self._trainer.shaper.card.id, "state": dict(self._trainer.shaper_state)}
-            draft = folder / f".{STATE_FILE}"
-            draft.write_text(json.dumps(row), "utf-8")
-            draft.replace(folder / STATE_FILE)
-
-
-def read_state(checkpoint: Path, shaper: Shaper) -> State:
-    """The state of a shaper from a checkpoint.
-
-    Raises:
-        BadInput: the checkpoint is of another shaper or is not complete.
-    """
-    try:
-        row = json.loads((checkpoint / STATE_FILE).read_text("utf-8"))
-        name, state = row["shaper"], row["state"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"checkpoint {checkpoint} has no readable {STATE_FILE}: {error}. Use an older one.") from error
-    if name != shaper.card.id:
-        raise BadInput(f"checkpoint {checkpoint} is of a training with {name}, not {shaper.card.id}.")
-    return dict(state) if state else STATELESS
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The last complete checkpoint of a training; one whose writing was interrupted is passed over."""
-    found = [path for path in folder.glob("checkpoint-*") if (path / STATE_FILE).is_file()]
-    return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
+            write_state(folder, self._trainer.shaper, self._trainer.shaper_state)
 
 
 def _rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:

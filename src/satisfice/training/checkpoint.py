@@ -1,0 +1,39 @@
+"""What a training's checkpoints hold beside the trainer's own files: the state of the shaper."""
+
+import json
+from pathlib import Path
+
+from satisfice.core.errors import BadInput
+from satisfice.core.shaper import STATELESS, Shaper, State
+
+STATE_FILE = "satisfice.json"
+"""In each checkpoint: the shaper's state. Written last, so a checkpoint that has it is complete."""
+
+
+def write_state(checkpoint: Path, shaper: Shaper, state: State) -> None:
+    """Put a shaper's state into a checkpoint that is otherwise complete."""
+    draft = checkpoint / f".{STATE_FILE}"
+    draft.write_text(json.dumps({"shaper": shaper.card.id, "state": dict(state)}), "utf-8")
+    draft.replace(checkpoint / STATE_FILE)
+
+
+def read_state(checkpoint: Path, shaper: Shaper) -> State:
+    """The state of a shaper from a checkpoint.
+
+    Raises:
+        BadInput: the checkpoint is of another shaper or is not complete.
+    """
+    try:
+        row = json.loads((checkpoint / STATE_FILE).read_text("utf-8"))
+        name, state = row["shaper"], row["state"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"checkpoint {checkpoint} has no readable {STATE_FILE}: {error}. Use an older one.") from error
+    if name != shaper.card.id:
+        raise BadInput(f"checkpoint {checkpoint} is of a training with {name}, not {shaper.card.id}.")
+    return dict(state) if state else STATELESS
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The last complete checkpoint of a training; one whose writing was interrupted is passed over."""
+    found = [path for path in folder.glob("checkpoint-*") if (path / STATE_FILE).is_file()]
+    return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)

@@ -1,0 +1,79 @@
+"""The card of a trained model: what it was made from, how, and what that did to accuracy and to length."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_SETTINGS = (
+    "steps", "prompts", "group", "max_tokens", "temperature", "learning_rate", "warmup", "updates", "bf16", "refill",
+    "seed",
+)  # fmt: skip
+
+
+def model_card(
+    run: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]
+) -> str:
+    """A page in Markdown. `run` is `train.json`, `compared` the rows of the trained model against the first one."""
+    config, looked = run["config"], run["preflight"]
+    base = config["model"]
+    parts = [
+        f"# {base}, trained with {config['shaper'].partition('(')[0]}",
+        f"`{base}` (weights `{config['weights']}`), trained by reinforcement learning on "
+        f"{', '.join(f'`{task}`' for task in config['tasks'])} ({sum(p['n'] for p in config['problems'].values())} "
+        f"problems of the training split) with `{config['shaper']}`. Made by `satisfice train`.",
+        "## Accuracy and length",
+        _results(compared) if compared else "Not measured (`--eval-limit 0`).",
+        "## Training",
+        "| setting | value |\n| --- | --- |\n" + "\n".join(f"| {name} | {config[name]} |" for name in _SETTINGS),
+        _curve(steps),
+        "## Before the training",
+        f"On {looked['problems']} problems, {looked['rollouts']} rollouts: {looked['accuracy']:.1%} right, "
+        f"{looked['solved_by_any']:.1%} of the problems solved at least once, {looked['solved_by_all']:.1%} always; "
+        f"{looked['length_mean']:.0f} tokens on average ({looked['length_p10']:.0f} to {looked['length_p90']:.0f} for "
+        f"the middle 80 %), {looked['truncated']:.1%} cut off.",
+        *(f"- {note}" for note in looked["notes"]),
+    ]
+    alarms = [f"- step {row['step']}: {text}" for row in steps for text in row["alarms"]]
+    if alarms:
+        parts += ["## Alarms", "\n".join(alarms)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _results(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["| task | n | accuracy before | after | difference (95 %) | tokens before | after | saving (95 %) |"]
+    lines.append("|" + " --- |" * 8)
+    for row in rows:
+        difference = _span(row, "delta_accuracy", 100, "{:+.1f}")
+        saving = _span(row, "saving", 100, "{:.1f} %")
+        lines.append(
+            f"| {row['task']} | {row['n']} | {row['accuracy_first']:.1%} | {row['accuracy_second']:.1%} | {difference} "
+            f"| {row['spent_first']:.0f} | {row['spent_second']:.0f} | {saving} |"
+        )
+    few = min(row["n"] for row in rows)
+    small = "" if few >= 2000 else " A claim needs 2,000 problems a task: this is an illustration."
+    return "\n".join(lines) + (
+        "\n\nProblems of the evaluation split, the same before and after, thinking until the model stops by itself; "
+        f"tokens: everything that was sampled.{small}"
+    )
+
+
+def _span(row: Mapping[str, Any], name: str, factor: float, form: str) -> str:
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return ""
+    return f"{form.format(factor * value)} ({form.format(factor * low)} to {form.format(factor * high)})"
+
+
+def _curve(steps: Sequence[Mapping[str, Any]]) -> str:
+    """A few steps of the training, the first and the last among them."""
+    if not steps:
+        return ""
+    n = min(6, len(steps))
+    shown = [steps[round(i * (len(steps) - 1) / max(1, n - 1))] for i in range(n)]
+    lines = ["| step | accuracy | tokens | tokens, right | truncated | entropy |", "|" + " --- |" * 6]
+    for row in shown:
+        right = row.get("rollouts/length_right")
+        lines.append(
+            f"| {row['step']} | {row['rollouts/accuracy']:.1%} | {row['rollouts/length']:.0f} | "
+            f"{'' if right is None else f'{right:.0f}'} | {row['rollouts/truncated']:.1%} | {row['loss/entropy']:.3f} |"
+        )
+    return "Rollouts of the training itself (one batch a row):\n\n" + "\n".join(lines)

@@ -1,0 +1,301 @@
+"""Run a training: look first, train, keep what a killed run needs to go on, and leave a model that can be loaded."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from trl.trainer.grpo_config import GRPOConfig
+
+from satisfice.core.engine import random_key
+from satisfice.core.errors import BadInput, CannotWrite
+from satisfice.core.problem import Problem, Verdict
+from satisfice.core.shaper import Monitoring, caps_for, check_columns, reads, start
+from satisfice.engines.local import model_folder, weights_mark
+from satisfice.training.checkpoint import latest_checkpoint
+from satisfice.training.plan import TrainPlan
+from satisfice.training.preflight import Alarms, check_hope, examine
+from satisfice.training.rollout import SAID, Ask, Judging, Rollout, as_row, batch_of, column_names
+from satisfice.training.trl import MADE, ShapedTrainer
+from satisfice.training.trl_loss import check_terms
+from satisfice.training.trl_source import LiveEngine, LocalSource
+
+SCHEMA_VERSION = 1
+RUN, STEPS, MODEL = "train.json", "steps.jsonl", "model"
+LOOKED_AT = 48  # problems that the pre-flight samples
+MEASURED = frozenset({"pass_rate", "reference_accuracy", "reference_length"})
+"""Columns that are measured before the training, on every problem, when a method reads them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a training tells whoever watches it. All optional."""
+
+    start: Callable[[int, int], None] = lambda done, size: None  # steps done in an earlier run, steps in all
+    step: Callable[[dict[str, Any]], None] = lambda row: None  # figures of a step
+    note: Callable[[str], None] = lambda text: None  # something a person should know
+
+
+def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = None) -> dict[str, Any]:
+    """Do what is left of a training. The result is in `out`: `model`, `steps.jsonl`, `train.json`.
+
+    The same call goes on after a kill, from the last complete checkpoint, and ends with the same weights (on one
+    process and a CPU). Started by `accelerate launch` or `torchrun` it shares each batch among the processes.
+
+    Raises:
+        BadInput: `out` holds something else, or a training with another config. Nothing is written then.
+        Unfit: the method needs what there is not, or the pre-flight sees that the training cannot work.
+        CannotWrite: the folder is in use by another training.
+    """
+    told = told or Told()
+    folder = model_folder(plan.model)
+    config = plan.config(weights_mark(folder))
+    with _opened(out, config) as run:
+        if (out / MODEL / "config.json").exists():
+            told.start(plan.steps, plan.steps)
+            return run
+        resumed = latest_checkpoint(out / "checkpoints")
+        engine = LiveEngine(plan.model, rows=256, batch=128, device=plan.device)
+        with LocalSource(engine, judge, temperature=plan.temperature) as source:
+            problems, looked = _prepared(plan, source, out, run, told)
+            run["preflight"] = looked
+            trainer = _trainer(plan, folder, source, problems, out, told)
+            done = 0
+            if resumed is not None:
+                trainer.load_shaper_state(resumed)
+                done = int(resumed.name.partition("-")[2]) // plan.updates
+            told.start(done, plan.steps)
+            if trainer.is_world_process_zero():
+                _forget_after(out / STEPS, done)
+            begin = time.monotonic()
+            with _quiet():
+                trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+            run["wall_s"] = round(time.monotonic() - begin, 1)
+            if trainer.is_world_process_zero():
+                run["state"] = dict(trainer.shaper_state)
+                run["environment"] = {
+                    **engine.describe(),
+                    "threads": torch.get_num_threads(),
+                    "processes": _processes(),
+                }
+                _save_model(trainer, folder, out)
+                _write(out / RUN, run)
+    return run
+
+
+def read_steps(out: Path) -> list[dict[str, Any]]:
+    """The figures of each step so far; a torn last line is left out."""
+    rows = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in (out / STEPS).read_text("utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                rows.append(json.loads(line))
+    return rows
+
+
+# Before
+
+
+def _prepared(
+    plan: TrainPlan, source: LocalSource, out: Path, run: Mapping[str, Any], told: Told
+) -> tuple[list[Problem], dict[str, Any]]:
+    """The problems with the columns that the method reads, and what the pre-flight saw."""
+    problems = plan.problems
+    wanted = reads(plan.shaper) & MEASURED
+    check_columns(plan.shaper, "the trainer", SAID | MADE | column_names(problems) | MEASURED)
+    check_terms(plan.shaper.loss, plan.shaper.card.id)
+    if wanted - column_names(problems):
+        problems = _measured(plan, source, problems, out)
+    looked = run.get("preflight")
+    if looked is None:
+        rollouts = _answers(plan, source, problems[:LOOKED_AT], plan.group)
+        named = column_names(problems)
+        known = [as_row(rollout, named) for rollout in rollouts if rollout.verdict is not Verdict.UNKNOWN]
+        if not known:
+            raise BadInput("tasks: the scorer fails on every answer, so nothing can be learned from it.")
+        batch = batch_of(known, {})
+        batch = replace(batch, tokens={**batch.tokens, **_flat_signals(batch["mask"])})
+        looked = examine(batch)
+        looked["notes"] = check_hope(batch, plan.shaper, start(plan.shaper), plan.max_tokens)
+        for note in looked["notes"]:
+            told.note(note)
+        if _first_process():
+            _write(out / RUN, {**run, "preflight": looked})
+    return problems, looked
+
+
+def _flat_signals(mask: Any) -> dict[str, Any]:
+    """Stand-ins for log-probabilities and entropies, which cost a forward pass and say nothing about hope."""
+    return {"logprob": np.where(mask, -0.5, 0.0), "entropy": np.where(mask, 0.5, 0.0)}
+
+
+def _answers(plan: TrainPlan, source: LocalSource, problems: Sequence[Problem], times: int) -> list[Rollout]:
+    caps = caps_for(plan.shaper, start(plan.shaper), [problem.id for problem in problems])
+    limits = [plan.max_tokens if caps is None else min(plan.max_tokens, int(caps[i])) for i in range(len(problems))]
+    return source.sample(
+        [
+            Ask(problem=problem, group=g, limit=limit, key=random_key(plan.seed, "before", problem.id, n))
+            for g, (problem, limit) in enumerate(zip(problems, limits, strict=True))
+            for n in range(times)
+        ]
+    )
+
+
+def _measured(plan: TrainPlan, source: LocalSource, problems: Sequence[Problem], out: Path) -> list[Problem]:
+    """The problems with the untrained model's pass rate and mean length on each; kept in a file for a resumed run."""
+    path = out / "reference.json"
+    if not path.exists():
+        rollouts = _answers(plan, source, problems, max(plan.group, 16))
+        table = {}
+        for g, problem in enumerate(problems):
+            some = [rollout for rollout in rollouts if rollout.group == g]
+            right = float(np.mean([rollout.verdict is Verdict.RIGHT for rollout in some]))
+            length = float(np.mean([len(rollout.ids) for rollout in some]))
+            table[problem.id] = {"pass_rate": right, "reference_accuracy": right, "reference_length": length}
+        if _first_process():
+            _write(path, table)
+    else:
+        table = json.loads(path.read_text("utf-8"))
+    return [replace(problem, metadata={**problem.metadata, **table[problem.id]}) for problem in problems]
+
+
+def _trainer(
+    plan: TrainPlan, folder: Path, source: LocalSource, problems: list[Problem], out: Path, told: Told
+) -> ShapedTrainer:
+    processes = _processes()
+    parts = plan.parts(processes)
+    rows = plan.prompts * plan.group // processes // plan.updates // parts
+    with _quiet():
+        args = GRPOConfig(
+            output_dir=str(out / "checkpoints"), max_steps=plan.steps * plan.updates, num_generations=plan.group,
+            per_device_train_batch_size=rows, gradient_accumulation_steps=parts,
+            steps_per_generation=parts * plan.updates, max_completion_length=plan.max_tokens,
+            temperature=plan.temperature, learning_rate=plan.learning_rate, lr_scheduler_type="constant_with_warmup",
+            warmup_steps=plan.warmup * plan.updates, use_cpu=plan.device == "cpu", bf16=plan.bf16,
+            gradient_checkpointing=False, remove_unused_columns=False, logging_steps=1, save_strategy="steps",
+            save_steps=plan.save_every * plan.updates, save_total_limit=2, seed=plan.seed, disable_tqdm=True,
+            report_to=[] if plan.report_to == "none" else [plan.report_to], run_name=out.name,
+            dataloader_pin_memory=False, ddp_backend="gloo" if processes > 1 and plan.device == "cpu" else None,
+        )  # fmt: skip
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        watched = getattr(plan.shaper, "monitor_prompts", 0) if isinstance(plan.shaper, Monitoring) else 0
+        trainer = ShapedTrainer(
+            model, shaper=plan.shaper, source=source, problems=problems, args=args, refill=plan.refill,
+            processing_class=AutoTokenizer.from_pretrained(folder, local_files_only=True),
+            monitor=problems[:watched], callbacks=[_Rows(out, told)],
+        )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+# While it runs
+
+
+class _Rows(TrainerCallback):
+    """Writes the figures of each step, and tells of alarms."""
+
+    def __init__(self, out: Path, told: Told) -> None:
+        self._path, self._told, self._alarms = out / STEPS, told, Alarms()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or not logs or "rollouts/accuracy" not in logs:
+            return
+        row: dict[str, Any] = {"step": int(state.global_step)}
+        row |= {name: value for name, value in logs.items() if isinstance(value, int | float)}
+        row["alarms"] = self._alarms(row)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self._told.step(row)
+        for text in row["alarms"]:
+            self._told.note(f"Step {row['step']}: {text}")
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Leave out the rows of steps that are done again."""
+    rows = [row for row in read_steps(path.parent) if row["step"] <= step]
+    draft = path.with_name(f".{path.name}")
+    draft.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    draft.replace(path)
+
+
+# The folder
+
+
+@contextlib.contextmanager
+def _opened(out: Path, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The run's record, with the folder locked; refuses a folder of something else."""
+    run: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "config": dict(config)}
+    if (out / RUN).is_file():
+        run = json.loads((out / RUN).read_text("utf-8"))
+        changed = sorted(key for key in {*config, *run["config"]} if config.get(key) != run["config"].get(key))
+        if changed:
+            told = "; ".join(f"{key}: {run['config'].get(key)} there, {config.get(key)} here" for key in changed[:3])
+            raise BadInput(
+                f"out: {out} holds a training with another config ({told}). Give another folder, or the same settings "
+                "to go on with that one. Nothing was written."
+            )
+    elif out.exists() and (not out.is_dir() or any(not p.name.startswith(".") for p in out.iterdir())):
+        raise BadInput(f"out: {out} is not an empty folder and holds no training. Give a new folder.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("w")
+    except OSError as error:
+        raise CannotWrite(f"out: {out}: {error.strerror}. Give a folder that can be written.") from error
+    with lock:
+        if _first_process():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise CannotWrite(f"out: another training is at work in {out}. Wait for it or give another.") from error
+            if not (out / RUN).exists():
+                _write(out / RUN, run)
+        yield run
+
+
+def _save_model(trainer: ShapedTrainer, folder: Path, out: Path) -> None:
+    """The trained model beside everything else that its first folder had, whole or not at all."""
+    draft = out / f".{MODEL}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in {".json", ".jinja", ".txt", ".model"} and "safetensors" not in path.name:
+            shutil.copy(path, draft / path.name)
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    model.save_pretrained(draft)
+    for path in draft.iterdir():
+        path.chmod(0o644)  # safetensors makes its files for their owner alone
+    draft.replace(out / MODEL)
+
+
+def _write(path: Path, value: Any) -> None:
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(json.dumps(value, indent=1, default=str) + "\n", "utf-8")
+    draft.replace(path)
+
+
+def _processes() -> int:
+    """Processes that this training was started with."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what TRL and transformers say of their own future."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", ".*pin_memory.*")
+        yield

@@ -1,0 +1,176 @@
+"""Shapers inside TRL, for real: short trainings of the pocket model, and the canary that watches TRL's own methods."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("trl")
+
+import torch
+import trl
+from trl import GRPOTrainer
+
+from satisfice.core.errors import BadInput, Unfit
+from satisfice.training.checkpoint import latest_checkpoint, read_state
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny import GROUP, tiny
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+
+def inputs_of(trainer: Any) -> list[dict[str, Any]]:
+    return list(next(iter(trainer.get_train_dataloader())))
+
+
+def test_canary_the_loss_and_its_gradient_are_trls_own(tmp_path: Path) -> None:
+    """TRL 1.16: on every release, see whether its methods still do what ours take over."""
+    assert trl.__version__.startswith("1.16."), "read trl.py against this release, then raise the number here"
+    settings = {"loss_type": "dapo", "use_bias_correction_kl": False}
+    with tiny(tmp_path, "grpo(ddof=1, eps=0.0001, kl=0.01, aggregation=token)", settings=settings) as trainer:
+        trainer.model.train()
+        theirs = GRPOTrainer._generate_and_score_completions(trainer, inputs_of(trainer))
+        assert len(set(theirs["advantages"].tolist())) > 1  # else there is nothing to compare
+        advantages = torch.from_numpy(trainer._batch["advantage"])
+        mask = theirs["completion_mask"].bool()
+        assert torch.allclose(advantages[mask].float(), theirs["advantages"][:, None].expand_as(mask)[mask], atol=1e-5)
+        ours = dict(theirs, advantages=advantages.float())
+        for name in ("share", "plain_share", "entropy_share"):
+            ours[name] = trainer._local(name, tuple(mask.shape))
+        with torch.no_grad():  # so that the policy has moved and ratios are not all 1
+            theirs["old_per_token_logps"] = ours["old_per_token_logps"] = trainer._get_per_token_logps_and_entropies(
+                trainer.model,
+                torch.cat([theirs["prompt_ids"], theirs["completion_ids"]], 1),
+                torch.cat([theirs["prompt_mask"], theirs["completion_mask"]], 1),
+                mask.shape[1],
+            )[0] + 0.3 * torch.randn(mask.shape, generator=torch.Generator().manual_seed(0))
+            theirs["ref_per_token_logps"] = ours["ref_per_token_logps"] = theirs["old_per_token_logps"] - 0.1
+        trainer.current_gradient_accumulation_steps = 1
+        found = []
+        for compute, batch in ((GRPOTrainer._compute_loss, theirs), (type(trainer)._compute_loss, ours)):
+            trainer.model.zero_grad()
+            loss = compute(trainer, trainer.model, batch)
+            loss.backward()
+            found.append((loss.item(), [p.grad.clone() for p in trainer.model.parameters()]))
+        assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
+        for one, other in zip(found[0][1], found[1][1], strict=True):
+            assert torch.allclose(one, other, atol=1e-6, rtol=1e-3)
+
+
+def test_a_state_goes_through_checkpoints_and_a_resumed_training_ends_the_same(tmp_path: Path) -> None:
+    spec = "laser-d(lower=16, upper=64, interval=16, every=1, fallback=48)"
+    saving = {"save_strategy": "steps", "save_steps": 1, "save_only_model": False}
+    with tiny(tmp_path / "whole", spec, parts=2, steps=3, settings=saving) as trainer:
+        trainer.train()
+        whole, state = trainer.model.state_dict(), trainer.shaper_state
+        logs = [row for row in trainer.state.log_history if "rollouts/accuracy" in row]
+    assert (state["step"], state["monitored"]) == (3, 2)
+    assert [row["step"] for row in logs] == [1, 2, 3]
+    names = {"rollouts/accuracy", "rollouts/length_right", "rollouts/truncated", "rollouts/spent", "loss/entropy",
+             "loss/clip_share", "shaping/target", "time/shaping_s"}  # fmt: skip
+    assert names <= set(logs[0])
+    last = latest_checkpoint(tmp_path / "whole")
+    assert last is not None
+    assert read_state(last, trainer.shaper) == state
+
+    with tiny(tmp_path / "parts", spec, parts=2, steps=1, settings=saving) as trainer:
+        trainer.train()
+    with tiny(tmp_path / "parts", spec, parts=2, steps=3, settings=saving) as trainer:
+        checkpoint = latest_checkpoint(tmp_path / "parts")
+        assert checkpoint is not None
+        trainer.load_shaper_state(checkpoint)
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+        assert trainer.shaper_state == state
+        assert all(torch.equal(value, whole[name]) for name, value in trainer.model.state_dict().items())
+
+
+def test_groups_without_anything_to_learn_are_sampled_again_with_other_problems(tmp_path: Path) -> None:
+    with tiny(tmp_path, "dapo(limit=64, cache=8)", refill=2, rows=12, limit=64) as trainer:
+        asked: list[list[tuple[int, str]]] = []
+        sample = trainer.source.sample
+        trainer.source.sample = lambda asks: [asked.append([(a.group, a.problem.id) for a in asks]), sample(asks)][1]
+        trainer.train()
+        row = trainer.state.log_history[0]
+    assert len(asked) > 1
+    again = {group for group, _ in asked[1]}
+    assert all(len([1 for group, _ in asked[1] if group == g]) == GROUP for g in again)
+    assert row["rollouts/spent"] > row["rollouts/length"] * 12 - 1e-6
+
+
+def test_what_is_cut_is_verified_again(tmp_path: Path) -> None:
+    with tiny(tmp_path, "dot(alpha=0, margin=1)", limit=256) as trainer:
+        trainer.train()
+        row = trainer.state.log_history[0]
+    assert row["rollouts/accuracy"] < 1  # the longer ones of groups that were all right lost their answer
+    assert row["rollouts/spent"] > row["rollouts/length"] * 8
+
+
+@pytest.mark.parametrize("spec", ["drpo(capacity=64)", "ceeh"])
+def test_methods_that_read_the_policys_own_signals_train(tmp_path: Path, spec: str) -> None:
+    with tiny(tmp_path, spec, limit=96) as trainer:
+        before = trainer.model.lm_head.weight.detach().clone()
+        trainer.train()
+        assert np.isfinite(trainer.state.log_history[0]["loss"])
+        assert not torch.equal(before, trainer.model.lm_head.weight)
+
+
+@pytest.mark.parametrize(
+    ("spec", "more", "error", "message"),
+    [
+        ("l1-exact", {}, Unfit, "l1-exact reads budget"),
+        ("drpo", {"settings": {"steps_per_generation": 2}, "parts": 1, "rows": 8}, Unfit, "anew before each update"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_runs(
+    tmp_path: Path, spec: str, more: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message), tiny(tmp_path, spec, **more):
+        pass
+
+
+def test_a_checkpoint_of_another_method_or_without_its_end_is_not_taken(tmp_path: Path) -> None:
+    from satisfice.shaping import Grpo, LaserD
+
+    for number, text in ((5, '{"shaper": "grpo", "state": {}}'), (9, None)):
+        (tmp_path / f"checkpoint-{number}").mkdir()
+        if text:
+            (tmp_path / f"checkpoint-{number}" / "satisfice.json").write_text(text)
+    assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
+    assert read_state(tmp_path / "checkpoint-5", Grpo()) == {}
+    with pytest.raises(BadInput, match="training with grpo, not laser-d"):
+        read_state(tmp_path / "checkpoint-5", LaserD())
+    with pytest.raises(BadInput, match="no readable satisfice"):
+        read_state(tmp_path / "checkpoint-9", Grpo())
+
+
+def test_two_processes_give_the_same_advantages_as_one(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("tiny.py")
+    spec = "kimi-length(advantage=grpo(kl=0, aggregation=token))"
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    outs = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        out.mkdir()
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        launch = [sys.executable] if processes == 1 else launch
+        done = subprocess.run(
+            [*launch, str(script), str(out), spec, str(processes)], env=env, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        outs.append([json.loads((out / f"process-{n}.json").read_text()) for n in range(processes)])
+    (one,), two = outs
+    for name, values in one["batch"].items():
+        assert values == [*two[0]["batch"][name], *two[1]["batch"][name]]
+    for part in two:
+        assert part["state"] == one["state"]
+        assert part["weights"] == pytest.approx(one["weights"], rel=1e-4, abs=1e-4)
