@@ -2,18 +2,18 @@
 
 import asyncio
 import sys
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from satisfice.cli_calibrate import calibrate
-from satisfice.cli_common import Json, err_console, load, names, numbers, out_console, print_json
+from satisfice.cli_common import Json, err_console, load, names, numbers, out_console, print_json, read_config
 from satisfice.cli_record import record, replay
-from satisfice.core.errors import BadInput, SatisficeError, UnknownName
+from satisfice.cli_train import train
+from satisfice.core.errors import SatisficeError
 
 app = typer.Typer(
     help="Make reasoning models stop when they have thought enough, and measure it honestly.",
@@ -52,29 +52,6 @@ def _root(
     pass
 
 
-def _read_config(context: typer.Context, path: Path | None) -> Path | None:
-    """Make the keys of a run file the defaults of the flags; what is typed wins."""
-    if path is None:
-        return None
-    try:
-        keys = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInput(f"config {path} cannot be read: {error}. Give a TOML file whose keys are the flags.") from error
-    flags = {str(flag.name): flag for flag in context.command.params if flag.name not in ("config", "help")}
-    values: dict[str, Any] = {}
-    for key, value in keys.items():
-        name = key.replace("-", "_")
-        if name not in flags:
-            raise UnknownName(f"key in {path}", key, [flag.replace("_", "-") for flag in flags])
-        values[name] = ",".join(map(str, value)) if isinstance(value, list) else value
-        try:
-            flags[name].process_value(context, values[name])
-        except typer.BadParameter as error:
-            raise BadInput(f"config {path}: {key} = {value!r}: {error.message}") from error
-    context.default_map = {**(context.default_map or {}), **values}
-    return path
-
-
 @app.command()
 def bench(
     model: Annotated[str, typer.Option(help="`pocket`, or a folder with a model.")] = "pocket",
@@ -92,10 +69,13 @@ def bench(
     split: Annotated[str, typer.Option(help="eval, or calibration to choose settings on.")] = "eval",
     concurrency: Annotated[int, typer.Option(help="Problems at once.")] = 64,
     temperature: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Filters of the next token, such as min-p:0.1. Default: the model's own top-p.")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest chain, tokens. Default: the model's own.")] = None,
     margin: Annotated[float, typer.Option(help="Accuracy that a rule may lose, as a fraction.")] = 0.02,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file whose keys are these flags.", callback=_read_config, is_eager=True)
+        Path | None, typer.Option(help="TOML file whose keys are these flags.", callback=read_config, is_eager=True)
     ] = None,
 ) -> None:
     """Run policies on the same problems, and write samples, results, a report and the frontier."""
@@ -106,7 +86,7 @@ def bench(
         plan = make_plan(
             model=model, tasks=names(tasks), policies=policies, limit=limit, split=split, allow_files=True,  # type: ignore[arg-type]
             seeds=numbers("seeds", seeds), concurrency=concurrency, temperature=temperature, max_tokens=max_tokens,
-            margin=margin,
+            margin=margin, sampler=sampler,
         )  # fmt: skip
     engine = load(model)
     from satisfice.bench.run import run_bench
@@ -268,6 +248,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
 app.command()(calibrate)
 app.command()(record)
 app.command()(replay)
+app.command()(train)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ import json
 import os
 import re
 import sys
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from satisfice.core.errors import BadInput
+from satisfice.core.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from satisfice.core.engine import Engine
@@ -59,3 +61,26 @@ def numbers(flag: str, text: str) -> tuple[int, ...]:
         first, last = int(match[1]), int(match[2] or match[1])
         found += range(first, min(last, first + MOST) + 1)
     return tuple(found)
+
+
+def read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Make the keys of a run file the defaults of the flags; what is typed wins."""
+    if path is None:
+        return None
+    try:
+        keys = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"config {path} cannot be read: {error}. Give a TOML file whose keys are the flags.") from error
+    flags = {str(flag.name): flag for flag in context.command.params if flag.name not in ("config", "help")}
+    values: dict[str, Any] = {}
+    for key, value in keys.items():
+        name = key.replace("-", "_")
+        if name not in flags:
+            raise UnknownName(f"key in {path}", key, [flag.replace("_", "-") for flag in flags])
+        values[name] = ",".join(map(str, value)) if isinstance(value, list) else value
+        try:
+            flags[name].process_value(context, values[name])
+        except typer.BadParameter as error:
+            raise BadInput(f"config {path}: {key} = {value!r}: {error.message}") from error
+    context.default_map = {**(context.default_map or {}), **values}
+    return path
