@@ -70,6 +70,8 @@ def test_version_and_help_load_no_torch():
         (("--model", "./no/such/model"), "./no/such/model"),
         (("--model", "pockett"), "pockett"),
         (("--split", "evall"), "Did you mean 'eval'"),
+        (("--sampler", "top-k,minp"), "unknown sampler 'minp'. Did you mean 'min-p'"),
+        (("--sampler", "deer"), "deer is a policy, not a sampler"),
         (("--seeds", "0,x"), "seeds must be whole numbers"),
         (("--seeds", "0,0"), "different from one another"),
         (("--margin", "2"), "margin must be a fraction"),

@@ -46,6 +46,16 @@ def test_a_tree_holds_prefixes_with_their_continuations() -> None:
     assert prefix_tree([]) == {}
 
 
+def test_places_where_one_token_is_right_count_where_the_corpus_is_certain() -> None:
+    corpus = [[9, 1, 2]] * 3 + [[8, 8, 1, 2]] * 2
+    assert prefix_tree(corpus, least=1, visits=3, start=1) == {(9,): {1}, (9, 1): {2}}
+    assert prefix_tree(corpus, least=1, visits=2, start=[1, 1, 1, 2, 2]) == {
+        (9,): {1}, (9, 1): {2}, (8, 8): {1}, (8, 8, 1): {2},
+    }  # fmt: skip
+    with pytest.raises(BadInput, match="2 starts for 5 sequences"):
+        prefix_tree(corpus, start=[0, 1])
+
+
 @given(seed=st.integers(0, 1000), k=st.integers(1, 30))
 def test_ranks_agree_with_top_k(seed: int, k: int) -> None:
     z = random_logits(seed, 4, 30)

@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from satisfice.catalog import canonical, check_policy, parse_policies
+from satisfice.catalog import canonical, check_policy, check_sampler, parse_policies, parse_sampler, sampler_text
 from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Problem
 from satisfice.core.session import Policy
+from satisfice.sampling import Truncation
 from satisfice.tasks import Split, Task, load_task
 
 Key = tuple[str, str, str, int]
@@ -43,6 +44,7 @@ class Plan:
     limit: int | None = None  # problems a task
     split: Split = "eval"
     temperature: float | None = None  # None: the model's own
+    sampler: Truncation | None = None  # what truncates the next-token distribution; None: the model's own top-p
     max_tokens: int | None = None  # that one chain may sample; None: the model's own
     margin: float = 0.02  # accuracy that a rule may lose, as a fraction
     concurrency: int = 64  # problems at once
@@ -82,9 +84,19 @@ class Plan:
                         yield Job(name=name, policy=policy, task=task, problem=problem, seed=seed)
 
     def check_engine(self, engine: Engine) -> None:
-        """Raise `Unfit` when the engine lacks what a policy needs."""
+        """Raise `Unfit` when the engine lacks what a policy or the sampler needs."""
         for policy in self.policies.values():
             check_policy(policy, engine.name, engine.provides)
+        if self.sampler is not None:
+            check_sampler(self.sampler, engine.name, engine.provides)
+
+    def ready(self, engine: Engine) -> Self:
+        """The same with its sampler told the temperature, and the output matrix where a filter needs it."""
+        if self.sampler is None:
+            return self
+        hot = engine.profile.temperature if self.temperature is None else self.temperature
+        given = replace(self.sampler, temperature=hot)
+        return replace(self, sampler=given.bound(lambda: engine.unembedding()))  # type: ignore[attr-defined] # checked
 
     def config(self, engine: Engine) -> dict[str, Any]:
         """What makes two runs the same run: everything that can change a sample or a row."""
@@ -99,6 +111,7 @@ class Plan:
             "seeds": list(self.seeds),
             "split": self.split,
             "temperature": self.temperature,
+            **({} if self.sampler is None else {"sampler": sampler_text(self.sampler)}),
             "max_tokens": self.max_tokens,
             "margin": self.margin,
             **({"recording": told["recording"]} if "recording" in told else {}),  # replayed, not run
@@ -107,17 +120,18 @@ class Plan:
 
 def make_plan(
     *, model: str, tasks: Sequence[str], policies: str, limit: int | None, split: Split = "eval",
-    allow_files: bool = False, **rest: Any,
+    allow_files: bool = False, sampler: str | None = None, **rest: Any,
 ) -> Plan:  # fmt: skip
-    """Build the policies and load the tasks by name. `rest` are the other fields of `Plan`.
+    """Build the policies and the sampler and load the tasks by name. `rest` are the other fields of `Plan`.
 
     Raises:
         UnknownName: no such policy, field, task, tier or split.
         BadInput: a value out of range, a file that cannot be read, too few problems.
     """
     built = {canonical(policy): policy for policy in parse_policies(policies, allow_files=allow_files)}
+    truncation = None if sampler is None else parse_sampler(sampler)
     loaded = tuple(load_task(name, split=split, limit=limit) for name in tasks)
-    return Plan(model=model, tasks=loaded, policies=built, limit=limit, split=split, **rest)
+    return Plan(model=model, tasks=loaded, policies=built, limit=limit, split=split, sampler=truncation, **rest)
 
 
 def digest(task: Task) -> str:

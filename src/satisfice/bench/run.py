@@ -80,7 +80,7 @@ async def run_bench(
                 f"out: {out} has samples that are not of this run, such as {sorted(strange)[0]}. Remove them."
             )
         told.start(len(samples), len(jobs))
-        run = _Run(plan=plan, engine=engine, folder=folder, told=told, samples=samples)
+        run = _Run(plan=plan.ready(engine), engine=engine, folder=folder, told=told, samples=samples)
         left = [job for job in jobs if job.key not in samples]
         if left:
             async with engine, judge or Judge(plan.tasks) as judging:
@@ -216,8 +216,8 @@ async def answer(job: Job, plan: Plan, engine: Engine, judge: Judging) -> dict[s
     problem = job.problem
     try:
         session = Session(
-            engine, problem, seed=job.seed, chain_limit=plan.max_tokens, temperature=plan.temperature, same=same,
-            parse=functools.partial(extract_strict, form=form),
+            engine, problem, seed=job.seed, chain_limit=plan.max_tokens, temperature=plan.temperature,
+            sampler=plan.sampler, same=same, parse=functools.partial(extract_strict, form=form),
         )  # fmt: skip
         solution = await solve(job.policy, session)
     except Exception as error:  # noqa: BLE001 - a question that the engine refuses fails alone, as a policy's fault does

@@ -59,22 +59,35 @@ class Point:
     n: int  # prefixes
 
 
-def prefix_tree(sequences: Iterable[Sequence[int]], *, least: int = 2, start: int = 0) -> Tree:
+def prefix_tree(
+    sequences: Iterable[Sequence[int]], *, least: int = 2, visits: int = 1, start: int | Sequence[int] = 0
+) -> Tree:
     """The prefixes of a corpus that at least `least` different tokens follow, with these tokens.
 
-    `sequences` are token ids; prefixes shorter than `start` tokens are left out (they may be a chat template). The
-    first tokens of all sequences, too, count as following the empty prefix.
+    `sequences` are token ids; prefixes shorter than `start` tokens, one number for all or one for each, are left out
+    (they are the prompt). The first tokens of all sequences, too, count as following the empty prefix. Where the corpus
+    is written by a program, and says often enough what may follow, take `least=1` and a number of `visits`: then a
+    place where only one token is right counts too, and what is risked there is a mistake.
 
     >>> tree = prefix_tree([[1, 2, 3], [1, 2, 4], [1, 5]])
     >>> {prefix: sorted(follows) for prefix, follows in tree.items()}
     {(1,): [2, 5], (1, 2): [3, 4]}
     """
-    follows: dict[tuple[int, ...], set[int]] = {}
-    for sequence in sequences:
+    follows: dict[tuple[int, ...], dict[int, int]] = {}
+    every = list(sequences)
+    starts = [start] * len(every) if isinstance(start, int) else start
+    if len(starts) != len(every):
+        raise BadInput(f"diversity-risk: {len(starts)} starts for {len(every)} sequences. Give one for each.")
+    for sequence, begin in zip(every, starts, strict=True):
         ids = tuple(sequence)
-        for at in range(start, len(ids)):
-            follows.setdefault(ids[:at], set()).add(ids[at])
-    return {prefix: frozenset(tokens) for prefix, tokens in follows.items() if len(tokens) >= least}
+        for at in range(begin, len(ids)):
+            seen = follows.setdefault(ids[:at], {})
+            seen[ids[at]] = seen.get(ids[at], 0) + 1
+    return {
+        prefix: frozenset(seen)
+        for prefix, seen in follows.items()
+        if len(seen) >= least and sum(seen.values()) >= visits
+    }
 
 
 def tokens_needed(logits: ArrayLike, follows: Sequence[Iterable[int]]) -> NDArray[np.int64]:
