@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.core.card import Need
-from satisfice.core.engine import Request, Sampled, Signals, random_key
+from satisfice.core.engine import Request, Sampled, Signals, Watch, random_key
 from satisfice.core.errors import EngineError
 from satisfice.core.profile import Profile
 from satisfice.engines._stops import find_stop
@@ -145,6 +145,19 @@ def _draw(engine: ScriptedEngine, told: Told, request: Request, position: int) -
     return _Drawn(tokens[picked], float(scores[picked]), float(entropy), top)
 
 
+def _crossed(watch: Watch, drawn: list[_Drawn]) -> bool:
+    """Whether the mean of the watched signal over the last tokens is beyond its line."""
+    if len(drawn) < watch.window:
+        return False
+    means = {
+        "logprob": lambda one: one.logprob,
+        "entropy": lambda one: one.entropy,
+        "confidence": lambda one: -np.mean([logprob for _, logprob in one.top[:20]]),
+    }
+    mean = float(np.mean([means[watch.signal](one) for one in drawn[-watch.window :]]))
+    return (watch.below is not None and mean < watch.below) or (watch.above is not None and mean > watch.above)
+
+
 class ScriptedSequence:
     """One sequence of a `ScriptedEngine`."""
 
@@ -184,6 +197,9 @@ class ScriptedSequence:
                     break
                 if found := find_stop(self.ids, since, len(self.ids) - 1, request.stop_texts, engine.decode):
                     reason, cut, match = "text", found.cut, found.text
+                    break
+                if request.watch is not None and _crossed(request.watch, drawn):
+                    reason = "signal"
                     break
         except asyncio.CancelledError:
             reason = "cancelled"

@@ -131,10 +131,10 @@ class Leap:
 def unfinished(session: Session, chain: Chain) -> int:
     """How many tokens at the end of the latest call belong to a paragraph that is not done; 0 without a break in it."""
     ids = chain.ids[len(chain.ids) - (len(chain.last.ids) if chain.last is not None else 0) :]
-    for back in range(1, len(ids) + 1):
-        if session.engine.profile.step in session.engine.decode(ids[-back:]):
-            return back - 1
-    return 0
+    step, decode = session.engine.profile.step, session.engine.decode
+    begin = next((at for at in range(len(ids) - 1, -1, -1) if step in decode(ids[at:])), len(ids))
+    end = next((at for at in range(begin, len(ids)) if step in decode(ids[begin : at + 1])), len(ids) - 1)
+    return len(ids) - 1 - end
 
 
 def comment(summaries: Sequence[str]) -> str:

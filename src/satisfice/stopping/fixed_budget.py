@@ -40,7 +40,9 @@ class FixedBudget:
     async def __call__(self, session: Session) -> Chain:
         chain = session.chain()
         waits = {"step": think_to_step, "cue": think_to_cue}
-        if await chain.think(limit=self.tokens) and (self.at == "token" or await waits[self.at](chain)):
+        if await chain.think(limit=max(0, self.tokens - len(chain))) and (
+            self.at == "token" or await waits[self.at](chain)
+        ):
             chain.look("thinking tokens", len(chain), threshold=self.tokens, stop=True)
             return await chain.close_thinking()
         return await chain.finish()
