@@ -45,7 +45,7 @@ class LocalSource:
 
     def update(self, model: Any) -> None:
         if isinstance(self._engine, LiveEngine):
-            self._run(_turn())  # sequences that were closed in the last batch are let go of
+            self._run(_at_rest(self._engine))
             self._engine.take(model.state_dict())
 
     def __enter__(self) -> Self:
@@ -112,6 +112,8 @@ def _first(rollout: Rollout, length: int) -> Rollout:
     return replace(rollout, ids=rollout.ids[:length], truncated=False)
 
 
-async def _turn() -> None:
-    """One turn of the event loop."""
-    await asyncio.sleep(0)
+async def _at_rest(engine: LocalEngine) -> None:
+    """Wait until the engine's thread has let go of the sequences that were closed."""
+    async with asyncio.timeout(60):
+        while engine.rows_in_use:  # noqa: ASYNC110 - the engine's thread has no event to wait for
+            await asyncio.sleep(0.001)

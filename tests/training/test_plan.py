@@ -1,0 +1,57 @@
+"""A training's plan: what is refused, how a step is shared out, what makes two trainings the same."""
+
+from dataclasses import replace
+
+import pytest
+
+from satisfice.core.errors import BadInput
+from satisfice.shaping import Grpo, KimiLength
+from satisfice.tasks import load_task
+from satisfice.training.plan import TrainPlan
+
+EASY = load_task("chain-sum:easy", split="train", limit=6)
+HARD = load_task("chain-sum:hard", split="train", limit=4)
+PLAN = TrainPlan(model="pocket", tasks=(EASY, HARD), shaper=Grpo(), steps=3, prompts=4, group=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"group": 1}, "group must be at least 2"),
+        ({"temperature": 0}, "temperature must be above 0"),
+        ({"learning_rate": 2}, "learning-rate must be between"),
+        ({"report_to": "paper"}, "report-to must be one of none, trackio"),
+        ({"prompts": 11}, "prompts must be at most 10"),
+        ({"tasks": (EASY, EASY)}, "each once"),
+        ({"tasks": ()}, "at least one"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        replace(PLAN, **changes)
+
+
+def test_tasks_take_turns_and_each_question_comes_once() -> None:
+    assert [p.task for p in PLAN.problems] == [EASY.name, HARD.name] * 4 + [EASY.name] * 2
+    assert len({p.question for p in PLAN.problems}) == 10
+
+
+@pytest.mark.parametrize(
+    ("part", "updates", "processes", "parts"), [(16, 1, 1, 1), (8, 1, 1, 2), (5, 1, 1, 4), (16, 2, 1, 1), (4, 1, 2, 2)]
+)
+def test_a_step_is_shared_out_evenly_in_parts_that_fit(part: int, updates: int, processes: int, parts: int) -> None:
+    assert replace(PLAN, part=part, updates=updates).parts(processes) == parts
+
+
+def test_a_step_that_cannot_be_shared_out_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"16 rollouts .* among 3 processes"):
+        PLAN.parts(3)
+
+
+def test_the_config_names_everything_that_can_change_a_weight_and_nothing_else() -> None:
+    config = PLAN.config("abc")
+    assert config == replace(PLAN, save_every=1, report_to="wandb").config("abc")
+    for change in ({"seed": 1}, {"shaper": KimiLength()}, {"tasks": (EASY,)}, {"steps": 4}, {"max_tokens": 9}):
+        assert replace(PLAN, **change).config("abc") != config
+    assert PLAN.config("other") != config
