@@ -1,0 +1,371 @@
+"""Every way to train for length, from the same model with the same number of rollouts: what is saved, what is lost.
+
+    python studies/shaping-pocket/run.py --out runs/shaping-pocket
+
+1. screen    one seed of each method, measured on the calibration split;
+2. confirm   the best five and `grpo`, five other seeds each, on the evaluation split, which screening never saw: the
+             tiers that were trained on, sums of another make, and a stop rule on top of the trained models;
+3. report    results.json, figure.png and the tables.
+
+Everything resumes: the same command goes on where it was stopped, inside a training too. `--minutes 9` stops by itself.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import torch
+
+from satisfice.bench.folder import read_samples
+from satisfice.bench.plan import make_plan
+from satisfice.bench.run import Told as BenchTold
+from satisfice.bench.run import run_bench
+from satisfice.catalog import build
+from satisfice.engines import load_engine
+from satisfice.tasks import load_task
+from satisfice.training.plan import TrainPlan
+from satisfice.training.rollout import DirectJudge
+from satisfice.training.run import Told, read_steps, train
+
+HERE = Path(__file__).parent
+TRAINED_ON = ("chain-sum:easy", "chain-sum:hard")
+ELSEWHERE = "chain-sum"  # other numbers of terms and digits than both tiers, up to four digits
+LIMIT = 640  # tokens of a rollout; the model's own chains have 95 and 284 on average
+LOSS = 0.02  # accuracy that a finalist may have lost in the screening, on either tier
+
+METHODS = {
+    "grpo": "grpo",
+    "dr-grpo": "dr-grpo",
+    "dapo": "dapo(limit=640, cache=320)",
+    "rloo": "rloo",
+    "kimi-length": "kimi-length",
+    "lp-sigmoid": "lp-sigmoid(alpha=0.4)",
+    "o1-pruner": "o1-pruner",
+    "thinkprune": "thinkprune(first=400, last=200, drop=100, stage_steps=20)",
+    "grpo-lambda": "grpo-lambda",
+    "dler": "dler(limit=250)",
+    "da-dler": "da-dler(easy_limit=120, limit=250)",
+    "drpo": "drpo(capacity=640)",
+    "siri": "siri(longest=400, shortest=200, cycle=30)",
+    "palu": "palu(longest=640, floor=16)",
+    "laser": "laser(target=128)",
+    "laser-d": "laser-d(lower=32, upper=640, interval=16, every=10, monitor_prompts=24, fallback=320)",
+    "laser-de": "laser-de(lower=32, upper=640, interval=16, every=10, monitor_prompts=24, fallback=320)",
+    "step-pruner": "step-pruner",
+    "a-dlp": "a-dlp(target=0.95)",
+    "frugal": "frugal(limit=250)",
+    "conciser-lgrpo": "conciser-lgrpo(limit=640)",
+    "curriculum-budget": "curriculum-budget(start=256, interval=15)",
+    "ceeh": "ceeh(total_steps=60)",
+    "format-length-surrogate": "format-length-surrogate(limit=640, turn=0.25)",
+    "cosine-length": "cosine-length(limit=640)",
+    "dot": "dot(alpha=1.5, margin=8)",
+    "epo": "epo(total_steps=60)",
+}
+"""The methods with the paper's settings, but for lengths and numbers of steps, which are set to this model's chains and
+to sixty steps, and for dot's alpha, since 3 standard deviations cannot occur among 8 rollouts."""
+
+LEFT_OUT = {
+    "l1-exact": "its prompts ask for a number of tokens",
+    "l1-max": "its prompts ask for a number of tokens",
+    "tldr": "its prompts ask for a degree of brevity",
+    "bingo": "needs a compressor that says which tokens matter",
+    "crm-crf": "needs a reward model that scores conciseness",
+    "odin": "needs a reward model with two heads",
+    "adacot": "needs labels of which problems need thinking",
+    "longwriter-length": "is for long texts",
+}
+
+
+class OutOfTime(Exception):
+    """`--minutes` are over; what was done is kept."""
+
+
+def main() -> None:
+    """Run what is left of the study."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/shaping-pocket"), help="trainings and measurements")
+    parser.add_argument("--stage", choices=["screen", "confirm", "report", "all"], default="all")
+    parser.add_argument("--only", default="", help="screen these methods alone, with commas")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--prompts", type=int, default=8, help="problems a step")
+    parser.add_argument("--group", type=int, default=8, help="rollouts a problem")
+    parser.add_argument("--limit", type=int, default=120, help="problems a tier to train on")
+    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--screen-problems", type=int, default=400, help="problems a tier in the screening")
+    parser.add_argument("--problems", type=int, default=2000, help="problems a tier in the confirmation")
+    parser.add_argument("--seeds", default="1,2,3,4,5", help="of the confirmation's trainings")
+    parser.add_argument("--finalists", type=int, default=5)
+    parser.add_argument("--stop", default="deer(threshold=0.98)", help="stop rule on top of the trained models")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
+    parser.add_argument("--report-to", type=Path, default=HERE, help="where results.json and figure.png go")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    study = Study(args)
+    try:
+        if args.stage in ("screen", "all"):
+            study.screen()
+        if args.stage in ("confirm", "all"):
+            study.confirm()
+    except OutOfTime:
+        print("Time is over. The same command goes on from here.")
+        return
+    if args.stage in ("report", "all"):
+        print(study.report())
+
+
+class Study:
+    """Trainings and measurements under one folder."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.until = time.monotonic() + 60 * args.minutes
+        names = [name.strip() for name in args.only.split(",") if name.strip()]
+        self.methods = {name: METHODS[name] for name in names} if names else METHODS
+
+    # Stages
+
+    def screen(self) -> None:
+        """One seed of each method, and the untrained model."""
+        tasks, n = TRAINED_ON, self.args.screen_problems
+        self.measure("pocket", "screen/untrained", tasks, "full", n, "calibration")
+        for name in self.methods:
+            model = self.train(name, 0)
+            self.measure(model, f"screen/{name}", tasks, "full", n, "calibration")
+            row = self.screened(name)
+            print(f"screened {name}: " + "  ".join(f"{key} {value:+.3f}" for key, value in row.items()), flush=True)
+
+    def confirm(self) -> None:
+        """Finalists and `grpo`, with other seeds, on problems that nobody has seen."""
+        policies = f"full,{self.args.stop}"
+        tasks, n = (*TRAINED_ON, ELSEWHERE), self.args.problems
+        self.measure("pocket", "confirm/untrained", tasks, policies, n, "eval")
+        for name in self.chosen():
+            for seed in self.seeds():
+                model = self.train(name, seed)
+                self.measure(model, f"confirm/{name}-{seed}", tasks, policies, n, "eval")
+
+    def report(self) -> str:
+        """Write what is there so far and say it as Markdown."""
+        screened = {name: self.screened(name) for name in METHODS if self.is_measured(f"screen/{name}")}
+        confirmed = [row for name in self.chosen() for row in self.confirmed(name)] if len(screened) > 1 else []
+        results = {
+            "schema_version": 1,
+            "config": {k: v for k, v in vars(self.args).items() if k not in ("out", "report_to", "minutes", "stage")},
+            "settings": METHODS,
+            "left_out": LEFT_OUT,
+            "screened": screened,
+            "confirmed": confirmed,
+            "curves": {name: self.curve(f"{name}-0") for name in screened},
+            "wall_s": {name: self.record(f"{name}-0").get("wall_s") for name in screened},
+        }
+        self.args.report_to.mkdir(parents=True, exist_ok=True)
+        (self.args.report_to / "results.json").write_text(json.dumps(results, indent=1, default=str) + "\n", "utf-8")
+        if screened:
+            draw(screened, results["curves"], self.args.report_to / "figure.png")
+        return tables(screened, confirmed)
+
+    # Parts
+
+    def train(self, name: str, seed: int) -> str:
+        """The folder of a trained model; trains what is left of it."""
+        args, out = self.args, self.args.out / "train" / f"{name}-{seed}"
+        tasks = tuple(load_task(task, split="train", limit=args.limit) for task in TRAINED_ON)
+        plan = TrainPlan(
+            model="pocket", tasks=tasks, shaper=build(METHODS[name], kind="shaper"), steps=args.steps,
+            prompts=args.prompts, group=args.group, max_tokens=LIMIT, temperature=1.1, bf16=True, seed=seed,
+            learning_rate=args.learning_rate, warmup=2, save_every=5,
+        )  # fmt: skip
+
+        def step(row: Mapping[str, Any]) -> None:
+            print(
+                f"{name} {seed} step {row['step']}: {row['rollouts/accuracy']:.3f} right, "
+                f"{row['rollouts/length']:.0f} tokens, {row['step_time']:.1f} s",
+                flush=True,
+            )
+            self.check_time()
+
+        train(plan, out, DirectJudge(tasks), told=Told(step=step, note=lambda text: print(f"{name} {seed}: {text}")))
+        return str(out / "model")
+
+    def measure(self, model: str, name: str, tasks: Iterable[str], policies: str, n: int, split: str) -> None:
+        """A bench run of a model; does what is left of it."""
+        out = self.args.out / name
+        if (out / "done").exists():
+            return
+        plan = make_plan(model=model, tasks=list(tasks), policies=policies, limit=n, split=split)  # type: ignore[arg-type]
+        told = BenchTold(sample=lambda row: self.check_time())
+        asyncio.run(run_bench(plan, load_engine(model, rows=256, batch=128), out, told=told))
+        (out / "done").touch()
+        print(f"measured {name}", flush=True)
+
+    def check_time(self) -> None:
+        """Stop when the minutes are over."""
+        if time.monotonic() > self.until:
+            raise OutOfTime
+
+    def seeds(self) -> list[int]:
+        """Seeds of the confirmation."""
+        return [int(seed) for seed in self.args.seeds.split(",")]
+
+    def is_measured(self, name: str) -> bool:
+        """Whether a bench run is complete."""
+        return (self.args.out / name / "done").exists()
+
+    # What came out
+
+    def cells(self, name: str) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
+        """(task, policy) -> problem -> whether it was right, and tokens spent."""
+        found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+        for row in read_samples(self.args.out / name):
+            cell = found.setdefault((row["task"], row["policy"]), {})
+            cell[row["problem"]] = (float(row["verdict"] == "right"), float(row["spent"]))
+        return found
+
+    def screened(self, name: str) -> dict[str, float]:
+        """Saving and accuracy difference of the screened model, by tier."""
+        base, mine = self.cells("screen/untrained"), self.cells(f"screen/{name}")
+        row = {}
+        for key, cell in mine.items():
+            one, other = _paired(base[key], cell)
+            row[f"{key[0]} accuracy"] = float((other[:, 0] - one[:, 0]).mean())
+            row[f"{key[0]} saving"] = float(1 - other[:, 1].mean() / one[:, 1].mean())
+        return row
+
+    def chosen(self) -> list[str]:
+        """`grpo`, and of those that lost little the ones that saved most; if these are few, those that lost least."""
+        rows = {n: self.screened(n) for n in METHODS if n != "grpo" and self.is_measured(f"screen/{n}")}
+
+        def rank(name: str) -> tuple[bool, float]:
+            lost = max(-value for key, value in rows[name].items() if key.endswith("accuracy"))
+            saved = float(np.mean([value for key, value in rows[name].items() if key.endswith("saving")]))
+            return (lost > LOSS, lost if lost > LOSS else -saved)
+
+        return ["grpo", *sorted(rows, key=rank)[: self.args.finalists]]
+
+    def confirmed(self, name: str) -> list[dict[str, Any]]:
+        """A row for each task and policy: against the untrained model thinking to its end, over seeds and problems."""
+        seeds = [seed for seed in self.seeds() if self.is_measured(f"confirm/{name}-{seed}")]
+        if not seeds or not self.is_measured("confirm/untrained"):
+            return []
+        base = self.cells("confirm/untrained")
+        mine = [self.cells(f"confirm/{name}-{seed}") for seed in seeds]
+        rows = []
+        for task, policy in mine[0]:
+            pairs = [_paired(base[task, "full"], cells[task, policy]) for cells in mine]
+            before, after = pairs[0][0], np.stack([other for _, other in pairs])  # [problems, 2], [seeds, problems, 2]
+            rows.append(
+                {
+                    "method": name, "task": task, "policy": policy, "seeds": len(seeds), "n": len(before),
+                    "accuracy": float(after[:, :, 0].mean()), "accuracy_untrained": float(before[:, 0].mean()),
+                    "spent": float(after[:, :, 1].mean()), "spent_untrained": float(before[:, 1].mean()),
+                    "accuracy_by_seed": after[:, :, 0].mean(1).tolist(),
+                    "spent_by_seed": after[:, :, 1].mean(1).tolist(), **two_way(before, after),
+                }
+            )  # fmt: skip
+        return rows
+
+    def record(self, name: str) -> dict[str, Any]:
+        """`train.json` of a training."""
+        path = self.args.out / "train" / name / "train.json"
+        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+    def curve(self, name: str) -> list[dict[str, float]]:
+        """Accuracy and length of each step's rollouts."""
+        return [
+            {
+                "step": row["step"], "accuracy": row["rollouts/accuracy"], "tokens": row["rollouts/length"],
+                "entropy": row["loss/entropy"], "truncated": row["rollouts/truncated"],
+            }
+            for row in read_steps(self.args.out / "train" / name)
+        ]  # fmt: skip
+
+
+def two_way(before: Any, after: Any, draws: int = 4000) -> dict[str, float]:
+    """Differences with 95 % intervals: problems and seeds are both drawn again, problems the same for all seeds."""
+    rng = np.random.default_rng(0)
+    gaps, savings = [], []
+    for _ in range(draws):
+        problems = rng.integers(0, len(before), len(before))
+        seeds = rng.integers(0, len(after), len(after))
+        one, other = before[problems].mean(0), after[seeds][:, problems].mean((0, 1))
+        gaps.append(other[0] - one[0])
+        savings.append(1 - other[1] / one[1])
+    found = {
+        "delta_accuracy": after[:, :, 0].mean() - before[:, 0].mean(),
+        "saving": 1 - after[:, :, 1].mean() / before[:, 1].mean(),
+    }
+    for name, values in (("delta_accuracy", gaps), ("saving", savings)):
+        found[f"{name}_low"], found[f"{name}_high"] = np.quantile(values, (0.025, 0.975))
+    return {name: float(value) for name, value in found.items()}
+
+
+def _paired(base: Mapping[str, tuple[float, float]], mine: Mapping[str, tuple[float, float]]) -> tuple[Any, Any]:
+    """The problems that both have, [n, 2] each."""
+    both = sorted(base.keys() & mine.keys())
+    return np.array([base[p] for p in both]), np.array([mine[p] for p in both])
+
+
+# Showing
+
+
+def tables(screened: Mapping[str, Mapping[str, float]], confirmed: Iterable[Mapping[str, Any]]) -> str:
+    """Both stages as Markdown."""
+    keys = list(dict.fromkeys(key for row in screened.values() for key in row))
+    lines = ["| method | " + " | ".join(keys) + " |", "|" + " --- |" * (1 + len(keys))]
+    for name, row in screened.items():
+        cells = [f"{100 * row[k]:+.1f}" if k.endswith("accuracy") else f"{100 * row[k]:.0f} %" for k in keys]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "| method | task | policy | seeds x n | accuracy | difference (95 %) | tokens | saving (95 %) |"]
+    lines.append("|" + " --- |" * 8)
+    for row in confirmed:
+        low, high = 100 * row["delta_accuracy_low"], 100 * row["delta_accuracy_high"]
+        difference = f"{100 * row['delta_accuracy']:+.1f} ({low:+.1f} to {high:+.1f})"
+        saving = f"{100 * row['saving']:.1f} % ({100 * row['saving_low']:.1f} to {100 * row['saving_high']:.1f})"
+        lines.append(
+            f"| {row['method']} | {row['task']} | {row['policy']} | {row['seeds']} x {row['n']} | "
+            f"{100 * row['accuracy']:.1f} | {difference} | {row['spent']:.0f} | {saving} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(screened: Mapping[str, Mapping[str, float]], curves: Mapping[str, Any], path: Path) -> None:
+    """What each method saves and loses, and how length and accuracy went during the training."""
+    points = [
+        {
+            "method": name, "task": key.removesuffix(" saving"), "saving": 100 * value,
+            "difference": 100 * row[key.replace("saving", "accuracy")],
+        }
+        for name, row in screened.items() for key, value in row.items() if key.endswith("saving")
+    ]  # fmt: skip
+    base = alt.Chart(alt.Data(values=points)).encode(
+        x=alt.X("saving:Q", title="tokens saved, %"),
+        y=alt.Y("difference:Q", title="accuracy difference, points"),
+        color=alt.Color("task:N", title=None),
+    )
+    map_ = base.mark_point(filled=True, size=60) + base.mark_text(dx=6, align="left", fontSize=9).encode(
+        text="method:N"
+    )
+    lines = [{"method": name, **row} for name, steps in curves.items() for row in steps]
+    charts = [map_.properties(width=520, height=360)]
+    for field, title in (("tokens", "tokens a rollout"), ("accuracy", "accuracy of the rollouts")):
+        charts.append(
+            alt.Chart(alt.Data(values=lines)).mark_line(opacity=0.7).transform_window(
+                smooth=f"mean({field})", frame=[-4, 0], groupby=["method"]
+            ).encode(
+                x=alt.X("step:Q"), y=alt.Y("smooth:Q", title=title, scale=alt.Scale(zero=False)),
+                color=alt.Color("method:N", title=None, scale=alt.Scale(scheme="tableau20")),
+            ).properties(width=420, height=360)
+        )  # fmt: skip
+    alt.hconcat(*charts).resolve_scale(color="independent").save(str(path), ppi=120)
+
+
+if __name__ == "__main__":
+    main()
