@@ -89,7 +89,7 @@ class Wish(BaseModel):
     """What a client wants of us: a policy by its spec, its name and fields, or a name that this server offers."""
 
     model_config = ConfigDict(extra="allow", strict=True)
-    policy: Text | None = None
+    policy: Annotated[Text, Field(max_length=2000)] | None = None
 
 
 class Body(BaseModel):

@@ -1,5 +1,6 @@
 """From a request to what is done about it: which rule, how long a chain, how much kept back for the answer; pure."""
 
+import itertools
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -110,7 +111,7 @@ def _asked_policy(wish: Wish, settings: Settings) -> Policy | None:
     elif set(wish.policy) & set(":("):
         raise BadInput(f"satisfice: fields stand in the policy {wish.policy!r} or beside it, not both.")
     else:
-        policy = from_json({**_methods_read(fields), "id": ALIASES.get(wish.policy, wish.policy)})
+        policy = from_json({**_methods_read(fields), "id": wish.policy})
     _check_numbers(policy, settings)
     return policy
 
@@ -119,8 +120,7 @@ def _methods_read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields in which a method may stand by its name, as it does in a spec."""
     inner = {f for table in POLICIES.values() for f, kind in field_types(table).items() if kind.kind == "method"}
     return {
-        name: {"id": ALIASES.get(value, value)} if name in inner and isinstance(value, str) else value
-        for name, value in fields.items()
+        name: {"id": value} if name in inner and isinstance(value, str) else value for name, value in fields.items()
     }
 
 
@@ -128,8 +128,10 @@ def _check_texts(spec: str, fields: Mapping[str, Any]) -> None:
     """Refuse fields that hold text: they are paths of files on this machine, or patterns that may take for ever."""
     texts = {f for method in POLICIES.values() for f, kind in field_types(method).items() if kind.kind == "text"}
     first = {name for name, method in POLICIES.items() if next(iter(field_types(method)), "") in texts}
-    named = set(re.findall(r"([\w-]+)\s*=", spec)) | set(_keys(fields))
-    short = {ALIASES.get(name, name) for name in re.findall(r"([\w-]+)\s*:", spec)}
+    parts = re.findall(r"[\w-]+|[=:]", spec[:LONGEST])
+    pairs = list(itertools.pairwise(parts))
+    named = {name for name, sign in pairs if sign == "="} | set(_keys(fields))
+    short = {ALIASES.get(name, name) for name, sign in pairs if sign == ":"}
     if bad := sorted(named & texts) or sorted(short & first):
         raise BadInput(
             f"satisfice: {bad[0]} cannot be set by a request. Name a policy that whoever runs this server offers."

@@ -30,6 +30,7 @@ class Shown:
         self._close = engine.profile.think_close
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text = ""  # taken and not shown yet
+        self._end = b""  # an end of the turn that came last
         self._begun = {"reasoning": raw, "content": raw}  # leading space is shown in raw text only
 
     def take(self, ids: Iterable[int]) -> list[Piece]:
@@ -37,8 +38,11 @@ class Shown:
         end_ids, pieces = self._engine.end_ids, []
         for token in ids:
             self.count += 1
-            if token not in end_ids:
-                self._text += self._decoder.decode(self._engine.piece(token))
+            if token in end_ids:
+                self._end = self._engine.piece(token)  # the end of the turn, unless more follows: then it is text
+                continue
+            self._text += self._decoder.decode(self._end + self._engine.piece(token))
+            self._end = b""
             if self.answer_from is None and self._close in self._text:
                 pieces += self._end_of_thinking()
         return [*pieces, *self._read(last=False)]
