@@ -56,7 +56,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     judge = DirectJudge([task])
     rows: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
     with LocalSource(LiveEngine("pocket", rows=256, batch=128), judge, temperature=TEMPERATURE) as local:
-        stock = TrlSource(LiveEngine("pocket", rows=1, batch=1), judge)
+        stock = TrlSource(local)
         for round_ in range(args.rounds + 1):
             problems = task.problems[round_ * args.prompts : (round_ + 1) * args.prompts]
             for name, source in (("ours", local), ("trl", stock)):

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from satisfice.cli_common import err_console, load, names, out_console, read_config
-from satisfice.core.errors import BadInput, MissingExtra
+from satisfice.core.errors import MissingExtra
 
 POCKET_RATE, RATE = 3e-4, 1e-6
 
@@ -39,6 +39,9 @@ def train(
     part: Annotated[int, typer.Option(help="Rollouts in one forward pass: less takes less memory.")] = 16,
     bf16: Annotated[bool, typer.Option(help="Train in bfloat16 mixed precision.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    rollouts: Annotated[
+        str, typer.Option(help="Who samples: local (our engine), or TRL by transformers or vllm.")
+    ] = "local",
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the order of the problems and the rollouts.")] = 0,
     report_to: Annotated[str, typer.Option(help="none, trackio, wandb or tensorboard.")] = "none",
@@ -54,8 +57,6 @@ def train(
     from satisfice.tasks import load_task
 
     method = build(shaper, kind="shaper", allow_files=True)
-    if device not in ("cpu", "cuda"):
-        raise BadInput(f"device must be cpu or cuda, got {device!r}.")
     with err_console.status("Loading the trainer and making the problems ..."):
         training, plans = _libraries()
         plan = plans.TrainPlan(
@@ -64,6 +65,7 @@ def train(
             temperature=_temperature(model) if temperature is None else temperature, warmup=warmup, part=part,
             learning_rate=(POCKET_RATE if model == "pocket" else RATE) if learning_rate is None else learning_rate,
             bf16=bf16, refill=refill, save_every=save_every, seed=seed, report_to=report_to, device=device,
+            rollouts=rollouts,
         )  # fmt: skip
     with _Progress(err_console, training.Told, steps) as progress:
         run = training.train(plan, out, Judge(plan.tasks), told=progress.told)

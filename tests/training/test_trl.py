@@ -115,6 +115,14 @@ def test_what_is_cut_is_verified_again(tmp_path: Path) -> None:
     assert row["rollouts/spent"] > row["rollouts/length"] * 8
 
 
+def test_rollouts_by_trls_own_generation_are_cut_to_their_own_caps(tmp_path: Path) -> None:
+    with tiny(tmp_path, "thinkprune(first=24, last=12, drop=12, stage_steps=1)", stock=True, steps=2) as trainer:
+        trainer.train()
+        one, two = (row for row in trainer.state.log_history if "rollouts/length" in row)
+    assert (one["shaping/cap"], two["shaping/cap"]) == (24, 12)
+    assert (one["completions/max_length"] <= 24, two["completions/max_length"] <= 12) == (True, True)
+
+
 @pytest.mark.parametrize("spec", ["drpo(capacity=64)", "ceeh"])
 def test_methods_that_read_the_policys_own_signals_train(tmp_path: Path, spec: str) -> None:
     with tiny(tmp_path, spec, limit=96) as trainer:

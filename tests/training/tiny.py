@@ -16,7 +16,7 @@ from satisfice.engines.local import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.rollout import DirectJudge
 from satisfice.training.trl import ShapedTrainer
-from satisfice.training.trl_source import LiveEngine, LocalSource
+from satisfice.training.trl_source import LiveEngine, LocalSource, TrlSource
 
 GROUP = 4
 
@@ -24,7 +24,7 @@ GROUP = 4
 @contextlib.contextmanager
 def tiny(
     out: Path, spec: str, *, rows: int = 8, parts: int = 1, steps: int = 1, limit: int = 64, processes: int = 1,
-    **more: Any,
+    stock: bool = False, **more: Any,
 ) -> Iterator[ShapedTrainer]:  # fmt: skip
     """A trainer of `rows` rollouts a step, in `parts` parts on each process."""
     torch.set_num_threads(1)
@@ -38,11 +38,15 @@ def tiny(
         gradient_checkpointing=False, logging_steps=1, seed=3, **settings,
     )  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    with LocalSource(LiveEngine("pocket", rows=32, batch=32), DirectJudge([task]), temperature=1.1) as source:
-        yield ShapedTrainer(
+    with LocalSource(LiveEngine("pocket", rows=32, batch=32), DirectJudge([task]), temperature=1.1) as local:
+        source = TrlSource(local) if stock else local
+        trainer = ShapedTrainer(
             model, shaper=build(spec, kind="shaper"), source=source, problems=task.problems, args=args,
             processing_class=AutoTokenizer.from_pretrained(folder), monitor=task.problems[:2], **more,
         )  # fmt: skip
+        if isinstance(source, TrlSource):
+            source.trainer = trainer
+        yield trainer
 
 
 def main() -> None:

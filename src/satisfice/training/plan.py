@@ -10,6 +10,7 @@ from satisfice.core.problem import Problem
 from satisfice.core.shaper import Shaper
 from satisfice.tasks import Task
 
+SOURCES = ("local", "transformers", "vllm")
 REPORTERS = ("none", "trackio", "wandb", "tensorboard")
 
 
@@ -35,6 +36,7 @@ class TrainPlan:
     seed: int = 0
     report_to: str = "none"
     device: Literal["cpu", "cuda"] = "cpu"
+    rollouts: Literal["local", "transformers", "vllm"] = "local"  # who samples: our engine, or TRL by one of these
 
     def __post_init__(self) -> None:
         def require(name: str, value: object, holds: bool, what: str) -> None:
@@ -49,6 +51,8 @@ class TrainPlan:
         require("warmup", self.warmup, self.warmup >= 0, "0 or more")
         require("refill", self.refill, self.refill >= 0, "0 or more")
         require("seed", self.seed, 0 <= self.seed < 2**31, "a whole number from 0")
+        require("device", self.device, self.device in ("cpu", "cuda"), "cpu or cuda")
+        require("rollouts", self.rollouts, self.rollouts in SOURCES, f"one of {', '.join(SOURCES)}")
         require("report-to", self.report_to, self.report_to in REPORTERS, f"one of {', '.join(REPORTERS)}")
         names = [task.name for task in self.tasks]
         require("tasks", ", ".join(names), bool(names) and len(set(names)) == len(names), "at least one, each once")
@@ -91,7 +95,7 @@ class TrainPlan:
                 name: getattr(self, name)
                 for name in (
                     "steps", "prompts", "group", "max_tokens", "temperature", "learning_rate", "warmup", "updates",
-                    "part", "bf16", "refill", "seed", "device",
+                    "part", "bf16", "refill", "seed", "device", "rollouts",
                 )
             },
         }  # fmt: skip

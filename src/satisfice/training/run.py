@@ -2,10 +2,10 @@
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import os
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from satisfice.training.preflight import Alarms, check_hope, examine
 from satisfice.training.rollout import SAID, Ask, Judging, Rollout, as_row, batch_of, column_names
 from satisfice.training.trl import MADE, ShapedTrainer
 from satisfice.training.trl_loss import check_terms
-from satisfice.training.trl_source import LiveEngine, LocalSource
+from satisfice.training.trl_source import LiveEngine, LocalSource, TrlSource
 
 SCHEMA_VERSION = 1
 RUN, STEPS, MODEL = "train.json", "steps.jsonl", "model"
@@ -58,6 +58,8 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = Non
         CannotWrite: the folder is in use by another training.
     """
     told = told or Told()
+    if plan.report_to != "none" and importlib.util.find_spec(plan.report_to) is None:
+        raise BadInput(f"report-to: {plan.report_to} is not installed. Type: pip install {plan.report_to}")
     folder = model_folder(plan.model)
     config = plan.config(weights_mark(folder))
     with _opened(out, config) as run:
@@ -77,19 +79,18 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = Non
             told.start(done, plan.steps)
             if trainer.is_world_process_zero():
                 _forget_after(out / STEPS, done)
-            begin = time.monotonic()
             with _quiet():
                 trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
-            run["wall_s"] = round(time.monotonic() - begin, 1)
             if trainer.is_world_process_zero():
+                run["wall_s"] = round(sum(row["step_time"] for row in read_steps(out)), 1)  # killed attempts left out
                 run["state"] = dict(trainer.shaper_state)
                 run["environment"] = {
                     **engine.describe(),
                     "threads": torch.get_num_threads(),
                     "processes": _processes(),
                 }
-                _save_model(trainer, folder, out)
                 _write(out / RUN, run)
+                _save_model(trainer, folder, out)  # last: where there is a model, all is done
     return run
 
 
@@ -155,10 +156,11 @@ def _measured(plan: TrainPlan, source: LocalSource, problems: Sequence[Problem],
     """The problems with the untrained model's pass rate and mean length on each; kept in a file for a resumed run."""
     path = out / "reference.json"
     if not path.exists():
-        rollouts = _answers(plan, source, problems, max(plan.group, 16))
+        times = max(plan.group, 16)
+        rollouts = _answers(plan, source, problems, times)
         table = {}
         for g, problem in enumerate(problems):
-            some = [rollout for rollout in rollouts if rollout.group == g]
+            some = rollouts[g * times : (g + 1) * times]
             right = float(np.mean([rollout.verdict is Verdict.RIGHT for rollout in some]))
             length = float(np.mean([len(rollout.ids) for rollout in some]))
             table[problem.id] = {"pass_rate": right, "reference_accuracy": right, "reference_length": length}
@@ -185,15 +187,19 @@ def _trainer(
             gradient_checkpointing=False, remove_unused_columns=False, logging_steps=1, save_strategy="steps",
             save_steps=plan.save_every * plan.updates, save_total_limit=2, seed=plan.seed, disable_tqdm=True,
             report_to=[] if plan.report_to == "none" else [plan.report_to], run_name=out.name,
-            dataloader_pin_memory=False, ddp_backend="gloo" if processes > 1 and plan.device == "cpu" else None,
+            use_vllm=plan.rollouts == "vllm", vllm_mode="colocate", dataloader_pin_memory=False,
+            ddp_backend="gloo" if processes > 1 and plan.device == "cpu" else None,
         )  # fmt: skip
+        sampler = source if plan.rollouts == "local" else TrlSource(source)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
         watched = getattr(plan.shaper, "monitor_prompts", 0) if isinstance(plan.shaper, Monitoring) else 0
         trainer = ShapedTrainer(
-            model, shaper=plan.shaper, source=source, problems=problems, args=args, refill=plan.refill,
+            model, shaper=plan.shaper, source=sampler, problems=problems, args=args, refill=plan.refill,
             processing_class=AutoTokenizer.from_pretrained(folder, local_files_only=True),
             monitor=problems[:watched], callbacks=[_Rows(out, told)],
         )  # fmt: skip
+    if isinstance(sampler, TrlSource):
+        sampler.trainer = trainer
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -206,6 +212,10 @@ class _Rows(TrainerCallback):
 
     def __init__(self, out: Path, told: Told) -> None:
         self._path, self._told, self._alarms = out / STEPS, told, Alarms()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for row in read_steps(self._path.parent):  # of an earlier run: what alarms compare with
+            self._alarms(row)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or not logs or "rollouts/accuracy" not in logs:

@@ -8,7 +8,6 @@ from typing import Any, Self, TypeVar
 
 import torch
 
-from satisfice.core.engine import Engine
 from satisfice.core.problem import Verdict
 from satisfice.engines.local import LocalEngine
 from satisfice.training.rollout import Ask, Judging, Rollout, judged, sample
@@ -26,6 +25,29 @@ class LiveEngine(LocalEngine):
         self._model.load_state_dict(weights)  # in place: what the engine fused are views of the same memory
 
 
+class _Coroutines:
+    """An event loop of one's own for code that is no coroutine, and what lives as long as it does."""
+
+    def __init__(self) -> None:
+        self._loop, self._stack = asyncio.new_event_loop(), AsyncExitStack()
+
+    def run(self, work: Coroutine[Any, Any, R]) -> R:
+        return self._loop.run_until_complete(work)
+
+    def enter(self, *managers: Any) -> None:
+        async def enter() -> None:
+            for manager in managers:
+                await self._stack.enter_async_context(manager)
+
+        self.run(enter())
+
+    def close(self) -> None:
+        try:
+            self.run(self._stack.aclose())
+        finally:
+            self._loop.close()
+
+
 class LocalSource:
     """Rollouts from the local engine, in this process. Use it as a context manager.
 
@@ -33,53 +55,50 @@ class LocalSource:
     """
 
     def __init__(self, engine: LocalEngine, judge: Judging, *, temperature: float = 1.0) -> None:
-        self._engine, self._judge, self._temperature = engine, judge, temperature
-        self._loop = asyncio.new_event_loop()
-        self._stack = AsyncExitStack()
+        self.engine, self.judge, self._temperature = engine, judge, temperature
+        self._coroutines = _Coroutines()
 
     def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
-        return self._run(sample(self._engine, asks, self._judge, temperature=self._temperature))
+        return self._coroutines.run(sample(self.engine, asks, self.judge, temperature=self._temperature))
 
     def cut(self, rollout: Rollout, length: int) -> Rollout:
-        return self._run(judged(_first(rollout, length), self._engine, self._judge))
+        return self.judged([_first(rollout, length)])[0]
+
+    def judged(self, raw: Sequence[Rollout]) -> list[Rollout]:
+        """Rollouts that were sampled elsewhere, with verdicts and columns."""
+
+        async def judge() -> list[Rollout]:
+            return [await judged(rollout, self.engine, self.judge) for rollout in raw]
+
+        return self._coroutines.run(judge())
 
     def update(self, model: Any) -> None:
-        if isinstance(self._engine, LiveEngine):
-            self._run(_at_rest(self._engine))
-            self._engine.take(model.state_dict())
+        if isinstance(self.engine, LiveEngine):
+            self._coroutines.run(_at_rest(self.engine))
+            self.engine.take(model.state_dict())
 
     def __enter__(self) -> Self:
-        async def enter() -> None:
-            await self._stack.enter_async_context(self._engine)
-            await self._stack.enter_async_context(self._judge)
-
-        self._run(enter())
+        self._coroutines.enter(self.engine, self.judge)
         return self
 
     def __exit__(self, *error: object) -> None:
-        try:
-            self._run(self._stack.aclose())
-        finally:
-            self._loop.close()
-
-    def _run(self, work: Coroutine[Any, Any, R]) -> R:
-        return self._loop.run_until_complete(work)
+        self._coroutines.close()
 
 
 class TrlSource:
     """Rollouts by TRL's own generation: transformers, or vLLM where `use_vllm` is set.
 
     One limit holds for a whole call, the largest that is asked for; longer answers are cut to their own limit
-    afterwards. `engine` is asked for text forms alone: it never samples.
+    afterwards. A local source reads prompts and judges answers; it never samples.
     """
 
-    def __init__(self, engine: Engine, judge: Judging) -> None:
-        self._engine, self._judge = engine, judge
+    def __init__(self, local: LocalSource) -> None:
+        self._local = local
         self.trainer: Any = None  # the trainer that generates; set once it is made
 
     def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
-        trainer = self.trainer
-        prompts = [self._engine.open(ask.problem.question, ask.problem.id).ids for ask in asks]
+        trainer, engine = self.trainer, self._local.engine
+        prompts = [engine.open(ask.problem.question, ask.problem.id).ids for ask in asks]
         limit = max(ask.limit for ask in asks)
         trainer.max_completion_length = limit
         if trainer.use_vllm:
@@ -90,22 +109,18 @@ class TrlSource:
         raw = [
             Rollout(
                 problem=ask.problem, group=ask.group, prompt=tuple(prompt), ids=tuple(ids[: ask.limit]),
-                truncated=ids[min(len(ids), ask.limit) - 1] not in self._engine.end_ids,
+                truncated=ids[min(len(ids), ask.limit) - 1] not in engine.end_ids,
                 verdict=Verdict.UNKNOWN, columns={}, spent=len(ids),
             )
             for ask, prompt, ids in zip(asks, prompts, answers, strict=True)
         ]  # fmt: skip
-        return asyncio.run(self._judged(raw))
+        return self._local.judged(raw)
 
     def cut(self, rollout: Rollout, length: int) -> Rollout:
-        return asyncio.run(self._judged([_first(rollout, length)]))[0]
+        return self._local.cut(rollout, length)
 
     def update(self, model: Any) -> None:
         """Nothing to do: TRL generates with the model itself, or hands its weights on to vLLM."""
-
-    async def _judged(self, raw: Sequence[Rollout]) -> list[Rollout]:
-        async with self._judge:
-            return [await judged(rollout, self._engine, self._judge) for rollout in raw]
 
 
 def _first(rollout: Rollout, length: int) -> Rollout:
