@@ -88,3 +88,15 @@ def replay(
     for note in progress.notes:
         err_console.print(note, highlight=False, markup=False)
     out_console.print(f"Written to {out}", highlight=False, markup=False, soft_wrap=True)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, from bench or replay.")],
+    out: Annotated[Path, typer.Option(help="New folder for the files.")],
+    to: Annotated[str, typer.Option(help="Whose form: lm-eval or inspect.")] = "lm-eval",
+) -> None:
+    """Write a run as lm-evaluation-harness or Inspect writes its own, for the tools that read those."""
+    from satisfice.bench.export import export as export_run
+
+    files = export_run(run, out, to)
+    out_console.print(f"{len(files)} files in {out}", highlight=False, markup=False, soft_wrap=True)
