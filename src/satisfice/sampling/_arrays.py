@@ -136,8 +136,14 @@ def at(values: Array, index: Array) -> Array:
     return np.take_along_axis(values, np.broadcast_to(index.astype(np.int64), (len(values), 1)), axis=1)
 
 
+def reach(scores: Array, floor: Array) -> Array:
+    """Where scores are at least `floor` `[batch, 1]`, and not -inf: in one pass over them."""
+    xp = namespace(scores)
+    return scores >= xp.clip(floor, xp.finfo(scores.dtype).min, None)
+
+
 def at_least(keep: Array, keys: Array, count: Parameter) -> Array:
     """Keep also the `count` entries with the largest keys, and those equal to the last of them."""
     if isinstance(count, int) and count == 1:
         return keep
-    return keep | ((keys >= nth_largest(keys, count)) & (keys > -np.inf))
+    return keep | reach(keys, nth_largest(keys, count))

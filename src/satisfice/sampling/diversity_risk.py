@@ -31,7 +31,7 @@ from satisfice.sampling.typical import Typical
 Tree = Mapping[tuple[int, ...], frozenset[int]]
 """For each prefix of a corpus the tokens that follow it somewhere."""
 
-_SHARES = tuple(1 - np.geomspace(0.999, 1e-6, 400))
+_SHARES = (*np.geomspace(1e-4, 0.5, 200), *(1 - np.geomspace(0.495, 1e-6, 300)))  # fine at both ends
 _FLOORS = tuple(np.geomspace(0.999, 1e-9, 400))
 GRIDS: Mapping[str, tuple[Filter, str, Sequence[float]]] = {
     "epsilon": (Epsilon(), "epsilon", _FLOORS),
@@ -110,15 +110,27 @@ def recall_and_risk(
     >>> [tuple(float(x[0]) for x in recall_and_risk(z > -k, z, [5])) for k in (2, 5, 6)]
     [(0.4, 0.0), (1.0, 0.0), (1.0, 0.2)]
     """
-    kept, most = np.asarray(keep, dtype=bool), np.asarray(needed)
-    good = (kept & (_ranks(np.asarray(logits, dtype=np.float32)) < most[:, None])).sum(axis=1)
-    return good / most, (np.maximum(kept.sum(axis=1), 1) - good) / most
+    most = np.asarray(needed)
+    return _recall_and_risk(keep, _ranks(np.asarray(logits, dtype=np.float32)) < most[:, None], most)
+
+
+def _recall_and_risk(
+    keep: ArrayLike, good: NDArray[np.bool_], most: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    kept = np.asarray(keep, dtype=bool)
+    found = (kept & good).sum(axis=1)
+    return found / most, (np.maximum(kept.sum(axis=1), 1) - found) / most
 
 
 def measure(method: Filter, value: float, logits: Any, needed: ArrayLike) -> Point:
     """A filter over all prefixes; `logits` `[n, vocab]` of numpy or torch."""
+    most = np.asarray(needed)
+    return _measure(method, value, logits, _ranks(np.asarray(logits, dtype=np.float32)) < most[:, None], most)
+
+
+def _measure(method: Filter, value: float, logits: Any, good: NDArray[np.bool_], most: NDArray[Any]) -> Point:
     keep = np.asarray(method.keep(logits))
-    recall, risk = recall_and_risk(keep, np.asarray(logits), needed)
+    recall, risk = _recall_and_risk(keep, good, most)
     return Point(
         method=method, value=value, recall=float(recall.mean()), risk=float(risk.mean()),
         stability=float(risk.std() / np.sqrt(len(risk))), kept=float(keep.sum(axis=1).mean()), n=len(risk),
@@ -138,10 +150,12 @@ def at_risk(name: str, target: float, logits: Any, needed: ArrayLike) -> Point:
     if not target >= 0:
         raise BadInput(f"diversity-risk: the risk to compare at must be 0 or more, got {target}.")
     base, field, grid = GRIDS[name]
+    most = np.asarray(needed)
+    good = _ranks(np.asarray(logits, dtype=np.float32)) < most[:, None]
 
     def point(i: int) -> Point:
         value = grid[i] if isinstance(grid[i], int) else float(grid[i])
-        return measure(replace(base, **{field: value}), float(value), logits, needed)  # type: ignore[type-var]
+        return _measure(replace(base, **{field: value}), float(value), logits, good, most)  # type: ignore[type-var]
 
     low, high = 0, len(grid) - 1  # the last place below the target, the first not below it
     ends = {low: point(low), high: point(high)}

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.sampling._arrays import Array, Parameter, as_scores, at_least, cast, rows, softmax
+from satisfice.sampling._arrays import Array, Parameter, as_scores, at_least, cast, namespace, rows, softmax
 from satisfice.sampling.filter import truncate
 
 
@@ -44,6 +44,13 @@ def epsilon(logits: Array, epsilon: Parameter, *, min_tokens_to_keep: Parameter 
     array([[1, 1, 1, 1, 0, 0]])
     """
     scores, best = as_scores(logits, "epsilon")
-    floor = cast(rows(epsilon, scores), scores.dtype)
-    keep = (softmax(scores, best) >= floor) & (scores > -float("inf"))
-    return at_least(keep | (scores == best), scores, min_tokens_to_keep)
+    p = softmax(scores, best)
+    keep = above(p, cast(rows(epsilon, scores), p.dtype), scores)
+    return at_least(keep, scores, min_tokens_to_keep)
+
+
+def above(mass: Array, floor: Array, scores: Array) -> Array:
+    """Tokens whose mass is at least `floor` `[batch, 1]`, and the likeliest; in one pass where no floor is 0."""
+    xp = namespace(mass)
+    keep = mass >= xp.minimum(floor, xp.amax(mass, axis=-1, keepdims=True))
+    return keep if bool((floor > 0).all()) else keep & (scores > -float("inf"))

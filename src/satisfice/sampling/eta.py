@@ -7,6 +7,7 @@ from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
 from satisfice.sampling._arrays import Array, Parameter, as_scores, at_least, cast, entropy, masses, namespace, rows
 from satisfice.sampling._arrays import total as total_of
+from satisfice.sampling.epsilon import above
 from satisfice.sampling.filter import truncate
 
 
@@ -50,8 +51,7 @@ def eta(logits: Array, epsilon: Parameter, *, min_tokens_to_keep: Parameter = 1)
     mass, below = masses(scores, best)
     whole = total_of(mass)
     floor = eta_floor(rows(epsilon, scores), entropy(whole, total_of(mass, below)))
-    keep = (mass >= cast(floor * whole, mass.dtype)) & (scores > -float("inf"))
-    return at_least(keep | (scores == best), scores, min_tokens_to_keep)
+    return at_least(above(mass, cast(floor * whole, mass.dtype), scores), scores, min_tokens_to_keep)
 
 
 def eta_floor(epsilon: Array, entropy: Array) -> Array:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.sampling._arrays import Array, Parameter, as_scores, at_least, cast, log, rows
+from satisfice.sampling._arrays import Array, Parameter, as_scores, at_least, cast, log, reach, rows
 from satisfice.sampling.filter import truncate
 
 
@@ -46,5 +46,4 @@ def min_p(logits: Array, p: Parameter, *, min_tokens_to_keep: Parameter = 1) -> 
     array([[1, 1, 1, 0, 0, 0]])
     """
     scores, best = as_scores(logits, "min-p")
-    keep = (scores >= best + cast(log(rows(p, scores)), scores.dtype)) & (scores > -float("inf"))
-    return at_least(keep, scores, min_tokens_to_keep)
+    return at_least(reach(scores, best + cast(log(rows(p, scores)), scores.dtype)), scores, min_tokens_to_keep)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.sampling._arrays import Array, Parameter, as_scores, nth_largest
+from satisfice.sampling._arrays import Array, Parameter, as_scores, nth_largest, reach
 from satisfice.sampling.filter import truncate
 
 
@@ -44,4 +44,4 @@ def top_k(logits: Array, k: Parameter) -> Array:
     array([[1, 0, 1, 1]])
     """
     scores, _ = as_scores(logits, "top-k")
-    return (scores >= nth_largest(scores, k)) & (scores > -float("inf"))
+    return reach(scores, nth_largest(scores, k))

@@ -5,7 +5,18 @@ from typing import Annotated, ClassVar
 
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.sampling._arrays import Array, Parameter, as_scores, at_least, cast, entropy, masses, namespace, rows
+from satisfice.sampling._arrays import (
+    Array,
+    Parameter,
+    as_scores,
+    at_least,
+    cast,
+    entropy,
+    masses,
+    namespace,
+    reach,
+    rows,
+)
 from satisfice.sampling._arrays import total as total_of
 from satisfice.sampling._walk import TOLERANCE, walk
 from satisfice.sampling.filter import truncate
@@ -57,4 +68,4 @@ def typical(logits: Array, tau: Parameter, *, min_tokens_to_keep: Parameter = 1)
     share = rows(tau, scores)
     goal = xp.where(share < 1, share * (1 - TOLERANCE), xp.inf) * whole
     key, _ = walk(keys, (mass,), lambda got: got >= goal)
-    return at_least((keys >= key) & (keys > -xp.inf), keys, min_tokens_to_keep)
+    return at_least(reach(keys, key), keys, min_tokens_to_keep)
