@@ -4,7 +4,8 @@
 
 First each filter's parameter is set, on problems of the calibration split, so that all take the same mean risk over the
 prefix tree of flawless worked solutions (`satisfice.sampling.diversity_risk`). Then every filter thinks about the same
-problems of the evaluation split at each temperature, several times a problem. Writes results.json and figure.png.
+problems of the evaluation split at each temperature, several times a problem. Writes results.json after every row, so
+that the same command goes on where it was ended, and figure.png.
 """
 
 import argparse
@@ -12,8 +13,8 @@ import asyncio
 import itertools
 import json
 import random
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,53 +31,78 @@ from satisfice.core.engine import Engine
 from satisfice.core.problem import Problem, Verdict
 from satisfice.engines.local import LocalEngine, model_folder
 from satisfice.sampling import Filter, Truncation
-from satisfice.sampling.diversity_risk import GRIDS, at_risk, prefix_tree, tokens_needed
+from satisfice.sampling.diversity_risk import GRIDS, at_risk, prefix_tree, recall_and_risk, tokens_needed
 from satisfice.stopping import Full
 from satisfice.tasks import Task
 from satisfice.training.traces import END, END_THINK, prompt_text, write_trace
 
 HERE = Path(__file__).parent
 TASK = "chain-sum:hard"
+PROBLEMS, TRACES, VISITS = 20, 200, 20  # of the corpus, and how often it must pass a place that counts
 GRAM = 4  # tokens of the pieces that distinctness counts
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the corpus says what may follow."""
+
+    logits: torch.Tensor  # [n, vocab]
+    needed: NDArray[np.int64]  # [n]: k*, how many of the likeliest tokens hold all that may follow
+
+    def risk(self, sampler: Truncation) -> float:
+        """Mean risk of a filter with its temperature."""
+        keep = sampler.process(self.logits) > -torch.inf
+        return float(recall_and_risk(keep, self.logits, self.needed)[1].mean())
+
+
 def main() -> None:
-    """Run the study."""
+    """Run the study, or what is left of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", type=int, default=150)
+    parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=2, help="chains a problem")
-    parser.add_argument("--temperatures", default="0.6,1,1.5,2")
-    parser.add_argument("--risks", default="0.25,1,5", help="at which the filters are compared by recall")
-    parser.add_argument("--risk", type=float, default=1.0, help="at which they are run; one of the risks")
+    parser.add_argument("--temperatures", default="0.6,1.1,1.5,2")
+    parser.add_argument("--risks", default="0.02,0.1,0.5", help="at which the filters are compared by recall")
+    parser.add_argument("--risk", type=float, default=0.02, help="at which they are run; one of the risks")
     parser.add_argument("--max-tokens", type=int, default=512, help="longest chain")
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
-    begin = time.monotonic()
     torch.set_num_threads(1)
     engine = load_engine("pocket", rows=256, batch=128)
     assert isinstance(engine, LocalEngine)
-    risks = [float(r) for r in args.risks.split(",")]
+    risks, temperatures = ([float(x) for x in text.split(",")] for text in (args.risks, args.temperatures))
     if args.risk not in risks:
         parser.error(f"--risk {args.risk} must be one of --risks {args.risks}")
-    tree = corpus_tree(engine, load_task(TASK, split="calibration", limit=40))
-    table = calibrate(engine, tree, risks)
+    config = {
+        "task": TASK, "problems": args.problems, "seeds": args.seeds, "temperatures": temperatures, "risks": risks,
+        "risk": args.risk, "max_tokens": args.max_tokens, "order": "temperature first",
+        "weights": engine.describe()["weights"],
+    }  # fmt: skip
+    args.out.mkdir(parents=True, exist_ok=True)
+    file = args.out / "results.json"
+    done = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    rows = done["rows"] if done.get("config") == config else []  # of a run that was ended: it goes on from here
+    places = corpus_places(engine, load_task(TASK, split="calibration", limit=PROBLEMS))
+    table = calibrate(places, risks)
     methods: dict[str, Filter | None] = {"none": None}
     methods |= {canonical(row["method"]): row["method"] for row in table if row["target"] == args.risk and row["fits"]}
-    task = load_task(TASK, limit=args.problems)
-    temperatures = [float(t) for t in args.temperatures.split(",")]
-    rows = asyncio.run(think(engine, task, methods, temperatures, args.seeds, args.max_tokens))
     results = {
-        "schema_version": 1,
-        "config": {
-            "task": task.name, "problems": args.problems, "seeds": args.seeds, "max_tokens": args.max_tokens,
-            "risk": args.risk, "order": "temperature first",
-        },
-        "environment": {**engine.describe(), "wall_s": round(time.monotonic() - begin)},
-        "prefixes": len(tree[1]),
-        "filters": [{**row, "method": canonical(row["method"])} for row in table],
-        "rows": rows,
+        "schema_version": 1, "config": config, "environment": engine.describe(), "prefixes": len(places.needed),
+        "filters": [{**row, "method": canonical(row["method"])} for row in table], "rows": rows,
     }  # fmt: skip
-    (args.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    task = load_task(TASK, limit=args.problems)
+
+    async def think() -> None:
+        async with engine:
+            for temperature, (name, method) in itertools.product(temperatures, methods.items()):
+                if not any((row["filter"], row["temperature"]) == (name, temperature) for row in rows):
+                    sampler = Truncation(after=(method,) if method else (), temperature=temperature)
+                    chains = await attempts(engine, task, sampler, args.seeds, args.max_tokens)
+                    told = {"filter": name, "temperature": temperature, "risk": places.risk(sampler)}
+                    rows.append({**told, **measure(chains, args.seeds)})
+                    print(f"T={temperature:g}  {name:34s} {_line(rows[-1])}", flush=True)
+                    file.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+
+    asyncio.run(think())
     draw(rows, args.out / "figure.png")
     print(report(results))
 
@@ -84,41 +110,35 @@ def main() -> None:
 # Setting the parameters
 
 
-def corpus_tree(engine: LocalEngine, task: Task, traces: int = 60) -> tuple[NDArray[np.float32], list[frozenset[int]]]:
-    """Logits `[n, vocab]` at the prefixes where flawless solutions part, and what follows there."""
+def corpus_places(engine: LocalEngine, task: Task) -> Places:
+    """Every place that flawless solutions pass often enough to say what may follow: forks and computed digits alike."""
     rng = random.Random(0)
-    texts = []
+    sequences, starts = [], []
     for problem in task.problems:
         prompt = prompt_text(problem.question)
-        for _ in range(traces):
-            trace = write_trace("chain-sum", problem.question, problem.answer, rng)
-            if not trace.hidden:  # without slips: everything in it is right
-                texts.append((prompt, f"{prompt}{trace.thinking}{END_THINK}{trace.answer}{END}"))
-    start = min(len(engine.encode(prompt)) for prompt, _ in texts)
-    sequences = [tuple(engine.encode(text)) for _, text in texts]
-    tree = prefix_tree(sequences, start=start)
+        for trace in (write_trace("chain-sum", problem.question, problem.answer, rng) for _ in range(TRACES)):
+            if " no\n" not in trace.thinking:  # every check found what it wanted, so every number is right
+                sequences.append(tuple(engine.encode(f"{prompt}{trace.thinking}{END_THINK}{trace.answer}{END}")))
+                starts.append(len(engine.encode(prompt)))
+    tree = prefix_tree(sequences, start=starts, least=1, visits=VISITS)
     model = AutoModelForCausalLM.from_pretrained(model_folder("pocket"), local_files_only=True, dtype=torch.float32)
     logits, follows, seen = [], [], set()
     with torch.inference_mode():
-        for sequence in sequences:
-            places = [n for n in range(start, len(sequence)) if sequence[:n] in tree and sequence[:n] not in seen]
-            if places:
-                seen |= {sequence[:n] for n in places}
-                out = model(torch.tensor([sequence])).logits[0]
-                logits.append(out[[n - 1 for n in places]].numpy())
-                follows += [tree[sequence[:n]] for n in places]
-    return np.concatenate(logits), follows
+        for sequence, start in zip(sequences, starts, strict=True):
+            ends = [n for n in range(start, len(sequence)) if sequence[:n] in tree and sequence[:n] not in seen]
+            if ends:
+                seen |= {sequence[:n] for n in ends}
+                logits.append(model(torch.tensor([sequence[: max(ends)]])).logits[0][[n - 1 for n in ends]])
+                follows += [tree[sequence[:n]] for n in ends]
+    scores = torch.cat(logits)
+    return Places(scores, tokens_needed(scores, follows))
 
 
-def calibrate(
-    engine: Engine, tree: tuple[NDArray[np.float32], list[frozenset[int]]], risks: Sequence[float]
-) -> list[dict[str, Any]]:
-    """Each filter at each risk."""
-    logits, follows = tree
-    needed = tokens_needed(logits, follows)
+def calibrate(places: Places, risks: Sequence[float]) -> list[dict[str, Any]]:
+    """Each filter at each risk, at temperature 1."""
     rows = []
     for target, name in itertools.product(risks, GRIDS):
-        point = at_risk(name, target, torch.from_numpy(logits), needed)
+        point = at_risk(name, target, places.logits, places.needed)
         rows.append(
             {
                 "target": target, "filter": name, "method": point.method, "value": point.value, "risk": point.risk,
@@ -133,37 +153,29 @@ def calibrate(
 # Thinking
 
 
-async def think(
-    engine: Engine, task: Task, methods: Mapping[str, Filter | None], temperatures: Sequence[float], seeds: int,
-    limit: int,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """A row for each filter and temperature."""
-    rows = []
-    async with engine:
-        for (name, method), temperature in itertools.product(methods.items(), temperatures):
-            sampler = Truncation(after=(method,) if method else (), temperature=temperature)
-            begin = time.monotonic()
-
-            async def attempt(
-                problem: Problem, seed: int, sampler: Truncation = sampler, hot: float = temperature
-            ) -> tuple[bool, tuple[int, ...], bool]:
-                session = Session(engine, problem, seed=seed, temperature=hot, chain_limit=limit, sampler=sampler)
-                solution = await solve(Full(), session)
-                if solution.error:
-                    raise RuntimeError(solution.error)
-                answer = extract_strict(solution.text, engine.profile.answer_form)
-                right = answer is not None and task.verify(problem, answer) is Verdict.RIGHT
-                ids = tuple(i for span in solution.spans if span.kind == "sampled" for i in span.ids)
-                return right, ids, solution.ended == "limit"
-
-            works = [attempt(problem, seed) for problem in task.problems for seed in range(seeds)]
-            chains = await asyncio.gather(*works)
-            rows.append({"filter": name, "temperature": temperature, **measure(chains, seeds)})
-            print(f"{name:34s} T={temperature:g}  {_line(rows[-1])}  {time.monotonic() - begin:.0f} s", flush=True)
-    return rows
+Chain = tuple[bool, tuple[int, ...], bool]
+"""Whether it is right, the tokens that were sampled, and whether the limit ended it."""
 
 
-def measure(chains: Sequence[tuple[bool, tuple[int, ...], bool]], seeds: int) -> dict[str, Any]:
+async def attempts(engine: Engine, task: Task, sampler: Truncation, seeds: int, limit: int) -> list[Chain]:
+    """Every problem with every seed, the seeds of a problem next to one another."""
+
+    async def attempt(problem: Problem, seed: int) -> Chain:
+        session = Session(
+            engine, problem, seed=seed, temperature=sampler.temperature, chain_limit=limit, sampler=sampler
+        )
+        solution = await solve(Full(), session)
+        if solution.error:
+            raise RuntimeError(solution.error)
+        answer = extract_strict(solution.text, engine.profile.answer_form)
+        right = answer is not None and task.verify(problem, answer) is Verdict.RIGHT
+        ids = tuple(i for span in solution.spans if span.kind == "sampled" for i in span.ids)
+        return right, ids, solution.ended == "limit"
+
+    return await asyncio.gather(*(attempt(problem, seed) for problem in task.problems for seed in range(seeds)))
+
+
+def measure(chains: Sequence[Chain], seeds: int) -> dict[str, Any]:
     """Accuracy with its interval over problems, tokens, truncations, and how much the chains of a problem differ."""
     right = np.array([c[0] for c in chains], dtype=float).reshape(-1, seeds)
     low, high = _interval(right.mean(1))
@@ -212,12 +224,12 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def report(results: Mapping[str, Any]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| filter | T | n | accuracy (95 %) | tokens (95 %) | truncated | distinct |", "|" + " --- |" * 7]
+    lines = ["| T | filter | risk | n | accuracy (95 %) | tokens (95 %) | truncated | distinct |", "|" + " --- |" * 8]
     for row in results["rows"]:
         accuracy = f"{100 * row['accuracy']:.1f} ({100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f})"
         tokens = f"{row['tokens']:.0f} ({row['tokens_low']:.0f} to {row['tokens_high']:.0f})"
         lines.append(
-            f"| {row['filter']} | {row['temperature']:g} | {row['n']} | {accuracy} | {tokens} | "
+            f"| {row['temperature']:g} | {row['filter']} | {row['risk']:.3f} | {row['n']} | {accuracy} | {tokens} | "
             f"{100 * row['truncated_rate']:.1f} % | {row['distinct']:.3f} |"
         )
     return "\n".join(lines)
