@@ -54,12 +54,13 @@ class LoopbackServer:
         self, script: Callable[[str, str], str] = steps_script, *, tokenizer: Any = None, extended: bool | None = None,
         logprobs: bool = True, top: int = 20, honest: bool = True, stops: bool = True, cached: bool = True,
         form: bool = True, usage: bool = True, key: str = "", pause_s: float = 0.0, models: tuple[str, ...] = ("toy",),
-        budget: str = "", lists: bool = True,
+        budget: str = "", lists: bool = True, burst: int = 1,
     ) -> None:  # fmt: skip
         self.script, self.tokenizer = script, tokenizer
         self.extended = tokenizer is not None if extended is None else extended
         self.logprobs, self.top, self.honest, self.stops, self.cached = logprobs, top, honest, stops, cached
         self.form, self.usage, self.key, self.pause_s, self.models = form, usage, key, pause_s, models
+        self.burst = burst  # tokens whose text is sent together
         self.lists = lists  # its list of models; without it asking for one fails
         self.budget = budget  # the field of a thinking budget that it obeys; it ignores all others
         self.faults: deque[Fault] = deque()
@@ -200,7 +201,7 @@ class LoopbackServer:
         question, _, so_far = prompt.partition(OPEN)
         tokens = self._tokens(prompt if self.tokenizer is None else body["prompt"])
         cached, self._seen = self._look_up(tokens), self._seen | {tuple(tokens[: n + 1]) for n in range(len(tokens))}
-        text, finish, count = "", "length", 0
+        text, waiting, finish, count = "", "", "length", 0
         while count < body["max_tokens"]:
             if gone.done():
                 self.hung_up += 1
@@ -227,7 +228,10 @@ class LoopbackServer:
                 choice |= {"token_ids": [token]} | ({"prompt_token_ids": tokens} if count == 1 else {})
             if body.get("logprobs") and self.logprobs and fault.kind != "no_logprobs":
                 choice["logprobs"] = self._told(body, token, piece, few=fault.kind == "few_top")
-            await _event(writer, {"choices": [choice]})
+            waiting += choice["text"]
+            if count % self.burst == 0 or choice["finish_reason"]:
+                await _event(writer, {"choices": [{**choice, "text": waiting}]})
+                waiting = ""
             await asyncio.sleep(self.pause_s)
             if finish == "stop":
                 break

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +254,19 @@ def test_what_servers_cannot_do_is_refused(tokenizer, tiny):
                 asyncio.run(sampled(engine, **request))
 
 
+@pytest.mark.parametrize("burst", [2, 3, 5])
+@pytest.mark.parametrize("usage", [True, False])
+def test_limits_and_cues_hold_although_text_comes_in_bursts(usage, burst):
+    with LoopbackServer(logprobs=False, usage=usage, burst=burst) as server:
+        engine = HttpEngine(server.url, profile=SCRIPTED)
+        got, _ = asyncio.run(sampled(engine, limit=8))
+        assert (got.reason, len(got.ids)) == ("length", 8)
+        assert engine.decode(list(got.ids)) == "12+34=46 so "
+        whole, cut = run(engine, "full"), run(engine, "first-cue")
+        assert (whole.error, whole.thinking, whole.text) == ("", THOUGHT, "46")
+        assert (cut.error, cut.thinking, cut.text) == ("", "12+34=46 so 46\n", "46")
+
+
 @pytest.mark.parametrize("field", ["thinking_token_budget", "thinking_budget"])
 def test_a_budget_that_the_server_keeps_is_used(tokenizer, tiny, field):
     with LoopbackServer(tokenizer=tokenizer, budget=field) as server:
@@ -401,13 +416,17 @@ def test_a_question_that_is_too_long_is_refused(tokenizer, tiny):
 
 
 def test_without_httpx_it_says_what_to_install(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "httpx", None)
     for name in [m for m in sys.modules if m.startswith("satisfice.engines.http") or "._http_" in m]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(MissingExtra, match=r"satisfice\[http\]"):
         load_engine("http://127.0.0.1:1")
+
+
+def test_a_server_that_shows_its_chat_form_needs_neither_torch_nor_transformers():
+    asked = "import sys, satisfice.engines.http; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_text_is_kept_as_it_came_whatever_its_pieces():

@@ -50,35 +50,25 @@ def address(folder, tmp_path_factory):
         yield base
 
 
-def solved(engine, policy, problems):
-    async def work():
-        async with engine:
-            gate = asyncio.Semaphore(2)
+async def solved(engine, policy, problems):
+    gate = asyncio.Semaphore(2)
 
-            async def one(problem):
-                async with gate:
-                    return await solve(build(policy), Session(engine, problem, temperature=0.0))
+    async def one(problem):
+        async with gate:
+            return await solve(build(policy), Session(engine, problem, temperature=0.0))
 
-            return await asyncio.gather(*map(one, problems))
-
-    return asyncio.run(work())
+    return await asyncio.gather(*map(one, problems))
 
 
-def gap_where_they_part(engine, ours, theirs):
+async def gap_where_they_part(engine, ours, theirs):
     """How far the two best tokens lie apart where a text leaves the tokens of another chain."""
     ids = [i for span in ours.spans for i in span.ids]
     prompt = len(ours.spans[0].ids)
     same = next(n for n in range(prompt, len(ids)) if not theirs.startswith(engine.decode(ids[prompt : n + 1])))
-
-    async def work():
-        async with engine:
-            sequence = engine.open("1", "gap")
-            sequence.cut(0)
-            sequence.extend(ids[:same])
-            asked = Request(limit=1, temperature=0.0, signals=Signals(top_logprobs=2))
-            return (await sequence.sample(asked)).top_logprobs[0]
-
-    best = asyncio.run(work())
+    sequence = engine.open("1", "gap")
+    sequence.cut(0)
+    sequence.extend(ids[:same])
+    best = (await sequence.sample(Request(limit=1, temperature=0.0, signals=Signals(top_logprobs=2)))).top_logprobs[0]
     return float(best[0] - best[1])
 
 
@@ -89,11 +79,18 @@ def test_chains_and_verdicts_are_those_of_the_local_engine(address, folder):
     with pytest.raises(Unfit, match="log-prob"):
         check_policy(build("deer"), served.name, served.provides)
     problems = [p for tier in ("easy", "hard") for p in load_task(f"chain-sum:{tier}", limit=3).problems]
-    for policy in ("full", "first-cue"):
-        for ours, theirs in zip(solved(local, policy, problems), solved(served, policy, problems), strict=True):
-            assert (ours.error, theirs.error) == ("", "")
-            if (ours.thinking, ours.text, ours.ended) != (theirs.thinking, theirs.text, theirs.ended):
-                assert gap_where_they_part(local, ours, theirs.thinking + "</think>" + theirs.text) < 1e-4
+
+    async def work():
+        async with local, served:
+            for policy in ("full", "first-cue"):
+                pairs = zip(*[await solved(engine, policy, problems) for engine in (local, served)], strict=True)
+                for ours, theirs in pairs:
+                    assert (ours.error, theirs.error) == ("", "")
+                    if (ours.thinking, ours.text, ours.ended) != (theirs.thinking, theirs.text, theirs.ended):
+                        written = theirs.thinking + "</think>" + theirs.text
+                        assert await gap_where_they_part(local, ours, written) < 1e-4
+
+    asyncio.run(work())
 
 
 def test_tags_that_it_would_not_send_are_refused(address):

@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed here: make test-vllm"),
 ]
 
-BLOCK = 16  # tokens that vLLM's prefix cache keeps or loses together
+BLOCK = 32  # tokens that the prefix cache keeps or loses together: the fewest that vLLM takes on a CPU
 LATE = 64  # tokens that a server may compute between our closing a stream and its noticing, at several hundred a second
 TIE = 1e-4  # nats between the two best tokens within which engines may differ
 
@@ -159,7 +159,7 @@ def gap(home, engine, ids):
 
 @pytest.fixture(scope="module")
 def greedy(home, local):
-    asked = problems(70)
+    asked = problems(40)
     return asked, answers(home, local, "full", asked)
 
 

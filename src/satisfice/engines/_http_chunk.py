@@ -1,5 +1,6 @@
 """What one event of a streamed completion says, read as hostile input."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -50,11 +51,15 @@ class Chunk:
             for i, logprob, line in zip(self.ids, chosen, lines, strict=True)
         ]
 
-    def by_text(self, words: TextWords) -> list[Token]:
-        """Its tokens by their text: as the server splits it where it tells, else all of it as one."""
+    def by_text(self, words: TextWords, before: str = "", stops: tuple[str, ...] = ()) -> list[Token]:
+        """Its tokens by their text: as the server splits it where it tells, else all of it as one.
+
+        Where nobody tells, a stop text that ends in it is kept apart from what stands around it; `before` is the text
+        that it follows.
+        """
         pieces = self.pieces
         if pieces is None:
-            return [Token(id=words.number(self.text))] if self.text else []
+            return [Token(id=words.number(part)) for part in _around(before, self.text, stops)]
         end: list[Token] = []
         if self.finish == "stop" and pieces and not (pieces[-1] and self.text.endswith(pieces[-1])):
             *rest, _ = pieces  # the end of the turn has a name but no text
@@ -62,6 +67,19 @@ class Chunk:
         if "".join(pieces) != self.text and pieces:  # part of a character, or a token that has no text
             pieces = ("",) * (len(pieces) - 1) + (self.text,)
         return [Token(id=words.number(p), logprob=lp) for p, lp in zip(pieces, self.logprobs, strict=False)] + end
+
+
+def _around(before: str, text: str, stops: tuple[str, ...]) -> list[str]:
+    """A text in parts: up to the first stop text that ends in it, to its end, and the rest.
+
+    >>> _around("", "so 46</think>46", ("</think>",)), _around("so </th", "ink>46", ("</think>",))
+    (['so 46', '</think>', '46'], ['ink>', '46'])
+    """
+    begins = ((before + text).find(stop, max(0, len(before) - len(stop) + 1)) - len(before) for stop in stops)
+    found = [(begin, begin + len(stop)) for begin, stop in zip(begins, stops, strict=True) if begin + len(before) >= 0]
+    begin, end = min(found, default=(0, 0))
+    cuts = (0, max(0, begin), end, len(text))
+    return [text[a:b] for a, b in itertools.pairwise(cuts) if a < b]
 
 
 def read_chunk(event: dict[str, Any]) -> Chunk:

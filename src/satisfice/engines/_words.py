@@ -8,7 +8,6 @@ from typing import Protocol
 
 from satisfice.core.errors import BadInput, MissingExtra
 from satisfice.core.profile import R1, Profile, profile_from
-from satisfice.engines._pieces import token_bytes
 
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]+")
 
@@ -50,6 +49,8 @@ class TokenizerWords:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def piece(self, token: int) -> bytes:
+        from satisfice.engines._pieces import token_bytes  # here, because it reads transformers
+
         return token_bytes(self.tokenizer, token)
 
     def render(self, question: str, profile: Profile) -> str:

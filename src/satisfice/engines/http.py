@@ -47,6 +47,7 @@ IN_ADDRESS: Mapping[str, type] = {
     "model": str, "tokenizer": str, "template": str, "max_length": int, "connections": int, "silence_s": float,
     "patience_s": float, "key_env": str,
 }  # fmt: skip
+_TAIL = 32  # pieces of text before a new one within which a stop text may have begun
 UNKNOWN_LENGTH = 1 << 20  # tokens, where a server does not say how long a sequence may be
 
 
@@ -262,7 +263,7 @@ class HttpSequence:
                 async for event in events:
                     last = read_chunk(event)
                     usage = last.usage or usage
-                    self._keep(take, last, patience)
+                    self._keep(take, request, last, patience)
                     if last.finish is not None or take.reason is not None:
                         break
                 if last.finish is not None:
@@ -274,11 +275,15 @@ class HttpSequence:
                 take.prefilled += computed_again(known, begin, usage.cached or 0 if usage else 0)
                 self._past.end(len(self.ids))
         if take.reason is None:
-            self._end(take, last, usage, begin)
+            self._end(take, request, last, usage, begin)
 
-    def _keep(self, take: Collector, chunk: Chunk, patience: Patience) -> None:
+    def _keep(self, take: Collector, request: Request, chunk: Chunk, patience: Patience) -> None:
         words, counters = self._engine.words, self._engine.counters
-        for token in chunk.by_text(words) if isinstance(words, TextWords) else chunk.by_id():
+        if isinstance(words, TextWords):
+            tokens = chunk.by_text(words, words.decode(self.ids[-_TAIL:]), request.stop_texts)
+        else:
+            tokens = chunk.by_id()
+        for token in tokens:
             patience.progress()
             counters.tokens += 1
             if take.reason is None:
@@ -286,7 +291,7 @@ class HttpSequence:
             else:
                 counters.surplus += 1
 
-    def _end(self, take: Collector, last: Chunk, usage: Usage | None, begin: int) -> None:
+    def _end(self, take: Collector, request: Request, last: Chunk, usage: Usage | None, begin: int) -> None:
         """The stream is over and none of our stop conditions has held yet: say what that means, or go on."""
         words, new = self._engine.words, len(self.ids) - begin
         if last.finish is None:
@@ -295,7 +300,8 @@ class HttpSequence:
             raise EngineError(f"the server ended the answer with {last.finish!r}")
         if isinstance(words, TextWords):  # some tokens have no text of their own; the server's count is right
             end = [Token(id=words.END)] if last.finish == "stop" else []
-            told = usage.completion if usage and usage.completion is not None else new + len(end)
+            told = new + len(end) if last.finish == "stop" else new + request.limit - take.count
+            told = usage.completion if usage and usage.completion is not None else told
             silent = [Token(id=words.number(""))] * (told - new - len(end))
             for token in silent + end:
                 if take.reason is None:
