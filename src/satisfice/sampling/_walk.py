@@ -22,27 +22,26 @@ NEAR = 256  # so many of the largest are tried first
 TOLERANCE = 5e-7  # relative: a bound that float32 cannot tell from being met counts as met
 
 
-def descend(scores: Array, best: Array, crossed: Callable[[Array, Array], Array]) -> tuple[Array, Array]:
+def descend(
+    scores: Array, best: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]
+) -> tuple[Array, Array]:
     """Where a walk down the scores first meets a condition on what it has collected.
 
-    `crossed(mass, spread)` tells it for totals `[batch, n]` in float64 of `e_i = exp(z_i - z_max)` and of
-    `e_i (z_max - z_i)`; having held once it must go on to hold. What is returned is told at `walk`.
+    `weights` `[batch, vocab]` are `e_i = exp(z_i - z_max)` and, where `crossed` takes it, `e_i (z_max - z_i)`.
+    `crossed(mass)` or `crossed(mass, spread)` tells it for totals `[batch, n]` in float64; having held once it must go
+    on to hold. What is returned is told at `walk`.
     """
-    near = None
-    if is_torch(scores) and scores.shape[1] > 8 * NEAR:
-        block = largest(scores, NEAR)
-        mass, below = masses(block.double(), best.double())
-        met = crossed(mass.cumsum(-1), (mass * below).cumsum(-1))
-        done = met.any(-1, keepdim=True)
-        near = done, _place(block, met)
-        if bool(done.all()):
-            return near[1]
-    mass, below = masses(scores, best)
-    key, count = walk(scores, (mass, mass * below), crossed)
-    if near is None:
-        return key, count
+    if not is_torch(scores) or scores.shape[1] <= 8 * NEAR:
+        return walk(scores, weights, crossed)
     torch = namespace(scores)
-    done, (near_key, near_count) = near
+    block = largest(scores, NEAR)
+    mass, below = masses(block.double(), best.double())
+    met = crossed(*(part.cumsum(-1) for part in (mass, mass * below)[: len(weights)]))
+    done = met.any(-1, keepdim=True)
+    near_key, near_count = _place(block, met)
+    if bool(done.all()):
+        return near_key, near_count
+    key, count = walk(scores, weights, crossed)
     return torch.where(done, near_key, key), torch.where(done, near_count, count)
 
 

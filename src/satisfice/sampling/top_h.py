@@ -75,8 +75,9 @@ def _bounded(scores: Array, best: Array, share: Array) -> tuple[Array, Array]:
     """The last kept score and how many equal to it: the entropy of the prefix grows, so its first excess ends it."""
     xp = namespace(scores)
     mass, below = masses(scores, best)
-    bound = share * entropy(total(mass), total(mass, below))
-    key, count = descend(scores, best, lambda mass, spread: entropy(mass, spread) > bound)
+    spread = mass * below
+    bound = share * entropy(total(mass), total(spread))
+    key, count = descend(scores, best, (mass, spread), lambda mass, spread: entropy(mass, spread) > bound)
     return key, xp.where((key > -xp.inf) & ((key < best) | (count > 1)), count - 1, count)
 
 

@@ -49,7 +49,7 @@ def top_p(logits: Array, p: Parameter, *, min_tokens_to_keep: Parameter = 1) -> 
     scores, best = as_scores(logits, "top-p")
     xp = namespace(scores)
     share = rows(p, scores)
-    whole = total(xp.exp(scores - best))
-    goal = xp.where(share < 1, share * (1 - TOLERANCE), xp.inf) * whole
-    key, count = descend(scores, best, lambda mass, spread: mass >= goal)
+    mass = xp.exp(scores - best)
+    goal = xp.where(share < 1, share * (1 - TOLERANCE), xp.inf) * total(mass)
+    key, count = descend(scores, best, (mass,), lambda mass: mass >= goal)
     return at_least(first(scores, key, count), scores, min_tokens_to_keep)
