@@ -27,6 +27,7 @@ from satisfice.bench.plan import make_plan
 from satisfice.bench.run import Told as BenchTold
 from satisfice.bench.run import run_bench
 from satisfice.catalog import build
+from satisfice.core.errors import Unfit
 from satisfice.engines import load_engine
 from satisfice.tasks import load_task
 from satisfice.training.plan import TrainPlan
@@ -137,7 +138,8 @@ class Study:
         tasks, n = TRAINED_ON, self.args.screen_problems
         self.measure("pocket", "screen/untrained", tasks, "full", n, "calibration")
         for name in self.methods:
-            model = self.train(name, 0)
+            if (model := self.train(name, 0)) is None:
+                continue
             self.measure(model, f"screen/{name}", tasks, "full", n, "calibration")
             row = self.screened(name)
             print(f"screened {name}: " + "  ".join(f"{key} {value:+.3f}" for key, value in row.items()), flush=True)
@@ -149,8 +151,8 @@ class Study:
         self.measure("pocket", "confirm/untrained", tasks, policies, n, "eval")
         for name in self.chosen():
             for seed in self.seeds():
-                model = self.train(name, seed)
-                self.measure(model, f"confirm/{name}-{seed}", tasks, policies, n, "eval")
+                if (model := self.train(name, seed)) is not None:
+                    self.measure(model, f"confirm/{name}-{seed}", tasks, policies, n, "eval")
 
     def report(self) -> str:
         """Write what is there so far and say it as Markdown."""
@@ -161,6 +163,7 @@ class Study:
             "config": {k: v for k, v in vars(self.args).items() if k not in ("out", "report_to", "minutes", "stage")},
             "settings": METHODS,
             "left_out": LEFT_OUT,
+            "refused": {path.parent.name: path.read_text("utf-8").strip() for path in self.refusals()},
             "screened": screened,
             "confirmed": confirmed,
             "curves": {name: self.curve(f"{name}-0") for name in screened},
@@ -174,8 +177,8 @@ class Study:
 
     # Parts
 
-    def train(self, name: str, seed: int) -> str:
-        """The folder of a trained model; trains what is left of it."""
+    def train(self, name: str, seed: int) -> str | None:
+        """The folder of a trained model; trains what is left of it. None when the pre-flight sees no hope."""
         args, out = self.args, self.args.out / "train" / f"{name}-{seed}"
         tasks = tuple(load_task(task, split="train", limit=args.limit) for task in TRAINED_ON)
         plan = TrainPlan(
@@ -192,7 +195,13 @@ class Study:
             )
             self.check_time()
 
-        train(plan, out, DirectJudge(tasks), told=Told(step=step, note=lambda text: print(f"{name} {seed}: {text}")))
+        told = Told(step=step, note=lambda text: print(f"{name} {seed}: {text}"))
+        try:
+            train(plan, out, DirectJudge(tasks), told=told)
+        except Unfit as refusal:
+            (out / "refused.txt").write_text(f"{refusal}\n", "utf-8")
+            print(f"{name} {seed}: refused: {refusal}", flush=True)
+            return None
         return str(out / "model")
 
     def measure(self, model: str, name: str, tasks: Iterable[str], policies: str, n: int, split: str) -> None:
@@ -271,6 +280,10 @@ class Study:
                 }
             )  # fmt: skip
         return rows
+
+    def refusals(self) -> list[Path]:
+        """What the pre-flight refused to train."""
+        return sorted((self.args.out / "train").glob("*/refused.txt"))
 
     def record(self, name: str) -> dict[str, Any]:
         """`train.json` of a training."""

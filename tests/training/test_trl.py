@@ -94,6 +94,16 @@ def test_a_state_goes_through_checkpoints_and_a_resumed_training_ends_the_same(t
         assert all(torch.equal(value, whole[name]) for name, value in trainer.model.state_dict().items())
 
 
+def test_a_step_in_parts_has_the_gradient_of_the_whole(tmp_path: Path) -> None:
+    norms = []
+    for parts in (1, 2):
+        with tiny(tmp_path, "kimi-length(advantage=grpo(aggregation=token))", parts=parts) as trainer:
+            trainer.train()
+            norms.append(float(trainer.state.log_history[0]["grad_norm"]))
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
+    assert norms[0] > 1e-3
+
+
 def test_groups_without_anything_to_learn_are_sampled_again_with_other_problems(tmp_path: Path) -> None:
     with tiny(tmp_path, "dapo(limit=64, cache=8)", refill=2, rows=12, limit=64) as trainer:
         asked: list[list[tuple[int, str]]] = []
@@ -181,4 +191,5 @@ def test_two_processes_give_the_same_advantages_as_one(tmp_path: Path) -> None:
         assert values == [*two[0]["batch"][name], *two[1]["batch"][name]]
     for part in two:
         assert part["state"] == one["state"]
+        assert part["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
         assert part["weights"] == pytest.approx(one["weights"], rel=1e-4, abs=1e-4)

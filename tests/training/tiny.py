@@ -58,7 +58,8 @@ def main() -> None:
         weights = [
             float(p.detach().double().sum()) for p in trainer.accelerator.unwrap_model(trainer.model).parameters()
         ]
-        row = {"batch": told, "state": dict(trainer.shaper_state), "weights": weights}
+        norm = trainer.state.log_history[0]["grad_norm"]  # a first step of Adam forgets the size of the gradient
+        row = {"batch": told, "state": dict(trainer.shaper_state), "weights": weights, "grad_norm": float(norm)}
         (out / f"process-{trainer.accelerator.process_index}.json").write_text(json.dumps(row))
 
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, T
 from trl.trainer.grpo_config import GRPOConfig
 
 from satisfice.core.engine import random_key
-from satisfice.core.errors import BadInput, CannotWrite
+from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.shaper import Monitoring, caps_for, check_columns, reads, start
 from satisfice.engines.local import model_folder, weights_mark
@@ -58,6 +58,8 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = Non
         CannotWrite: the folder is in use by another training.
     """
     told = told or Told()
+    if plan.rollouts == "vllm" and importlib.util.find_spec("vllm") is None:
+        raise MissingExtra("sampling with vLLM", "vllm")
     if plan.report_to != "none" and importlib.util.find_spec(plan.report_to) is None:
         raise BadInput(f"report-to: {plan.report_to} is not installed. Type: pip install {plan.report_to}")
     folder = model_folder(plan.model)
