@@ -12,6 +12,7 @@ from rich.table import Table
 from satisfice.cli_calibrate import calibrate
 from satisfice.cli_common import Json, err_console, load, names, numbers, out_console, print_json, read_config
 from satisfice.cli_record import export, record, replay
+from satisfice.cli_serve import serve
 from satisfice.cli_train import train
 from satisfice.core.errors import SatisficeError
 
@@ -247,6 +248,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
 
 app.command()(calibrate)
 app.command()(record)
+app.command()(serve)
 app.command()(replay)
 app.command()(export)
 app.command()(train)
