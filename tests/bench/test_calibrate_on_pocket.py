@@ -33,8 +33,8 @@ async def samples(plan: Plan, engine: Any, judge: Any) -> list[dict[str, Any]]:
 def test_what_is_learned_from_recorded_chains_stops_live_ones(tmp_path: Path) -> None:
     from satisfice.engines.local import LocalEngine
 
-    task = load_task("chain-sum:hard", split="calibration", limit=150)
-    plan = RecordPlan(model="pocket", tasks=(task,), limit=150, split="calibration", hidden=(2, -1))
+    task = load_task("chain-sum:hard", split="calibration", limit=130)
+    plan = RecordPlan(model="pocket", tasks=(task,), limit=130, split="calibration", hidden=(2, -1))
     asyncio.run(record(plan, LocalEngine("pocket", rows=288, batch=96), tmp_path / "chains"))
     recording = Recording(tmp_path / "chains")
     for rule in ("lynx", "specexit"):

@@ -19,7 +19,7 @@ SPECS = {
     "fixed-budget": "fixed-budget(tokens=40, at=step)",
 }
 LEARNED = {"first-try", "knowing-before-saying", "lynx", "specexit"}
-"""They need an artefact; tests/bench/test_calibrate.py makes them and runs them."""
+"""They need an artefact; tests/bench/test_calibrate_on_pocket.py makes two and runs them."""
 
 pytestmark = pytest.mark.slow
 
