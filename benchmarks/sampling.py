@@ -2,19 +2,20 @@
 
 `python benchmarks/sampling.py --json` prints a list of
 `{filter, batch, vocab, ours_ms, transformers_ms, ratio, peak_mb}`
-(ratio: theirs / ours; null where transformers has no such filter; peak_mb: memory that ours takes beyond its input).
+(ratio: theirs / ours, null where transformers has no such filter; peak_mb: memory that ours takes beyond its input,
+null where there is no /proc to tell). Rows go to standard error as they come.
 Runs of both are interleaved and the medians compared, so that a busy machine disturbs both alike; and with one thread,
 the default, it is CPU time that is measured.
 """
 
 import argparse
+import ctypes
 import json
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,19 +48,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="timed runs of each; large ones get at least two")
     parser.add_argument("--scale", type=float, default=SCALE)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--peak", nargs=3, metavar=("FILTER", "BATCH", "VOCAB"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.peak:
-        print(peak(args.peak[0], int(args.peak[1]), int(args.peak[2]), args.scale))
-        return
     rows = []
     for vocab in args.vocab:
         for batch in args.batch:
             for spec in args.filters.split(";") if args.filters else FILTERS:
                 rows.append(measure(spec, batch, vocab, args.scale, args.rounds))
-                if not args.json:
-                    print("  ".join(f"{key} {_show(value)}" for key, value in rows[-1].items()), flush=True)
+                told = "  ".join(f"{key} {_show(value)}" for key, value in rows[-1].items())
+                print(told, flush=True, file=sys.stderr if args.json else sys.stdout)
     if args.json:
         print(json.dumps(rows, indent=1))
 
@@ -72,8 +69,6 @@ def measure(spec: str, batch: int, vocab: int, scale: float, rounds: int) -> dic
     runs: list[Callable[[], Any]] = [lambda: method(logits)] + ([lambda: peer(None, logits)] if peer else [])
     times = interleave(runs, rounds)
     ours, theirs = statistics.median(times[0]), statistics.median(times[1]) if peer else None
-    command = [sys.executable, __file__, "--scale", str(scale), "--peak", spec, str(batch), str(vocab)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True)
     return {
         "filter": spec,
         "batch": batch,
@@ -81,7 +76,7 @@ def measure(spec: str, batch: int, vocab: int, scale: float, rounds: int) -> dic
         "ours_ms": round(ours, 3),
         "transformers_ms": None if theirs is None else round(theirs, 3),
         "ratio": None if theirs is None else round(theirs / ours, 2),
-        "peak_mb": round(float(told.stdout), 1),
+        "peak_mb": peak(runs[0]),
     }
 
 
@@ -93,15 +88,22 @@ def interleave(runs: list[Callable[[], Any]], rounds: int) -> list[list[float]]:
     return [list(times) for times in zip(*([_time(run, repeat) for run in runs] for _ in range(rounds)), strict=True)]
 
 
-def peak(spec: str, batch: int, vocab: int, scale: float) -> float:
-    """MB that one call takes beyond its input, by the high-water mark of a process that does nothing else."""
-    method = build(spec, kind="sampler")
-    method(make(1, vocab, scale))
-    logits = make(batch, vocab, scale)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    kept = method(logits)
-    assert kept.shape == logits.shape
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+def peak(run: Callable[[], Any]) -> float | None:
+    """MB by which the memory of this process rises while it runs: the kernel's high-water mark, reset before."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # else what was freed before is taken again unseen
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _status("VmRSS")
+        run()
+        return round((_status("VmHWM") - before) / 1024, 1)
+    except (OSError, AttributeError):
+        return None
+
+
+def _status(name: str) -> int:
+    """A line of the kernel's account of this process, in kB."""
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def make(batch: int, vocab: int, scale: float) -> torch.Tensor:

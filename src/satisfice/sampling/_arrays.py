@@ -124,6 +124,8 @@ def largest(scores: Array, count: int) -> Array:
 
 def nth_largest(scores: Array, count: Parameter) -> Array:
     """The `count`-th largest score of each row, `[batch, 1]`; the smallest one if there are fewer."""
+    if isinstance(count, int):
+        return largest(scores, min(max(count, 1), scores.shape[1]))[:, -1:]
     place = np.clip(np.asarray(count.cpu() if is_torch(count) else count), 1, scores.shape[1]).astype(np.int64)
     block = largest(scores, int(place.max()))
     return at(block, rows(place - 1, scores))
