@@ -4,8 +4,9 @@ A spec is what people type: `deer`, `deer:0.9` (the first field), `deer(threshol
 such as `first-finish(n=8, stop=deer)`. Nothing in a spec is ever evaluated as code.
 
 There are several kinds of method: a *policy* decides when thinking ends and is what `build` makes unless told
-otherwise, a *sampler* truncates the next-token distribution, a *shaper* says how training feels length. A spec names a
-method of the kind that is asked for, and a field that holds a method says by its type which kind that is.
+otherwise, a *sampler* truncates the next-token distribution, a *shaper* says how training feels length, a *scorer*
+rates chains that are under way. A spec names a method of the kind that is asked for, and a field that holds a method
+says by its type which kind that is.
 """
 
 import dataclasses
@@ -17,15 +18,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, cast, overload
 
-from satisfice import parallel, sampling, shaping, stopping
+from satisfice import parallel, sampling, scoring, shaping, stopping
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.fields import FieldType, field_types
 from satisfice.core.fit import check_fit
+from satisfice.core.scorer import Scorer
 from satisfice.core.session import Policy
 from satisfice.core.shaper import Shaper
 
-Kind = Literal["policy", "sampler", "shaper"]
+Kind = Literal["policy", "sampler", "scorer", "shaper"]
 
 
 class Method(Protocol):
@@ -39,8 +41,11 @@ FAMILIES: Mapping[str, Mapping[str, type[Method]]] = {
     "parallel": parallel.METHODS,
     "sampling": sampling.METHODS,
     "shaping": shaping.METHODS,
+    "scoring": scoring.METHODS,
 }
-KINDS: Mapping[str, Kind] = {"stopping": "policy", "parallel": "policy", "sampling": "sampler", "shaping": "shaper"}
+KINDS: Mapping[str, Kind] = {
+    "stopping": "policy", "parallel": "policy", "sampling": "sampler", "shaping": "shaper", "scoring": "scorer",
+}  # fmt: skip
 METHODS: Mapping[str, type[Method]] = {name: table[name] for table in FAMILIES.values() for name in table}
 POLICIES: Mapping[str, type[Policy]] = {**stopping.METHODS, **parallel.METHODS}
 ALIASES: Mapping[str, str] = {"cap": "fixed-budget"}
@@ -69,6 +74,8 @@ def parse_policies(text: str, *, allow_files: bool = False) -> list[Policy]:
 def build(spec: str, *, kind: Literal["policy"] = "policy", allow_files: bool = False) -> Policy: ...
 @overload
 def build(spec: str, *, kind: Literal["sampler"], allow_files: bool = False) -> sampling.Filter: ...
+@overload
+def build(spec: str, *, kind: Literal["scorer"], allow_files: bool = False) -> Scorer: ...
 @overload
 def build(spec: str, *, kind: Literal["shaper"], allow_files: bool = False) -> Shaper: ...
 @overload
@@ -198,6 +205,7 @@ def _kind_of(card: Card) -> Kind:
 _EXAMPLES: Mapping[Kind, str] = {
     "policy": "full,cap:96,first-finish(n=8, stop=deer)",
     "sampler": "top-k:50,min-p(p=0.1)",
+    "scorer": "pocket-reward",
     "shaper": "dr-grpo,dapo",
 }
 

@@ -8,9 +8,9 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.scorer import Scorer
 from satisfice.core.session import Policy, Session
 from satisfice.parallel._inner import abreast, follow, level
-from satisfice.parallel.scorer import Scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class ErPrm:
     dropping the best chain falls exponentially with `tau` (the paper's Theorem; it needs a correlation that only a
     measurement can show). Reference code: https://github.com/scheshmi/accelerated-reasoning-ER-PRM.
 
-    The scorer is a reward model on text, see `satisfice.parallel.scorer`; without one, a chain's rating is the mean
+    The scorer is a reward model on text, see `satisfice.core.scorer`; without one, a chain's rating is the mean
     log-probability of its own tokens, which is no reward model and only a stand-in. Differs from the code: candidates
     are matched to scores by place and not by text; a chosen chain without a readable answer yields to the next best.
     The rule `stop` takes over those chains that are still thinking after `max_steps`.

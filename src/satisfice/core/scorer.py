@@ -1,11 +1,11 @@
-"""Reward models for partial chains: what `er-prm` asks, and how to bring one's own.
+"""Reward models for chains that are under way: what a search over steps asks which of them to keep.
 
-A scorer is any frozen, hashable object with a `card` that can be called as `Scorer` says. For a process reward model in
-another library that is a dataclass of a few lines around its forward pass:
+A scorer is any frozen, hashable object with a `card` that can be called as `Scorer` says. For a process reward model of
+another library that is a few lines around its forward pass:
 
     @dataclass(frozen=True, kw_only=True)
     class MyReward:
-        card = Card(id="my-reward", paper="", where="my own model", needs=frozenset(), fidelity="standard")
+        card: ClassVar = Card(id="my-reward", paper="", where="my own model", needs=frozenset(), fidelity="standard")
 
         def __call__(self, question, texts):
             return [model.score(question, text) for text in texts]
@@ -13,7 +13,7 @@ another library that is a dataclass of a few lines around its forward pass:
     ErPrm(scorer=MyReward())
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from satisfice.core.card import Card
@@ -29,6 +29,3 @@ class Scorer(Protocol):
     card: ClassVar[Card]
 
     def __call__(self, question: str, texts: Sequence[str], /) -> Sequence[float]: ...
-
-
-METHODS: Mapping[str, type[Scorer]] = {}

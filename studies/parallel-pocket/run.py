@@ -1,0 +1,215 @@
+"""Policies over several chains on the pocket reasoner: accuracy against all tokens and against the longest path.
+
+    python studies/parallel-pocket/run.py
+
+Sixteen chains a problem are recorded once (hours); policies that only watch are replayed on them, with the first n of
+the sixteen, and the others run live on fewer problems. What is done is kept under runs/parallel-pocket, so a run that
+was stopped goes on, and `--stage` does one part alone: record, replay, live, restart, show.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import torch
+
+from satisfice import load_engine, load_task
+from satisfice.bench.plan import make_plan
+from satisfice.bench.record import record
+from satisfice.bench.record_plan import RecordPlan
+from satisfice.bench.replay import replay, replay_plan
+from satisfice.bench.restart import advise
+from satisfice.bench.run import run_bench
+from satisfice.core.problem import Verdict
+from satisfice.engines.recording import Recording, read_recording
+from satisfice.engines.replay import ReplayEngine
+from satisfice.parallel._confidence import token_confidence, window_means
+
+HERE = Path(__file__).parent
+CHAINS = 16
+WINDOW = 32  # tokens; DeepConf's 2,048 are longer than any chain here
+LOOK = 64  # tokens at which the predictor of failure looks
+SIZES = (2, 4, 8, 16)
+COLUMNS = (
+    "task", "policy", "how", "n", "accuracy", "accuracy_low", "accuracy_high", "kept", "spent", "dropped", "steps",
+    "delta_accuracy", "delta_accuracy_low", "delta_accuracy_high", "saving", "saving_low", "saving_high",
+    "no_answer_rate", "unknown_rate",
+)  # fmt: skip
+STAGES = ("record", "replay", "live", "restart", "show")
+
+
+def watching() -> list[str]:
+    """Policies that only look at chains, at every size."""
+    sizes = [
+        spec
+        for n in SIZES
+        for spec in (
+            f"self-consistency(n={n})",
+            f"first-finish(n={n})",
+            f"first-finish(n={n}, k={max(2, n // 4)})",
+            f"adaptive-consistency(n={n})",
+            f"fsf-select(n={n}, measure=length)",
+            rf'fsf-select(n={n}, judge=markers, markers="\\bno$")',
+            f"deepconf(n={n}, mode=offline, eta=50, window={WINDOW})",
+        )
+    ]
+    online = [f"deepconf(n={n}, warmup={n // 2}, eta={eta}, window={WINDOW})" for n in (8, 16) for eta in (10, 90)]
+    return ["full", *sizes, *online]
+
+
+def acting() -> list[str]:
+    """Policies that put text in, read hidden states or fork on the way."""
+    return [
+        "full",
+        *(f"self-consistency(n={n})" for n in (4, 8)),
+        *(f"self-consistency(n={n}, stop=deer(threshold=0.976))" for n in (4, 8)),
+        *(f"nothinking-vote(n={n})" for n in (8, 16)),
+        *(f"st-bon(n={n})" for n in (4, 8)),
+        *(f"latent-trajectory(n=4, signal={signal}, look_at=64, segment=16)" for signal in ("aligned", "cumulative")),
+        "er-prm(n=8, width=4, tau=16, complete=64, max_steps=40)",
+        "er-prm(n=8, width=4, tau=16, complete=64, max_steps=40, scorer=pocket-reward)",
+        "cntp",
+    ]
+
+
+def main() -> None:
+    """Do the stages that were asked for, in their order."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/parallel-pocket"))
+    parser.add_argument("--tasks", default="chain-sum:hard,products:hard")
+    parser.add_argument("--problems", type=int, default=2000, help="a task, recorded")
+    parser.add_argument("--live", type=int, default=200, help="problems a task for policies that act")
+    parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
+    parser.add_argument("--results", type=Path, default=HERE, help="where results.json and figure.png go")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for stage in args.stage.split(","):
+        if stage not in STAGES:
+            parser.error(f"no stage {stage!r}; there are {', '.join(STAGES)}")
+        begin = time.monotonic()
+        for task in args.tasks.split(",") if stage != "show" else [args.tasks]:
+            globals()[f"do_{stage}"](args, task)
+        print(f"{stage}: {time.monotonic() - begin:.0f} s", flush=True)
+
+
+def folder(args: argparse.Namespace, kind: str, task: str) -> Path:
+    """Where a part of the study is kept."""
+    return Path(args.out) / kind / task.replace(":", "-")
+
+
+def do_record(args: argparse.Namespace, task: str) -> None:
+    """Record what is not yet recorded; every problem has its first chain before any has its second."""
+    plan = RecordPlan(
+        model="pocket", tasks=(load_task(task, limit=args.problems),), limit=args.problems, chains=CHAINS, at=(),
+        top_logprobs=20, concurrency=128,
+    )  # fmt: skip
+    asyncio.run(record(plan, load_engine("pocket", rows=256, batch=256), folder(args, "recordings", task)))
+
+
+def do_replay(args: argparse.Namespace, task: str) -> None:
+    """Replay every policy that only watches, on all problems whose sixteen chains are there."""
+    recording = Recording(folder(args, "recordings", task))
+    plan = replay_plan(recording, ",".join(watching()))
+    asyncio.run(replay(plan, ReplayEngine(recording), folder(args, "replayed", task)))
+
+
+def do_live(args: argparse.Namespace, task: str) -> None:
+    """Run the policies that act."""
+    plan = make_plan(model="pocket", tasks=[task], policies=",".join(acting()), limit=args.live)
+    asyncio.run(run_bench(plan, load_engine("pocket", rows=256, batch=128), folder(args, "live", task)))
+
+
+def do_restart(args: argparse.Namespace, task: str) -> None:
+    """Ask whether dropping unsure chains early would pay, had every wrong end a verifier that notices it.
+
+    The predictor flags a chain whose least sure window among the first tokens is below a line. The line is that which
+    would save most on the even problems; the advice is on the first chain of the odd ones.
+    """
+    chains = list(_first_chains(folder(args, "recordings", task)))
+    right = np.array([good for good, _, _ in chains])
+    length = np.array([tokens for _, tokens, _ in chains], dtype=float)
+    least = np.array([lowest for _, _, lowest in chains])
+    even = np.arange(len(chains)) % 2 == 0
+    seen = np.minimum(length, LOOK)
+
+    def told(line: float, part: Any) -> Any:
+        flagged = (least < line) & (length > LOOK)
+        return advise(right[part], flagged[part], length[part], seen[part])
+
+    lines = np.quantile(least[even], [0.02, 0.05, 0.1, 0.2, 0.3, 0.5])
+    line = max(lines, key=lambda value: told(value, even).saving)
+    advice = told(line, ~even)
+    row = {
+        "task": task, "n": int((~even).sum()), "look": LOOK, "line": float(line), "verdict": advice.verdict,
+        "saving": advice.saving, "low": advice.low, "high": advice.high, **vars(advice.attempts),
+        "affordable": advice.attempts.affordable,
+    }  # fmt: skip
+    path = folder(args, "restart", task).with_suffix(".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(row, indent=1) + "\n", "utf-8")
+    print(task, advice, flush=True)
+
+
+def _first_chains(path: Path) -> Iterator[tuple[bool, int, float]]:
+    """Of the first chain of each problem: whether it was right, its tokens, its least sure window up to the look."""
+    for chain in read_recording(path):
+        if chain.name == "0" and chain.tokens.top_logprobs is not None:
+            windows = window_means(token_confidence(chain.tokens.top_logprobs[:LOOK]), WINDOW)
+            yield chain.verdict == Verdict.RIGHT, len(chain.tokens.ids), float(windows.min())
+
+
+def do_show(args: argparse.Namespace, tasks: str) -> None:
+    """Write results.json and figure.png from whatever is there."""
+    rows: list[dict[str, Any]] = []
+    restarts = []
+    environment: dict[str, Any] = {}
+    for task in tasks.split(","):
+        for kind in ("replayed", "live"):
+            path = folder(args, kind, task) / "results.json"
+            if path.exists():
+                found = json.loads(path.read_text("utf-8"))
+                environment[f"{kind} {task}"] = found["config"] | {"policies": len(found["config"]["policies"])}
+                rows += [{name: _short({**row, "how": kind}.get(name)) for name in COLUMNS} for row in found["rows"]]
+        path = folder(args, "restart", task).with_suffix(".json")
+        if path.exists():
+            restarts.append(json.loads(path.read_text("utf-8")))
+    results = {"schema_version": 1, "runs": environment, "rows": rows, "restart_or_wait": restarts}
+    (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    draw(rows, args.results / "figure.png")
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Accuracy against all tokens and against decode steps on the longest path, a row of panels for each task."""
+    table = [{**row, "family": row["policy"].partition("(")[0]} for row in rows]
+
+    def panel(task: str, x: str, title: str) -> Any:
+        base = alt.Chart(alt.Data(values=[row for row in table if row["task"] == task])).encode(
+            x=alt.X(f"{x}:Q", title=title, scale=alt.Scale(type="log", nice=False)),
+            color=alt.Color("family:N", title=None),
+            shape=alt.Shape("how:N", title=None),
+        )
+        points = base.mark_point(size=45).encode(
+            y=alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(zero=False)), tooltip=["policy:N", "n:Q"]
+        )
+        bars = base.mark_rule(opacity=0.4).encode(y="accuracy_low:Q", y2="accuracy_high:Q")
+        return (bars + points).properties(width=340, height=260, title=task)
+
+    panels = [
+        panel(task, "spent", "tokens, all chains") | panel(task, "steps", "decode steps on the longest path")
+        for task in dict.fromkeys(row["task"] for row in rows)
+    ]
+    alt.vconcat(*panels).save(str(path), scale_factor=2)
+
+
+def _short(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()
