@@ -84,10 +84,11 @@ def _bounded(scores: Array, best: Array, share: Array) -> tuple[Array, Array]:
 def _shared(scores: Array, best: Array, share: Array) -> tuple[Array, Array]:
     xp = namespace(scores)
     block = largest(scores, min(TOP, scores.shape[1]))
-    mass, below = masses(cast(block, xp.float64), cast(best, xp.float64))
+    mass, depth = masses(cast(block, xp.float64), cast(best, xp.float64))
     whole = xp.sum(mass, axis=-1, keepdims=True)
-    terms = xp.cumsum(mass / whole * (below + xp.log(whole)), axis=-1)
+    terms = xp.cumsum(mass / whole * (depth + xp.log(whole)), axis=-1)
     kept = (terms <= share * terms[:, -1:]) & (block > -xp.inf)
     length = xp.clip(xp.sum(kept, axis=-1, keepdims=True), 1, None)
-    key = at(block, length - 1)
-    return key, length - xp.sum(block > key, axis=-1, keepdims=True)
+    key, below = at(block, length - 1), at(block, xp.clip(length, None, block.shape[1] - 1))
+    count = length - xp.sum(block > key, axis=-1, keepdims=True)
+    return xp.where(below < key, below, key), xp.where(below < key, 0, count)  # all above the next one: one pass
