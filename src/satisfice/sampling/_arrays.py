@@ -115,7 +115,7 @@ def largest(scores: Array, count: int) -> Array:
     if not is_torch(scores):
         return -np.sort(-np.partition(scores, -count, axis=-1)[:, -count:], axis=-1)
     blocks = scores.shape[1] // BLOCK
-    if count * 8 < blocks:  # all of them lie in the `count` blocks with the largest maxima, or in the rest of the row
+    if count * 4 < blocks:  # all of them lie in the `count` blocks with the largest maxima, or in the rest of the row
         whole = scores[:, : blocks * BLOCK].reshape(len(scores), blocks, BLOCK)
         inside = whole.amax(-1).topk(count, sorted=False).indices[:, :, None].expand(-1, -1, BLOCK)
         scores = namespace(scores).cat([whole.gather(1, inside).flatten(1), scores[:, blocks * BLOCK :]], 1)
