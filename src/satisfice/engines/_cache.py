@@ -6,7 +6,7 @@ the longest one, nothing is gathered, and nothing is copied on drop, cut or when
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,18 +41,64 @@ class Segment:
     begin: int
     end: int
     rows: torch.Tensor  # [end - begin] row of each chain
-    span: int  # decode: rows 0..span-1 are read in place; 0: the rows are gathered (prefill)
-    in_order: bool  # decode: chain i lies in row i
+    span: int  # decode: so many rows are read in place; 0: the rows are gathered (prefill)
+    in_order: bool  # decode: chain i lies in row first + i
+    first: int = 0  # decode: the first row that is read
     width: int = 0  # positions that are read
     mask: torch.Tensor | None = None  # [span or chains, 1, tokens, width], 0 or -inf
 
 
-class RowCache:
-    """All slabs of a model, within a limit of memory.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """The cache as one forward pass sees it; stands in for a transformers `Cache`."""
 
-    It stands in for a transformers `Cache`: `update` is called by every attention layer. `bind` says beforehand which
-    rows and positions the coming forward pass is about.
-    """
+    segments: tuple[Segment, ...]
+    positions: torch.Tensor  # [batch, tokens] that are written
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *args: Any, **kwargs: Any) -> Any:
+        """Write `[batch, kv_heads, tokens, head_dim]`; returns what `attend` reads, a slab's part at a time."""
+        for part in self.segments:
+            index = (part.rows[:, None], slice(None), self.positions[part.begin : part.end])
+            own = part.slab.layers[layer]
+            own[0][index] = keys[part.begin : part.end].transpose(1, 2)
+            own[1][index] = values[part.begin : part.end].transpose(1, 2)
+        return self._read(layer), None
+
+    def _read(self, layer: int) -> Iterator[tuple[Segment, torch.Tensor, torch.Tensor]]:
+        for part in self.segments:
+            keys, values = part.slab.layers[layer]
+            rows = slice(part.first, part.first + part.span) if part.span else part.rows
+            yield part, keys[rows, :, : part.width], values[rows, :, : part.width]
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """Unused: positions are always given."""
+        return 0
+
+    def split(self, at: int) -> "tuple[View, View]":
+        """Two views that share the work: one of the chains before number `at` and one of the others."""
+        low = [_cut(part, part.begin, min(part.end, at)) for part in self.segments if part.begin < at]
+        high = [_cut(part, max(part.begin, at), part.end, shift=at) for part in self.segments if part.end > at]
+        return (
+            View(segments=tuple(low), positions=self.positions[:at]),
+            View(segments=tuple(high), positions=self.positions[at:]),
+        )
+
+
+def _cut(part: Segment, begin: int, end: int, *, shift: int = 0) -> Segment:
+    """The chains `begin` to `end` of a decode segment, and of its rows those from its first chain's to its last's."""
+    if (begin, end) == (part.begin, part.end):
+        return part if shift == 0 else replace(part, begin=begin - shift, end=end - shift)
+    rows = part.rows[begin - part.begin : end - part.begin]
+    first, last = int(rows[0]), int(rows[-1])  # chains are in the order of their rows
+    assert part.mask is not None
+    return replace(
+        part, begin=begin - shift, end=end - shift, rows=rows, first=first, span=last + 1 - first,
+        mask=part.mask[first - part.first : last + 1 - part.first],
+    )  # fmt: skip
+
+
+class RowCache:
+    """All slabs of a model, within a limit of memory."""
 
     def __init__(
         self, config: PreTrainedConfig, dtype: torch.dtype, device: torch.device, *, longest: int, limit: int
@@ -66,8 +112,6 @@ class RowCache:
         while widths[-1] < longest:
             widths.append(2 * widths[-1])
         self.slabs = [Slab(width) for width in widths]
-        self._segments: tuple[Segment, ...] = ()
-        self._positions = torch.empty(0, 0, dtype=torch.long, device=device)  # [batch, tokens]
 
     @property
     def bytes(self) -> int:
@@ -122,29 +166,6 @@ class RowCache:
             for a, b in zip(old, new, strict=True):
                 b[into, :, :positions] = a[row, :, :positions]
 
-    def bind(self, segments: tuple[Segment, ...], positions: torch.Tensor) -> None:
-        """The next forward pass is about these segments and writes `[batch, tokens]` positions."""
-        self._segments, self._positions = segments, positions
-
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *args: Any, **kwargs: Any) -> Any:
-        """Write `[batch, kv_heads, tokens, head_dim]`; returns what `attend` reads, a slab's part at a time."""
-        for part in self._segments:
-            index = (part.rows[:, None], slice(None), self._positions[part.begin : part.end])
-            own = part.slab.layers[layer]
-            own[0][index] = keys[part.begin : part.end].transpose(1, 2)
-            own[1][index] = values[part.begin : part.end].transpose(1, 2)
-        return self._read(layer), None
-
-    def _read(self, layer: int) -> Iterator[tuple[Segment, torch.Tensor, torch.Tensor]]:
-        for part in self._segments:
-            keys, values = part.slab.layers[layer]
-            rows = slice(part.span) if part.span else part.rows
-            yield part, keys[rows, :, : part.width], values[rows, :, : part.width]
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        """Unused: positions are always given."""
-        return 0
-
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Zeros; on a CPU the system hands out the pages when they are first written, so unused rows cost nothing."""
@@ -158,7 +179,7 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Grouped-query attention over cache rows, for each slab as two batched products on views.
 
-    query `[batch, heads, tokens, head_dim]`; `keys` is what `RowCache.update` returned. Returns
+    query `[batch, heads, tokens, head_dim]`; `keys` is what `View.update` returned. Returns
     `[batch, tokens, heads, head_dim]`. Written out because the fused CPU kernel rounds a row differently when its
     neighbours change.
     """
@@ -175,7 +196,7 @@ def _attend(part: Segment, query: torch.Tensor, keys: torch.Tensor, values: torc
     _, heads, tokens, _ = query.shape
     if part.span and not part.in_order:
         placed = query.new_zeros(span, heads, tokens, dim)
-        placed[part.rows] = query
+        placed[part.rows - part.first] = query
         query = placed
     group = heads // kv_heads
     folded = query.reshape(span * kv_heads, group * tokens, dim)
@@ -184,7 +205,7 @@ def _attend(part: Segment, query: torch.Tensor, keys: torch.Tensor, values: torc
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(values.dtype)
     out = torch.bmm(weights.view(span * kv_heads, group * tokens, width), values.flatten(0, 1))
     out = out.view(span, heads, tokens, dim).transpose(1, 2)
-    return out[part.rows] if part.span and not part.in_order else out
+    return out[part.rows - part.first] if part.span and not part.in_order else out
 
 
 AttentionInterface.register(ATTENTION, attend)

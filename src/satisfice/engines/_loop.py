@@ -15,7 +15,7 @@ import torch
 from satisfice.core.engine import Request, Sampled, StopReason
 from satisfice.core.errors import EngineError
 from satisfice.engines._batch import Batch, Job, causal_mask, observe
-from satisfice.engines._cache import BLOCK, RowCache, Segment
+from satisfice.engines._cache import BLOCK, RowCache, Segment, View
 from satisfice.engines._forward import forward_of
 from satisfice.engines._rows import Rows, State
 from satisfice.engines._stops import could_end, find_stop
@@ -178,8 +178,8 @@ class Loop:
             room = np.array([state.row.slab.width for state in states if state.row])
             at = np.minimum(at, room[:, None] - 1)
             positions = torch.from_numpy(at).to(self.device)
-            self.cache.bind(self._gathered(states, at, positions), positions)
-            self.forward(torch.from_numpy(tokens).to(self.device), positions, self.cache, head=False)
+            view = View(segments=self._gathered(states, at, positions), positions=positions)
+            self.forward(torch.from_numpy(tokens).to(self.device), positions, view, head=False)
             for state, n in zip(states, counts, strict=True):
                 state.valid += n
                 state.known = max(state.known, state.valid)
@@ -212,8 +212,8 @@ class Loop:
         if not batch.jobs:
             return
         tokens, positions, segments = batch.inputs(self.cache.dtype)
-        self.cache.bind(segments, positions)
-        out, states = self.forward(tokens, positions, self.cache, head=True, hidden=batch.hidden)
+        view = View(segments=segments, positions=positions)
+        out, states = self.forward(tokens, positions, view, head=True, hidden=batch.hidden)
         ready = batch.advance()
         self._count(steps=1, sampled=len(ready), fed=len(batch.jobs) - len(ready))
         if len(ready):
