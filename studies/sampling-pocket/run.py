@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="chains a problem")
     parser.add_argument("--temperatures", default="0.6,1.1,1.5,2")
     parser.add_argument("--risks", default="0.02,0.1,0.5", help="at which the filters are compared by recall")
-    parser.add_argument("--risk", type=float, default=0.02, help="at which they are run; one of the risks")
+    parser.add_argument("--risk", type=float, default=0.1, help="at which they are run; one of the risks")
     parser.add_argument("--max-tokens", type=int, default=512, help="longest chain")
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
