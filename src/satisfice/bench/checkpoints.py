@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from satisfice.engines._recording_files import Why
 from satisfice.engines._stops import could_end, find_stop
-from satisfice.engines.recording import Why
 
 Decode = Callable[[list[int]], str]
 
