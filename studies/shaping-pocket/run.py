@@ -157,7 +157,7 @@ class Study:
     def report(self) -> str:
         """Write what is there so far and say it as Markdown."""
         screened = {name: self.screened(name) for name in METHODS if self.is_measured(f"screen/{name}")}
-        confirmed = [row for name in self.chosen() for row in self.confirmed(name)] if len(screened) > 1 else []
+        confirmed = [row for name in self.chosen() for row in self.confirmed(name)] if screened else []
         results = {
             "schema_version": 1,
             "config": {k: v for k, v in vars(self.args).items() if k not in ("out", "report_to", "minutes", "stage")},
@@ -184,7 +184,7 @@ class Study:
         plan = TrainPlan(
             model="pocket", tasks=tasks, shaper=build(METHODS[name], kind="shaper"), steps=args.steps,
             prompts=args.prompts, group=args.group, max_tokens=LIMIT, temperature=1.1, bf16=True, seed=seed,
-            learning_rate=args.learning_rate, warmup=2, save_every=5,
+            learning_rate=args.learning_rate, save_every=5,
         )  # fmt: skip
 
         def step(row: Mapping[str, Any]) -> None:
@@ -267,7 +267,7 @@ class Study:
         base = self.cells("confirm/untrained")
         mine = [self.cells(f"confirm/{name}-{seed}") for seed in seeds]
         rows = []
-        for task, policy in mine[0]:
+        for task, policy in sorted(mine[0]):
             pairs = [_paired(base[task, "full"], cells[task, policy]) for cells in mine]
             before, after = pairs[0][0], np.stack([other for _, other in pairs])  # [problems, 2], [seeds, problems, 2]
             rows.append(
