@@ -125,9 +125,9 @@ def answers(home, engine, policy, asked, **options):
     return home.do(work())
 
 
-def sampled(home, engine, sequence=None, **request):
+def sampled(home, engine, **request):
     async def work():
-        chain = sequence or engine.open("1 + 2 - 3 + 44", "a")
+        chain = engine.open("1 + 2 - 3 + 44", "a")
         return await chain.sample(Request(**request)), chain
 
     return home.do(work())
@@ -141,17 +141,22 @@ def first_difference(a, b):
     return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def gap(home, engine, ids):
-    """How far the two best next tokens lie apart."""
+def after(home, engine, ids, limit=1, **signals):
+    """What comes greedily after these tokens."""
 
     async def work():
-        sequence = engine.open("1", "gap")
+        sequence = engine.open("1", "after")
         sequence.cut(0)
         sequence.extend(ids)
-        best = (await sequence.sample(Request(limit=1, temperature=0, signals=Signals(top_logprobs=2)))).top_logprobs[0]
-        return float(best[0] - best[1])
+        return await sequence.sample(Request(limit=limit, temperature=0.0, signals=Signals(**signals)))
 
     return home.do(work())
+
+
+def gap(home, engine, ids):
+    """How far the two best next tokens lie apart."""
+    best = after(home, engine, ids, top_logprobs=2).top_logprobs[0]
+    return float(best[0] - best[1])
 
 
 # Parity
@@ -199,10 +204,7 @@ def test_logprobs_are_the_models_own_before_temperature(home, local, engine):
     hot, sequence = sampled(home, engine, temperature=1.7, key=5, **asked)
     for n, (token, logprob) in enumerate(zip(hot.ids, hot.logprobs, strict=True)):
         at = len(sequence.ids) - len(hot.ids) + n
-        again = local.open("1", "again")
-        again.cut(0)
-        again.extend(sequence.ids[:at])
-        step, _ = sampled(home, local, again, limit=1, temperature=0.0, signals=Signals(top_logprobs=500))
+        step = after(home, local, sequence.ids[:at], top_logprobs=500)
         line = dict(zip(step.top_ids[0].tolist(), step.top_logprobs[0].tolist(), strict=True))
         assert logprob == pytest.approx(line[token], abs=2e-3)
 
@@ -336,9 +338,12 @@ def test_a_bias_is_obeyed_and_a_sampler_refused(home, engine):
 
 
 def test_the_end_of_the_turn_ends_nothing_unless_it_is_asked_for(home, local, engine):
-    (ours, _), (theirs, _) = (sampled(home, e, limit=300, temperature=0.0) for e in (local, engine))
-    assert len(ours.ids) == len(theirs.ids) == 300
-    assert first_difference(ours.ids, theirs.ids) > min(ours.ids.index(i) for i in local.end_ids if i in ours.ids)
+    [whole] = answers(home, local, "full", problems(1)[:1])
+    *before, end = tokens(whole)
+    assert end in local.end_ids
+    ours, theirs = (after(home, e, before, limit=6) for e in (local, engine))
+    assert ours.ids[0] == theirs.ids[0] == end
+    assert len(ours.ids) == len(theirs.ids) == 6
 
 
 # As a user types it
