@@ -200,8 +200,9 @@ class Greedy:
 def test_a_need_that_the_engine_lacks_is_refused_before_anything_is_written(questions, tmp_path):
     plan = plan_of(questions, "full")
     plan = Plan(model="scripted", tasks=plan.tasks, policies={"greedy": Greedy()})
+    blind = ScriptedEngine(Chooser(), provides=frozenset(Need) - {Need.HIDDEN})
     with pytest.raises(Unfit, match="greedy needs hidden states, which the scripted engine does not provide"):
-        run(plan, tmp_path / "run")
+        asyncio.run(run_bench(plan, blind, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
