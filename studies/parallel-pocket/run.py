@@ -32,10 +32,8 @@ from satisfice.engines.replay import ReplayEngine
 from satisfice.parallel._confidence import token_confidence, window_means
 
 HERE = Path(__file__).parent
-CHAINS = 16
 WINDOW = 32  # tokens; DeepConf's 2,048 are longer than any chain here
 LOOK = 64  # tokens at which the predictor of failure looks
-SIZES = (2, 4, 8, 16)
 COLUMNS = (
     "task", "policy", "how", "n", "accuracy", "accuracy_low", "accuracy_high", "kept", "spent", "dropped", "steps",
     "delta_accuracy", "delta_accuracy_low", "delta_accuracy_high", "saving", "saving_low", "saving_high",
@@ -44,11 +42,12 @@ COLUMNS = (
 STAGES = ("record", "replay", "live", "restart", "show")
 
 
-def watching() -> list[str]:
-    """Policies that only look at chains, at every size."""
+def watching(chains: int) -> list[str]:
+    """Policies that only look at chains, at every size up to so many."""
+    powers = [2**k for k in range(1, chains.bit_length())]
     sizes = [
         spec
-        for n in SIZES
+        for n in powers
         for spec in (
             f"self-consistency(n={n})",
             f"first-finish(n={n})",
@@ -59,7 +58,9 @@ def watching() -> list[str]:
             f"deepconf(n={n}, mode=offline, eta=50, window={WINDOW})",
         )
     ]
-    online = [f"deepconf(n={n}, warmup={n // 2}, eta={eta}, window={WINDOW})" for n in (8, 16) for eta in (10, 90)]
+    online = [
+        f"deepconf(n={n}, warmup={n // 2}, eta={eta}, window={WINDOW})" for n in powers if n >= 8 for eta in (10, 90)
+    ]
     return ["full", *sizes, *online]
 
 
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/parallel-pocket"))
     parser.add_argument("--tasks", default="chain-sum:hard,products:hard")
     parser.add_argument("--problems", type=int, default=2000, help="a task, recorded")
+    parser.add_argument("--chains", type=int, default=16, help="a problem, recorded")
     parser.add_argument("--live", type=int, default=200, help="problems a task for policies that act")
     parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
     parser.add_argument("--results", type=Path, default=HERE, help="where results.json and figure.png go")
@@ -106,16 +108,16 @@ def folder(args: argparse.Namespace, kind: str, task: str) -> Path:
 def do_record(args: argparse.Namespace, task: str) -> None:
     """Record what is not yet recorded; every problem has its first chain before any has its second."""
     plan = RecordPlan(
-        model="pocket", tasks=(load_task(task, limit=args.problems),), limit=args.problems, chains=CHAINS, at=(),
+        model="pocket", tasks=(load_task(task, limit=args.problems),), limit=args.problems, chains=args.chains, at=(),
         top_logprobs=20, concurrency=128,
     )  # fmt: skip
     asyncio.run(record(plan, load_engine("pocket", rows=256, batch=256), folder(args, "recordings", task)))
 
 
 def do_replay(args: argparse.Namespace, task: str) -> None:
-    """Replay every policy that only watches, on all problems whose sixteen chains are there."""
+    """Replay every policy that only watches, on all problems all of whose chains are there."""
     recording = Recording(folder(args, "recordings", task))
-    plan = replay_plan(recording, ",".join(watching()))
+    plan = replay_plan(recording, ",".join(watching(args.chains)))
     asyncio.run(replay(plan, ReplayEngine(recording), folder(args, "replayed", task)))
 
 
