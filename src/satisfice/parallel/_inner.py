@@ -16,15 +16,18 @@ async def follow(stop: Policy | None, session: Session, chain: Chain | None = No
     """
     if stop is None:
         return await (session.chain() if chain is None else chain).finish()
-    return await stop(session if chain is None else cast(Session, _UnderWay(session, chain)))
+    # A rule that follows one chain asks for one; keeping the place for others is for policies over several.
+    several = hasattr(stop, "stop")
+    return await stop(session if chain is None else cast(Session, _UnderWay(session, chain, several=several)))
 
 
 class _UnderWay:
     """A session whose first chain is one that has begun; a rule that wants more gets copies from where it stood."""
 
-    def __init__(self, session: Session, chain: Chain) -> None:
+    def __init__(self, session: Session, chain: Chain, *, several: bool) -> None:
         self._session, self._chain = session, chain
-        self._taken, self._place = False, chain.probe()
+        self._taken, self._begin = False, len(chain)
+        self._place = chain.probe() if several else None
 
     def chain(self, question: str | None = None) -> Chain:
         if question is not None:
@@ -32,7 +35,7 @@ class _UnderWay:
         if not self._taken:
             self._taken = True
             return self._chain
-        return self._place.fork()
+        return self._chain.fork(back=len(self._chain) - self._begin) if self._place is None else self._place.fork()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
