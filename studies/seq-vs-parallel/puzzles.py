@@ -7,6 +7,7 @@ for the answer, dead ends included; the *direct* form is the answer alone.
 import ast
 import itertools
 import operator
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -57,11 +58,32 @@ def puzzles(family: str, seed: int) -> Iterator[Puzzle]:
                 yield puzzle
 
 
+def drills(family: str, seed: int) -> Iterator[Puzzle]:
+    """Problems to train on: sudokus are reasoning-gym's; for Countdown, which it makes slowly, numbers drawn here.
+
+    The target is drawn from those within its range that the numbers reach, so that every problem has a solution.
+    """
+    if family != "countdown":
+        yield from puzzles(family, seed)
+        return
+    rng = random.Random(seed)
+    low, high = COUNTDOWN["min_target"], COUNTDOWN["max_target"]
+    while True:
+        numbers = tuple(rng.randint(COUNTDOWN["min_value"], COUNTDOWN["max_value"]) for _ in range(3))
+        ends = [line for line in _countdown(_asked(numbers, 0))[0] if " " not in line]
+        reached = sorted({value for line in ends if low <= (value := int(line.partition("=")[2])) <= high})
+        if reached:
+            yield _asked(numbers, rng.choice(reached))
+
+
+def _asked(numbers: tuple[int, ...], target: int) -> Puzzle:
+    question = f"{' '.join(map(str, numbers))} = {target}"
+    return Puzzle(family="countdown", question=question, numbers=numbers, target=target)
+
+
 def _short(family: str, about: dict[str, Any]) -> Puzzle:
     if family == "countdown":
-        numbers = tuple(about["numbers"])
-        question = f"{' '.join(map(str, numbers))} = {about['target']}"
-        return Puzzle(family=family, question=question, numbers=numbers, target=about["target"])
+        return _asked(tuple(about["numbers"]), about["target"])
     cells = tuple(cell for row in about["puzzle"] for cell in row)
     text = "".join(str(cell or "_") for cell in cells)
     return Puzzle(family=family, question="/".join(text[i : i + 4] for i in range(0, 16, 4)), numbers=cells)

@@ -22,7 +22,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 import torch
-from puzzles import Puzzle, puzzles
+from puzzles import Puzzle, drills, puzzles
 from scipy.stats import bootstrap
 
 HERE = Path(__file__).parent
@@ -70,7 +70,7 @@ def held_out(family: str, n: int) -> list[Puzzle]:
 
 def examples(family: str, kind: str, avoid: set[str]) -> Iterator[tuple[str, str]]:
     """Prompts and completions to train on, without end."""
-    for puzzle in puzzles(family, TRAIN_SEED):
+    for puzzle in drills(family, TRAIN_SEED):
         if puzzle.question not in avoid:
             trace = puzzle.trace if kind == "backtracking" else ""
             yield f"<|user|>{puzzle.question}<|assistant|><think>", f"{trace}</think>{puzzle.answer}<|end|>"
