@@ -108,8 +108,10 @@ class Collector:
 
     def _stop_text(self, token: int) -> Match | None:
         texts = self._request.stop_texts
+        if not texts:
+            return None
         piece = self._decode([token])
-        if not texts or not (could_end(piece, texts) or "\ufffd" in piece):  # a part of a character may complete one
+        if not (could_end(piece, texts) or "\ufffd" in piece):  # a part of a character may complete one
             return None
         return find_stop(self._ids, self._since, len(self._ids) - 1, texts, self._decode)
 
