@@ -7,17 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import GRPOConfig
-
-from satisfice.catalog import build
-from satisfice.engines.local import model_folder
-from satisfice.tasks import load_task
-from satisfice.training.rollout import DirectJudge
-from satisfice.training.trl import ShapedTrainer
-from satisfice.training.trl_source import LiveEngine, LocalSource, TrlSource
-
 GROUP = 4
 
 
@@ -25,8 +14,19 @@ GROUP = 4
 def tiny(
     out: Path, spec: str, *, rows: int = 8, parts: int = 1, steps: int = 1, limit: int = 64, processes: int = 1,
     stock: bool = False, **more: Any,
-) -> Iterator[ShapedTrainer]:  # fmt: skip
+) -> Iterator[Any]:  # fmt: skip
     """A trainer of `rows` rollouts a step, in `parts` parts on each process."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import GRPOConfig
+
+    from satisfice.catalog import build
+    from satisfice.engines.local import model_folder
+    from satisfice.tasks import load_task
+    from satisfice.training.rollout import DirectJudge
+    from satisfice.training.trl import ShapedTrainer
+    from satisfice.training.trl_source import LiveEngine, LocalSource, TrlSource
+
     torch.set_num_threads(1)
     folder = model_folder("pocket")
     task = load_task("chain-sum:easy", split="train", limit=12)

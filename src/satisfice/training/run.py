@@ -130,6 +130,10 @@ def _prepared(
         batch = replace(batch, tokens={**batch.tokens, **_flat_signals(batch["mask"])})
         looked = examine(batch)
         looked["notes"] = check_hope(batch, plan.shaper, start(plan.shaper), plan.max_tokens)
+        told.note(
+            f"The untrained model: {looked['accuracy']:.0%} right, {looked['length_mean']:.0f} tokens "
+            f"({looked['length_p10']:.0f} to {looked['length_p90']:.0f} for the middle 80 %)."
+        )
         for note in looked["notes"]:
             told.note(note)
         if _first_process():
