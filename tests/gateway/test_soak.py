@@ -1,0 +1,15 @@
+"""The soak, shortened: `python -m tests.gateway.soak` is the long one."""
+
+import pytest
+from tests.gateway.soak import soak
+
+
+@pytest.mark.slow
+def test_many_clients_of_which_some_leave() -> None:
+    found = soak(clients=40, seconds=12)
+    assert found["others"] == {}
+    assert found["right"] > 10
+    assert found["left"] > 2
+    assert found["streams_at_the_upstream"] == found["running"] == 0
+    assert found["tasks_after"] <= found["tasks_before"]
+    assert found["memory_mb"][-1] < found["memory_mb"][0] + 30
