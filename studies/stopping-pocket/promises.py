@@ -1,6 +1,6 @@
 """Are promises kept on fresh data? Thresholds are calibrated on some of the recorded problems and tried on the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,16 @@ DELTAS = (0.02, 0.05, 0.1)  # of lynx
 LYNX_RISK = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # delta as a threshold with a promise per chain
 
 
-def promises(fresh: Recording, other: Recording, lynx: Path, cache: Path) -> dict[str, Any]:
-    """All rules; `fresh` has had no part in anything, of `other` some problems have trained `lynx`."""
-    found = {}
+def promises(fresh: Recording, other: Recording, lynx: Path, cache: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One after the other; `fresh` has had no part in anything, of `other` some problems have trained `lynx`."""
+    deltas = [d for d in LYNX_RISK if d >= 1 / (load_artefact(str(lynx), "lynx").arrays["wrong"].size + 1)]
+    specs = [f'lynx(artefact="{lynx}", delta={d})' for d in deltas]
+    yield "lynx, per look", coverage(fresh, other, lynx)
+    yield "lynx: delta", resplits(deltas, table(fresh, specs, cache))
     for rule, (field, values) in PROMISED.items():
         specs = [with_field(rule, field, value) for value in values]
         lost = np.concatenate([table(recording, specs, cache) for recording in (fresh, other)], axis=1)
-        found[f"{rule}: {field}"] = resplits(values, lost)
-    deltas = [d for d in LYNX_RISK if d >= 1 / (load_artefact(str(lynx), "lynx").arrays["wrong"].size + 1)]
-    specs = [f'lynx(artefact="{lynx}", delta={d})' for d in deltas]
-    found["lynx: delta"] = resplits(deltas, table(fresh, specs, cache))
-    found["lynx, per look"] = coverage(fresh, other, lynx)
-    return found
+        yield f"{rule}: {field}", resplits(values, lost)
 
 
 def with_field(rule: str, field: str, value: float) -> str:

@@ -13,7 +13,7 @@ OTHERS = (
 
 EVERY = 32  # tokens of thinking between two checkpoints, besides those at cues and after steps
 CAPS = tuple(f"fixed-budget(tokens={n})" for n in (32, 64, 128, 192, 256, 320))
-PLAIN = ("full", *CAPS, "nothinking", "first-cue", "first-cue(every=2)", "loop-guard")
+PLAIN = ("full", *CAPS, "nothinking", "first-cue", "first-cue(every=2)", f"loop-guard(every={EVERY})")
 
 LEARNED = ("lynx", "specexit", "first-try", "knowing-before-saying")
 """Fitted on hard sums; the last on products and common divisors, since the model gets nearly all sums right."""
@@ -49,6 +49,7 @@ def acting(artefacts: Path) -> dict[str, list[str]]:
     head = f'artefact="{artefacts / "specexit.json"}"'
     return {
         "concise": [f"concise(threshold={t})" for t in (0.5, 0.8, 0.95)],
+        "deer, keeping the trial answer": [f"deer(threshold={t}, reuse_answer=true)" for t in (0.95, 0.98, 0.995)],
         "deer-pro": [f"deer-pro(threshold={t})" for t in (0.95, 0.98, 0.99)],
         "dynasor-cot": ["dynasor-cot", "dynasor-cot(k=5, chunk=32)"],
         "eot-temperature": [f"eot-temperature(beta={b})" for b in (2.0, 1.0, 4.0)],
@@ -63,7 +64,7 @@ def acting(artefacts: Path) -> dict[str, list[str]]:
 
 PROMISED = {
     "deer": ("threshold", (0.9999, 0.9995, 0.999, 0.995, 0.99, 0.985, 0.98, 0.975, 0.97, 0.96, 0.95)),
-    "entropy-reduction": ("h_stop", (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)),
     "es-cot(trigger=cue)": ("d_min", (4, 3, 2, 1)),
+    "entropy-reduction": ("h_stop", (0.005, 0.02, 0.05, 0.1, 0.2)),
 }
 """Rules whose threshold is chosen with a promise: field, and its values, the safest first."""

@@ -88,6 +88,11 @@ class Study:
         """Where a task is recorded."""
         return self.out / "recordings" / f"{split}-{task.replace(':hard,', '-').replace(':', '-')}"
 
+    def whole(self, split: Split, task: str) -> bool:
+        """Whether all of a task is recorded."""
+        path = self.folder(split, task) / "chains.jsonl"
+        return path.exists() and path.read_bytes().count(b"\n") == self.sizes[split, task] * len(task.split(","))
+
     def record(self) -> None:
         """Record what is not yet recorded."""
         for (split, task), limit in self.sizes.items():
@@ -144,7 +149,7 @@ class Study:
         """Replay the rules that only look, as published and as chosen, on all tasks."""
         specs = self.specs(rules.observing(self.artefacts))
         for task in (*rules.TIERS, *rules.OTHERS):
-            if self.folder("eval", task).exists():
+            if self.whole("eval", task):
                 self.replay_cells("eval", task, [*rules.PLAIN, *specs])
 
     def live(self) -> None:
@@ -173,21 +178,35 @@ class Study:
         """Try promises on fresh data, over resplits of recordings."""
         hard = rules.TIERS[1]
         lynx = self.artefacts / "lynx.json"
-        found = promises(self.recording("eval", hard), self.recording("calibration", hard), lynx, self.out / "effects")
-        self.write("promises.json", found)
-        print(json.dumps(found, indent=1))
+        found = {}
+        recordings = self.recording("eval", hard), self.recording("calibration", hard)
+        for name, row in promises(*recordings, lynx, self.out / "effects"):
+            found[name] = row
+            self.write("promises.json", found)
+            print(name, json.dumps(row), flush=True)
 
     def show(self) -> None:
         """Tables and figure, from whatever is there."""
         results: list[dict[str, Any]] = []
         watching, acting = (self.specs(of(self.artefacts)) for of in (rules.observing, rules.acting))
         for task in (*rules.TIERS, *rules.OTHERS):
-            for where, specs in (("replayed", [*rules.PLAIN, *watching]), ("live", acting)):
+            for where, specs in (("replayed", [*rules.PLAIN, *watching]), ("live", ["full", *acting])):
                 there = [spec for spec in specs if self.cell_path("eval", task, spec, where).exists()]
                 results += [self.set_against("eval", task, spec, where) for spec in there]
             print(task, flush=True)
         extra = {name: self.read(f"{name}.json") for name in ("chosen", "check", "promises")}
+        extra["acting"] = [
+            row for some in rules.acting(self.artefacts).values() for row in map(self.glimpse, some) if row
+        ]
         show.write(HERE, results, extra, self.artefacts)
+
+    def glimpse(self, spec: str) -> dict[str, Any]:
+        """What a rule that acts did on the calibration split; empty until it was run on both tiers."""
+        paths = [self.cell_path("calibration", task, spec, "live") for task in rules.TIERS]
+        if not all(path.exists() for path in paths):
+            return {}
+        found = {task: self.gains("calibration", task, spec, "live") for task in rules.TIERS}
+        return {"policy": canonical(build(spec)), "n": len(json.loads(paths[0].read_text())), **found}
 
     # Cells: the samples of one rule on one task
 

@@ -30,7 +30,9 @@ def write(folder: Path, rows: Sequence[Mapping[str, Any]], extra: Mapping[str, A
     tidy = json.loads(json.dumps(extra).replace(str(artefacts) + "/", "").replace('\\"', ""))
     (folder / "results.json").write_text(json.dumps({"schema_version": 1, "rows": kept, **tidy}, indent=1) + "\n")
     draw(kept, folder / "frontier.png")
-    tables = "\n\n".join([*(tier_table(kept, task) for task in TIERS), others_table(kept), promise_table(tidy)])
+    tables = "\n\n".join(
+        [*(tier_table(kept, task) for task in TIERS), acting_table(tidy), others_table(kept), promise_table(tidy)]
+    )
     readme = folder / "README.md"
     text = readme.read_text("utf-8") if readme.exists() else "\n".join(MARK)
     before, _, rest = text.partition(MARK[0])
@@ -55,11 +57,27 @@ def tier_table(rows: Sequence[Mapping[str, Any]], task: str) -> str:
     return "\n".join(lines)
 
 
+def acting_table(extra: Mapping[str, Any]) -> str:
+    """Rules that act, on a few problems of the calibration split."""
+    rows = extra.get("acting") or []
+    if not rows:
+        return ""
+    lines = [
+        f"**Rules that act**, live on {rows[0]['n']} problems a tier of the calibration split (a glimpse, no claims): "
+        "saving in percent / accuracy difference in points", "",
+        "| rule | " + " | ".join(TIERS) + " |", "|" + " --- |" * (1 + len(TIERS)),
+    ]  # fmt: skip
+    for row in rows:
+        told = [f"{100 * saving:.0f} / {100 * accuracy:+.1f}" for accuracy, saving in (row[task] for task in TIERS)]
+        lines.append(f"| `{row['policy']}` | " + " | ".join(told) + " |")
+    return "\n".join(lines)
+
+
 def others_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Saving and accuracy difference of the replayed rules on the tasks that settings were not chosen on."""
     tasks = [t for t in OTHERS if any(row["task"].startswith(t) for row in rows)]
     if not tasks:
-        return "No other tasks yet."
+        return ""
     policies = list(
         dict.fromkeys(row["policy"] for row in rows if row["how"] == "replayed" and row["policy"] != "full")
     )
