@@ -68,7 +68,7 @@ def acting_table(extra: Mapping[str, Any]) -> str:
         "| rule | " + " | ".join(TIERS) + " |", "|" + " --- |" * (1 + len(TIERS)),
     ]  # fmt: skip
     for row in rows:
-        told = [f"{100 * saving:.0f} / {100 * accuracy:+.1f}" for accuracy, saving in (row[task] for task in TIERS)]
+        told = [f"{100 * row[task][1]:.0f} / {100 * row[task][0]:+.1f}" if task in row else "" for task in TIERS]
         lines.append(f"| `{row['policy']}` | " + " | ".join(told) + " |")
     return "\n".join(lines)
 

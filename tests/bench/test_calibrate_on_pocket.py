@@ -48,7 +48,7 @@ def test_what_is_learned_from_recorded_chains_stops_live_ones(tmp_path: Path) ->
     with pytest.raises(NotRecorded, match="hidden state"):
         effects(recording, [head + ")"])
     policies = {
-        canonical(p): p for p in parse_policies(f"full, {lynx}, delta=0.1), {head}, confidence=0.9, remain=20)")
+        canonical(p): p for p in parse_policies(f"full, {lynx}, delta=0.1), {head}, confidence=0.5, progress=0.2)")
     }
     few = load_task("chain-sum:hard", split="calibration", limit=LIVE)
     live = Plan(model="pocket", tasks=(few,), policies=policies, limit=LIVE)
