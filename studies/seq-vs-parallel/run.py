@@ -31,7 +31,7 @@ SHAPE: dict[str, Any] = {
     "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6,
     "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 1536, "tie_word_embeddings": True,
 }  # fmt: skip
-LEARNING_RATE, WEIGHT_DECAY, BATCH = 4e-3, 0.02, 8192  # tokens
+LEARNING_RATE, WEIGHT_DECAY = 4e-3, 0.02
 EVAL_SEED, TRAIN_SEED = 1_000_003, 0
 CHARS = "\n0123456789+-*/()= _abcdx"
 SPECIAL = ("<|pad|>", "<|user|>", "<|assistant|>", "<think>", "</think>", "<|end|>")
@@ -47,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/seq-vs-parallel"))
     parser.add_argument("--tokens", type=float, default=15.0, help="millions of tokens that each model is trained on")
+    parser.add_argument("--batch", type=int, default=8192, help="tokens of a training step")
     parser.add_argument("--problems", type=int, default=2000, help="a puzzle, to evaluate on")
     parser.add_argument("--samples", type=int, default=64, help="of the direct model, a problem")
     parser.add_argument("--stage", default="train,sample,show")
@@ -100,16 +101,11 @@ def do_train(args: argparse.Namespace) -> None:
         for kind in KINDS:
             folder = args.out / f"{family}-{kind}"
             if not (folder / "model" / "model.safetensors").exists():
-                train(
-                    folder,
-                    family,
-                    kind,
-                    round(args.tokens * 1e6),
-                    {p.question for p in held_out(family, args.problems)},
-                )
+                avoid = {puzzle.question for puzzle in held_out(family, args.problems)}
+                train(folder, family, kind, round(args.tokens * 1e6), args.batch, avoid)
 
 
-def train(folder: Path, family: str, kind: str, tokens: int, avoid: set[str]) -> None:
+def train(folder: Path, family: str, kind: str, tokens: int, batch: int, avoid: set[str]) -> None:
     """Train one model from nothing with transformers' trainer."""
     from torch.utils.data import SequentialSampler
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
@@ -117,7 +113,7 @@ def train(folder: Path, family: str, kind: str, tokens: int, avoid: set[str]) ->
     from satisfice.training.optimizer import MuonWithAdamW
 
     tokenizer = make_tokenizer()
-    batches = list(_batches(tokenizer, examples(family, kind, avoid), tokens))
+    batches = list(_batches(tokenizer, examples(family, kind, avoid), tokens, batch))
     torch.manual_seed(0)
     ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **SHAPE, **ids))
@@ -155,15 +151,17 @@ def train(folder: Path, family: str, kind: str, tokens: int, avoid: set[str]) ->
     (folder / "model" / "profile.json").write_text(json.dumps(profile), "utf-8")
 
 
-def _batches(tokenizer: Any, source: Iterator[tuple[str, str]], tokens: int) -> Iterator[dict[str, torch.Tensor]]:
-    """Padded batches of about `BATCH` tokens; prompts carry no loss."""
+def _batches(
+    tokenizer: Any, source: Iterator[tuple[str, str]], tokens: int, batch: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Padded batches of about `batch` tokens; prompts carry no loss."""
     seen, pool = 0, list[tuple[list[int], int]]()
     for prompt, completion in source:
         head, tail = (tokenizer.encode(text, add_special_tokens=False) for text in (prompt, completion))
         if len(head) + len(tail) > SHAPE["max_position_embeddings"]:
             continue
         pool.append((head + tail, len(head)))
-        if (max(len(ids) for ids, _ in pool)) * len(pool) >= BATCH:
+        if (max(len(ids) for ids, _ in pool)) * len(pool) >= batch:
             width = max(len(ids) for ids, _ in pool)
             ids = torch.full((len(pool), width), tokenizer.pad_token_id)
             labels = torch.full((len(pool), width), -100)
