@@ -38,7 +38,9 @@ def settled(ids: Sequence[int], texts: Sequence[str], decode: Callable[[list[int
     >>> [settled(range(n), ["Wait"], lambda ids: "".join(pieces[i] for i in ids)) for n in range(1, 6)]
     [1, 2, 2, 2, 2]
     """
-    longest = max(map(len, texts), default=0)
+    if not texts:
+        return len(ids)
+    longest = max(map(len, texts))
     first = max(0, len(ids) - longest - 3)  # of a character at the end there may be three tokens that have no text yet
     tail = list(ids[first:])
     text = decode(tail)

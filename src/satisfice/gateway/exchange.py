@@ -1,7 +1,6 @@
 """One request on its way: run or passed through, streamed or whole, and what its client is told when it fails."""
 
 import asyncio
-import contextlib
 import logging
 import random
 import re
@@ -19,7 +18,7 @@ from satisfice.gateway.body import Body, ChatBody, passed
 from satisfice.gateway.door import Door, Guest, Refusal
 from satisfice.gateway.metrics import Metrics
 from satisfice.gateway.plan import Plan, make_plan
-from satisfice.gateway.reply import TooSlow, Writer, keep_alive
+from satisfice.gateway.reply import Writer, keep_alive
 from satisfice.gateway.run import Outcome, OutOfTime, Prompt, Run
 from satisfice.gateway.settings import Settings
 from satisfice.gateway.shown import Piece
@@ -69,8 +68,6 @@ class Exchange:
         except asyncio.CancelledError:
             became = "cancelled"
             raise
-        except TooSlow:
-            became = "cancelled"
         except Exception as error:  # whatever went wrong, the client hears of it and the server goes on
             became = "refused" if isinstance(error, BadInput | Refusal | Unfit) else "failed"
             if not isinstance(error, SatisficeError):
@@ -221,13 +218,12 @@ class Exchange:
 
     async def _tell(self, writer: Writer, error: Exception) -> None:
         status, row, headers = answer_to(error)
-        with contextlib.suppress(TooSlow):
-            if writer.started:
-                await writer.events(event(row))
-                await writer.end()
-            else:
-                writer.headers.update(headers)
-                await writer.whole(status, row)
+        if writer.started:
+            await writer.events(event(row))
+            await writer.end()
+        else:
+            writer.headers.update(headers)
+            await writer.whole(status, row)
 
 
 def answer_to(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:

@@ -1,6 +1,7 @@
 """A response that is written as it is made, notices when its client is gone, and does not wait for ever."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from starlette.responses import Response
@@ -10,17 +11,14 @@ from satisfice.core.race import settle_tasks
 from satisfice.gateway.wire import COMMENT, dumps
 
 
-class TooSlow(Exception):
-    """The client took nothing for too long."""
-
-
 class Writer:
     """The way to one client: a status and one body, or a stream of events."""
 
-    def __init__(self, send: Send, headers: dict[str, str], *, slow_s: float) -> None:
+    def __init__(self, send: Send, headers: dict[str, str]) -> None:
         self.started = self.ended = False
+        self.waits_since: float | None = None  # monotonic seconds: the client has not taken the last part yet
         self.headers = headers
-        self._send, self._slow_s = send, slow_s
+        self._send = send
         self._turn = asyncio.Lock()  # comments come from a task of their own
 
     async def start(self, status: int, kind: str) -> None:
@@ -56,22 +54,23 @@ class Writer:
         await self.write(data, more=False)
 
     async def _out(self, message: dict[str, object]) -> None:
-        try:
-            async with asyncio.timeout(self._slow_s):
-                await self._send(message)
-        except TimeoutError:
-            raise TooSlow from None
+        self.waits_since = time.monotonic()
+        await self._send(message)
+        self.waits_since = None
 
 
 class Reply(Response):
-    """A response whose `work` writes it. When the client leaves, the work is cancelled and waited for."""
+    """A response whose `work` writes it.
+
+    When the client leaves, or takes nothing for `slow_s` seconds, the work is cancelled and waited for.
+    """
 
     def __init__(self, work: Callable[[Writer], Awaitable[None]], headers: dict[str, str], *, slow_s: float) -> None:
         super().__init__()
         self._work, self._first, self._slow_s = work, headers, slow_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = Writer(send, self._first, slow_s=self._slow_s)
+        writer = Writer(send, self._first)
 
         async def work() -> None:
             await self._work(writer)
@@ -80,7 +79,11 @@ class Reply(Response):
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        tasks = [asyncio.create_task(work()), asyncio.create_task(gone())]
+        async def stuck() -> None:
+            while writer.waits_since is None or time.monotonic() - writer.waits_since < self._slow_s:  # noqa: ASYNC110
+                await asyncio.sleep(self._slow_s / 4)
+
+        tasks = [asyncio.create_task(step()) for step in (work, gone, stuck)]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if writer.ended:  # the client has all of it and may leave; what is left is to count
