@@ -107,7 +107,8 @@ async def find_out(
 
 async def _models(client: httpx.AsyncClient, address: Address, *, needed: bool) -> tuple[list[dict[str, Any]], str]:
     """The models that a server lists; none where it has no list, or a broken one that nobody needs."""
-    response = await client.get(f"{address.base}/models")
+    # On a connection of its own: a server that breaks over its list hangs up, and the next question must not meet that.
+    response = await client.get(f"{address.base}/models", headers={"connection": "close"})
     software = response.headers.get("server", "")
     if response.status_code == 404 or (response.is_server_error and not needed):
         return [], software
