@@ -345,7 +345,9 @@ def test_agrees_with_transformers(spec: str, peer: Any, vocab: int, world: str) 
     if vocab <= 500 or method.card.id in ("top-k", "epsilon", "eta", "min-p"):
         assert kept.sum(-1).tolist() == wanted.sum(-1).tolist()
     same = kept.sum(-1) == wanted.sum(-1)
-    if world not in ("ties", "bfloat16"):  # whose order transformers leaves to its sort
+    if method.card.id == "typical" and vocab > 500:  # ordered by a distance whose float32 has ties at the edge
+        assert (kept ^ wanted).sum(-1).max() <= 4
+    elif world not in ("ties", "bfloat16"):  # whose order transformers leaves to its sort
         assert torch.equal(kept[same], wanted[same])
 
 
