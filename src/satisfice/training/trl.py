@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object  # type: ignore[import-untyped]
-from datasets import Dataset  # type: ignore[import-untyped]
+from accelerate.utils import gather_object
+from datasets import Dataset
 from torch import Tensor
 from transformers import TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
