@@ -3,6 +3,7 @@
 # make test    make check, then every test and the documentation; what CI runs
 # make docs    the documentation, in docs/_build/index.html
 # make test-vllm   what needs vLLM, in an environment of its own (3.5 GB); on a machine with a GPU: make test-vllm VLLM=vllm
+# make test-train  what needs TRL: real trainings of a few steps, tens of minutes on two cores
 #
 # Each creates .venv here and installs into it what it needs; all you need is Python 3.11 or newer, pip and make.
 
@@ -18,7 +19,7 @@ VLLM_ENV ?= .venv-vllm
 
 BIN := .venv/bin
 
-.PHONY: bench check test test-vllm docs clean
+.PHONY: bench check test test-train test-vllm docs clean
 .DELETE_ON_ERROR:
 
 bench: .venv/installed-local,report
@@ -34,6 +35,9 @@ check: .venv/installed-dev
 
 test: check docs
 	$(BIN)/pytest -q -m "slow and not gpu and not vllm"
+
+test-train: .venv/installed-dev,train
+	$(BIN)/pytest -q -m "slow or not slow" tests/training
 
 test-vllm: $(VLLM_ENV)/installed
 	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_ENV)/bin/python -m pytest -q -m vllm $$(grep -rl --include='test_*.py' 'mark\.vllm' tests)
