@@ -70,7 +70,7 @@ from satisfice.adapters import vllm_path
 from satisfice.engines.local import model_folder
 
 def main():
-    llm = LLM(str(model_folder("pocket")), logits_processors=[vllm_path()], enforce_eager=True, max_model_len=256,
+    llm = LLM(str(model_folder("pocket")), logits_processors=[vllm_path()], enforce_eager=True, max_model_len=256, dtype="float32",
               gpu_memory_utilization=0.2, seed=0)
     def run(**extra):
         wanted = [SamplingParams(temperature=2.0, max_tokens=40, ignore_eos=True, logprobs=3, seed=i, **extra)
