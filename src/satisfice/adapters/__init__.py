@@ -26,5 +26,10 @@ def vllm_path() -> str:
     if importlib.util.find_spec("vllm") is None:
         raise MissingExtra("the path for vLLM", "vllm")
     new = importlib.util.find_spec("vllm.v1.worker.gpu.sample.logits_processor.interface") is not None
-    which = "v2" if new and os.environ.get("VLLM_USE_V2_MODEL_RUNNER", "1") != "0" else "v1"
+    chosen = os.environ.get("VLLM_USE_V2_MODEL_RUNNER")
+    if new and chosen is None:  # vLLM's own choice: without Triton, so on most CPUs, there is the old runner only
+        from vllm.triton_utils import HAS_TRITON
+
+        new = bool(HAS_TRITON)
+    which = "v2" if new and chosen != "0" else "v1"
     return f"satisfice.adapters.vllm_{which}:Truncate"
