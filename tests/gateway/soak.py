@@ -97,11 +97,13 @@ def soak(clients: int, seconds: float) -> dict[str, Any]:
     settings = Settings(policy=build("first-cue"), limits=Limits(at_once=2 * clients, at_once_per_key=2 * clients))
     with LoopbackServer(echo, pause_s=0.002) as server, served(upstream(server.url), settings) as gateway:
         asyncio.run(crowd(gateway.url, clients, min(10.0, seconds / 3), seed=1))  # warm up
+        forget(server)
         tasks, before = settled(gateway), memory_mb()
         seen: Counter[str] = Counter()
         memory = [before]
         for part in range(4):
             seen += asyncio.run(crowd(gateway.url, clients, seconds / 4, seed=2 + part))
+            forget(server)
             memory.append(memory_mb())
         left = settled(gateway)
         until = time.monotonic() + 20
@@ -114,6 +116,13 @@ def soak(clients: int, seconds: float) -> dict[str, Any]:
             "streams_at_the_upstream": server.now, "running": gateway.gateway.door.running,
             "tasks_before": tasks, "tasks_after": left, "memory_mb": [round(m, 1) for m in memory],
         }  # fmt: skip
+
+
+def forget(server: LoopbackServer) -> None:
+    """What the upstream of the test keeps for tests to look at, and grows with each request."""
+    server.requests.clear()
+    server.headers.clear()
+    server._seen = set()
 
 
 def settled(gateway: Any) -> int:
