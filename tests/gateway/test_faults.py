@@ -141,8 +141,8 @@ def test_a_client_that_leaves_stops_the_upstream() -> None:
         soon(lambda: server.now == 0 and server.hung_up >= 2)
         assert server.sent > sent
         soon(lambda: gateway.tasks() <= idle)
-        assert gateway.gateway.metrics.requests["cancelled"] == 2
-        assert gateway.gateway.door.running == 0
+        soon(lambda: gateway.gateway.metrics.requests["cancelled"] == 2)
+        soon(lambda: gateway.gateway.door.running == 0)
 
 
 def test_a_slow_client_holds_up_nobody_and_is_hung_up_on() -> None:
@@ -206,7 +206,7 @@ def test_tools_and_structured_output_are_passed_through_untouched() -> None:
         assert json.loads(passed.headers["x-satisfice"]) == {"passed": "prompt"}
         assert passed.text.rstrip().endswith("data: [DONE]")
         assert server.requests[-1] == {**plain, "model": "toy"}
-        assert gateway.gateway.metrics.requests["passed"] == 2
+        soon(lambda: gateway.gateway.metrics.requests["passed"] == 2)
 
 
 def test_shadow_answers_untouched_and_says_what_the_rule_would_have_spent() -> None:
