@@ -19,7 +19,7 @@ from satisfice.engines import load_engine
 from satisfice.engines.local import LocalEngine, model_folder
 from satisfice.tasks import load_task
 
-MISSING = [name for name in ("fastapi", "openai", "uvicorn") if importlib.util.find_spec(name) is None]
+MISSING = [name for name in ("accelerate", "fastapi", "openai", "uvicorn") if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(MISSING), reason=f"transformers serve needs {', '.join(MISSING)}, not installed here"),
