@@ -18,7 +18,7 @@ from satisfice.stopping import FixedBudget
 
 
 @pytest.mark.parametrize(("length", "p"), [(6000, 0.9308), (10000, 0.75), (14000, 0.0323)])
-def test_posterior_of_the_sheet(length: int, p: float) -> None:
+def test_posterior_of_the_worked_example(length: int, p: float) -> None:
     found = right_given_length(length, right=(8000, 2000), wrong=(14000, 4000), prior=0.6)
     assert found == pytest.approx(p, abs=1e-4)
 

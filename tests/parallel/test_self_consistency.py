@@ -26,7 +26,7 @@ def play(rule: SelfConsistency, answers: list[str]) -> tuple[Solution, ScriptedE
     return asyncio.run(solve(rule, Session(engine, problem))), engine
 
 
-def test_worked_example_of_the_sheet() -> None:
+def test_the_worked_example() -> None:
     solution, engine = play(SelfConsistency(n=6), ["12", "12", "7", "", "7", "12"])
     (look,) = (event for event in solution.log if event.kind == "look")
     assert (solution.text, solution.chain, look.data["value"]) == ("12", "0", 0.6)

@@ -27,7 +27,7 @@ def script(next_word: dict[str, float]) -> object:
     return told
 
 
-def test_worked_example_of_the_sheet() -> None:
+def test_the_worked_example() -> None:
     ids = {name: i for i, name in enumerate(SHEET)}
     mass = {ids[name]: p for name, p in SHEET.items()}
     share = sure_share(mass, frozenset({0, 1}), frozenset({2, 3}))

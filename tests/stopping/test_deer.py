@@ -38,7 +38,7 @@ def play(rule: Deer, trials: dict[int, list[tuple[str, float]]], **profile: obje
     return asyncio.run(solve(rule, Session(engine, problem))), engine
 
 
-def test_worked_example_of_the_sheet() -> None:
+def test_the_worked_example() -> None:
     logprobs = np.log(PROBES)
     assert confidence(logprobs, "arithmetic", skip=1) == pytest.approx(0.9467, abs=1e-4)
     assert confidence(logprobs, "geometric", skip=1) == pytest.approx(0.9458, abs=1e-4)

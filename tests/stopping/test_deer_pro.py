@@ -35,7 +35,7 @@ SHEET = {"<a>": 0.97, "<b>": 0.96, "<c>": 0.99, "<d>": 0.80}
 PROFILE = {"inducers": tuple(SHEET), "induce_answer": "<c>"}
 
 
-def test_worked_example_of_the_sheet() -> None:
+def test_the_worked_example() -> None:
     c = np.array([0.97, 0.96, 0.99, 0.80])
     assert c.mean() == pytest.approx(0.93)
     assert np.abs(c - c.mean()).mean() == pytest.approx(0.065)

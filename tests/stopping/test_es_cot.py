@@ -19,7 +19,7 @@ from satisfice.stopping.es_cot import jump_p_value, run_jump, run_lengths
     ("runs", "p", "stop"),
     [([1, 2, 1, 3, 12], 0.0055, False), ([1, 2, 1, 3, 13], 0.0044, True), ([1, 2, 1, 3, 14], 0.0036, True)],
 )
-def test_worked_example_of_the_sheet(runs: list[int], p: float, stop: bool) -> None:
+def test_the_worked_example(runs: list[int], p: float, stop: bool) -> None:
     assert jump_p_value(runs) == pytest.approx(p, abs=1e-4)
     assert run_jump(runs, d_min=10, alpha=0.05) is stop
 
