@@ -225,3 +225,32 @@ def test_another_question_has_its_own_prompt_which_counts_as_injected_once() -> 
     assert chain.answer_text == "4"
     assert session.close_ledger(chain).injected == 7
     assert world.open_sequences == 0
+
+
+def test_a_branch_thinks_on_from_within_a_thinking_that_is_over() -> None:
+    async def work(session: Session) -> None:
+        done = await session.chain().finish()
+        assert (done.thought, len(done)) == (5, 8)  # `</think>`, the answer and the end of the turn are no thinking
+        early = done.branch(1)
+        assert (early.phase, early.text, early.thought) == ("think", "so", 1)
+        await early.close_thinking()
+        assert (early.thinking, early.answer_text, early.thought, early.ended) == ("so", "?", 1, "rule")
+        assert [span.by for span in early.spans] == ["", done.name, early.name, early.name]
+        assert (await done.branch(5).finish()).text == done.text
+        with pytest.raises(RuntimeError, match="5 tokens of thinking"):
+            done.branch(6)
+
+    inside(ScriptedEngine("so 4 5</think>4"), work)
+
+
+def test_what_was_thought_leaves_out_what_ended_it() -> None:
+    async def work(session: Session) -> None:
+        turned = session.chain()
+        await turned.think()
+        assert (turned.ended, turned.thought, len(turned)) == ("turn", 3, 4)
+        cut = session.chain()
+        await cut.think(limit=2)
+        cut.inject("</think>")
+        assert (cut.thought, len(cut)) == (2, 3)
+
+    inside(ScriptedEngine("a b"), work)

@@ -9,8 +9,20 @@ import pytest
 
 from satisfice.core.problem import Problem, Verdict
 from satisfice.engines import load_engine
+from satisfice.shaping import SGrpo
 from satisfice.tasks import load_task
-from satisfice.training.rollout import SAID, Ask, DirectJudge, as_row, batch_of, column_names, judged, sample
+from satisfice.training.rollout import (
+    SAID,
+    Ask,
+    AskGroup,
+    DirectJudge,
+    as_row,
+    batch_of,
+    column_names,
+    judged,
+    sample,
+    steer,
+)
 
 TASK = load_task("chain-sum:easy", split="train", limit=2)
 
@@ -76,3 +88,30 @@ def test_columns_of_problems_are_those_that_all_of_them_have() -> None:
     some = [problem(budget=3, level=1.0, index=7), problem(budget=5, level=True), problem(budget=9, level=None)]
     assert column_names(some) == {"budget"}
     assert column_names([]) == set()
+
+
+def test_a_steered_group_is_described_like_any_other_and_pays_for_every_chain() -> None:
+    shaper = SGrpo(places="even")
+
+    async def run() -> Any:
+        engine = load_engine("pocket", rows=16, batch=16)
+        asks = [AskGroup(problem=p, group=g, size=4, limit=300, seed=5) for g, p in enumerate(TASK.problems)]
+        async with engine:
+            return await steer(engine, asks, shaper, {}, DirectJudge([TASK])), engine
+
+    got, engine = asyncio.run(run())
+    assert [rollout.group for rollout in got] == [0] * 4 + [1] * 4
+    whole, exits = got[3], got[:3]
+    assert (whole.verdict, whole.injected, whole.mask) == (Verdict.RIGHT, 0, (True,) * len(whole.ids))
+    assert whole.spent == len(whole.ids)
+    close = engine.encode("</think>")[0]
+    for rollout in exits:
+        at = rollout.ids.index(close)
+        assert rollout.ids[:at] == whole.ids[:at]  # thought once, for the whole chain
+        assert rollout.mask == (False,) * (at + 1) + (True,) * (len(rollout.ids) - at - 1)
+        assert (rollout.injected, rollout.spent) == (1, len(rollout.ids) - at - 1)
+    batch = batch_of([as_row(rollout, ()) for rollout in got], {})
+    assert batch.length[:4].tolist() == [*(len(r.ids) - 1 for r in exits), len(whole.ids)]
+    assert batch["exit"].tolist() == [0, 1, 2, 3] * 2
+    assert batch["mask"][0].sum() == exits[0].spent
+    assert np.isfinite(shaper(batch).advantage).all()

@@ -154,6 +154,22 @@ def test_methods_that_read_the_policys_own_signals_train(tmp_path: Path, spec: s
         assert not torch.equal(before, trainer.model.lm_head.weight)
 
 
+def test_a_group_that_a_method_steers_trains_on_the_tokens_that_it_names(tmp_path: Path) -> None:
+    with tiny(tmp_path, "s-grpo", limit=128) as trainer:
+        trainer.train()
+        share, advantage = trainer._batch["share"], trainer._batch["advantage"]
+        row = trainer.state.log_history[0]
+    assert share.sum() == pytest.approx(1, abs=1e-6)  # a mean over eight rows, each over its own tokens
+    assert (share > 0).sum() == row["rollouts/spent"] < row["rollouts/length"] * 8
+    assert not advantage[share == 0].any()
+    assert 0 < row["grad_norm"] < 100
+
+
+def test_a_method_that_steers_is_refused_where_others_sample(tmp_path: Path) -> None:
+    with pytest.raises(Unfit, match="s-grpo decides while it samples"), tiny(tmp_path, "s-grpo", stock=True):
+        pass
+
+
 @pytest.mark.parametrize(
     ("spec", "more", "error", "message"),
     [

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from satisfice.core.engine import Request, Sampled, Sampler, Sequence, Signals, Watch, both, random_key
+from satisfice.core.engine import Request, Sampled, Sampler, Sequence, Signals, Watch, both, joined, random_key
 from satisfice.core.race import current_lane
 
 if TYPE_CHECKING:
@@ -55,6 +53,7 @@ class Chain:
         self._parent: Chain | None = None
         self.prompt_length = sum(len(span.ids) for span in spans if span.kind == "prompt")
         self._answer_from: int | None = None
+        self._thought: int | None = None  # tokens of thinking, once it is over
         self._key = random_key(session.seed, session.problem.id, name)
         self._tap: tuple[Signals, Callable[[Sampled], None]] | None = None
 
@@ -112,6 +111,11 @@ class Chain:
         return self.session.engine.decode(self._sequence.ids[len(self.ids) :])
 
     @property
+    def thought(self) -> int:
+        """Tokens of thinking so far, without what ended it."""
+        return len(self) if self._thought is None else self._thought
+
+    @property
     def truncated(self) -> bool:
         """A token limit, not the model and not a rule, ended the thinking."""
         return self.ended == "limit"
@@ -158,11 +162,11 @@ class Chain:
         if got.reason == "budget":
             self._end_thinking("limit")
         elif got.reason == "token" and [got.ids[-1]] != close:
-            self._end_thinking("turn")
+            self._end_thinking("turn", last=1)
             self.phase = "done"
         elif got.reason == "token" or got.match == engine.profile.think_close:
             self._held = 0
-            self._end_thinking("model")
+            self._end_thinking("model", last=1 if got.reason == "token" else len(self._sequence.ids) - got.cut)
             self._answer_from = len(self._sequence.ids)
         return self.phase == "think"
 
@@ -191,7 +195,7 @@ class Chain:
             return False
         self._held = self.reopenable
         self._drop_held()
-        self.phase, self.ended, self._answer_from = "think", "", None
+        self.phase, self.ended, self._answer_from, self._thought = "think", "", None, None
         self.session.note("reopen", self)
         return True
 
@@ -225,13 +229,13 @@ class Chain:
     def inject(self, text: str) -> "Chain":
         """Append text that the model did not sample; held tokens are dropped first."""
         self._drop_held()
-        ids = self.session.engine.encode(text)
+        ids, thought = self.session.engine.encode(text), self.thought
         if ids:
             self._sequence.extend(ids)
             self._spans.append(Span(kind="injected", ids=tuple(ids), by=self.name))
             self.injected += len(ids)
         if self.phase != "done" and self.session.engine.profile.think_close in text:
-            self.phase, self._answer_from = "answer", len(self._sequence.ids)
+            self.phase, self._answer_from, self._thought = "answer", len(self._sequence.ids), thought
         self.session.note("inject", self, text=text)
         return self
 
@@ -243,6 +247,14 @@ class Chain:
         if back and self.phase != "think":
             raise RuntimeError("a chain is forked further back only while it thinks")
         return self._fork(len(self.ids) - back, looks=False)
+
+    def branch(self, thought: int) -> "Chain":
+        """A fork after the first `thought` tokens of the thinking: it thinks on, even where this chain is done."""
+        if not 0 <= thought <= self.thought:
+            raise RuntimeError(f"the chain has {self.thought} tokens of thinking, so it cannot branch after {thought}")
+        child = self._fork(self.prompt_length + thought, looks=False)
+        child.phase, child.ended, child._answer_from, child._thought = "think", "", None, None
+        return child
 
     def probe(self) -> "Chain":
         """A copy made to look at something; its tokens count as `probe` unless it is returned."""
@@ -282,7 +294,7 @@ class Chain:
         self._forks += 1
         child = Chain(self.session, name, self._sequence.fork(length), list(_first(self._spans, length)), looks=looks)
         child.phase, child.ended, child.clock = self.phase, self.ended, self.clock
-        child._answer_from, child._parent = self._answer_from, self
+        child._answer_from, child._thought, child._parent = self._answer_from, self._thought, self
         self.session.adopt(child)
         self.session.note("fork", child, looks=looks)
         return child
@@ -307,7 +319,7 @@ class Chain:
             parts = await self._ask(request, limit)
         finally:
             self.asking = None
-        self.last = _join(parts, len(self._sequence.ids))
+        self.last = joined(parts, len(self._sequence.ids))
         self._held = len(self._sequence.ids) - self.last.cut if self.last.reason == "text" else 0
         self.session.note("pause", self, reason=self.last.reason, match=self.last.match, tokens=len(self.last.ids))
         return self.last
@@ -363,8 +375,10 @@ class Chain:
             self._spans = list(_first(self._spans, length))
             self._held = 0
 
-    def _end_thinking(self, how: Ended) -> None:
+    def _end_thinking(self, how: Ended, last: int = 0) -> None:
+        """Thinking is over, `last` tokens of it being what ended it."""
         self.ended, self.phase = how, "answer"
+        self._thought = self.thought - last
 
 
 def _first(spans: list[Span], length: int) -> Iterator[Span]:
@@ -374,23 +388,3 @@ def _first(spans: list[Span], length: int) -> Iterator[Span]:
             return
         yield span if len(span.ids) <= length else replace(span, ids=span.ids[:length])
         length -= len(span.ids)
-
-
-def _join(parts: list[Sampled], length: int) -> Sampled:
-    """One record for a call that was served in several leases."""
-    if len(parts) == 1:
-        return parts[0]
-    if not parts:
-        return Sampled(ids=(), reason="length", cut=length)
-
-    def column(name: str) -> Any:
-        found = [value for part in parts if (value := getattr(part, name)) is not None]
-        return np.concatenate(found) if found else None
-
-    layers = {layer for part in parts for layer in part.hidden}
-    return Sampled(
-        ids=tuple(i for part in parts for i in part.ids), reason=parts[-1].reason, cut=parts[-1].cut,
-        match=parts[-1].match, prefilled=sum(part.prefilled for part in parts), logprobs=column("logprobs"),
-        top_logprobs=column("top_logprobs"), top_ids=column("top_ids"), entropy=column("entropy"),
-        hidden={n: np.concatenate([part.hidden[n] for part in parts if n in part.hidden]) for n in layers},
-    )  # fmt: skip

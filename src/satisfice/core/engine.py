@@ -131,6 +131,26 @@ class Sampled:
     hidden: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)  # layer -> [n, d], the state that predicts
 
 
+def joined(parts: list[Sampled], length: int) -> Sampled:
+    """One record for a call that was served in several leases."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Sampled(ids=(), reason="length", cut=length)
+
+    def column(name: str) -> Any:
+        found = [value for part in parts if (value := getattr(part, name)) is not None]
+        return np.concatenate(found) if found else None
+
+    layers = {layer for part in parts for layer in part.hidden}
+    return Sampled(
+        ids=tuple(i for part in parts for i in part.ids), reason=parts[-1].reason, cut=parts[-1].cut,
+        match=parts[-1].match, prefilled=sum(part.prefilled for part in parts), logprobs=column("logprobs"),
+        top_logprobs=column("top_logprobs"), top_ids=column("top_ids"), entropy=column("entropy"),
+        hidden={n: np.concatenate([part.hidden[n] for part in parts if n in part.hidden]) for n in layers},
+    )  # fmt: skip
+
+
 class Sequence(Protocol):
     """A growing list of token ids inside an engine."""
 

@@ -54,7 +54,7 @@ TOKEN_COLUMNS: Mapping[str, str] = {
     "grounded": "the environment accepted the action that ends at this token; 0 elsewhere",
     "ids": "token ids",
     "logprob": "log-probability of the token under the policy that is trained, before this update, nats",
-    "mask": "the policy sampled this token: neither padding nor injected",
+    "mask": "the loss counts this token: the policy sampled it, for this rollout",
     "progress": "share of the outcome that an estimator credits to the action that ends at this token; 0 elsewhere",
     "segment": "which part (turn, step) of a rollout the token belongs to, counted from 0",
     "token_reward": "reward given at this token",

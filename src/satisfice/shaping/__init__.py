@@ -38,6 +38,7 @@ from satisfice.shaping.o1_pruner import O1Pruner
 from satisfice.shaping.odin import Odin
 from satisfice.shaping.palu import Palu
 from satisfice.shaping.rloo import Rloo
+from satisfice.shaping.s_grpo import SGrpo
 from satisfice.shaping.siri import Siri
 from satisfice.shaping.step_pruner import StepPruner
 from satisfice.shaping.thinkprune import ThinkPrune
@@ -75,6 +76,7 @@ METHODS: Mapping[str, type[Shaper]] = {
     "odin": Odin,
     "palu": Palu,
     "rloo": Rloo,
+    "s-grpo": SGrpo,
     "siri": Siri,
     "step-pruner": StepPruner,
     "thinkprune": ThinkPrune,
@@ -114,6 +116,7 @@ __all__ = [
     "Odin",
     "Palu",
     "Rloo",
+    "SGrpo",
     "Siri",
     "StepPruner",
     "ThinkPrune",

@@ -9,10 +9,14 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from satisfice.answers import extract_strict
+from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine, Request
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.profile import Profile
 from satisfice.core.rollouts import COLUMNS, Rollouts
+from satisfice.core.session import Session
+from satisfice.core.shaper import State
+from satisfice.core.steering import Rolled, Steering, sampled_tokens
 from satisfice.shaping.laser_de import goes_in_circles
 from satisfice.tasks import Task
 
@@ -57,17 +61,31 @@ class Ask:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AskGroup:
+    """A group of rollouts that a steering shaper is to make."""
+
+    problem: Problem
+    group: int  # which prompt of the whole batch
+    size: int  # rollouts
+    limit: int  # most sampled tokens of each
+    seed: int  # of its random numbers
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollout:
     """What the policy answered."""
 
     problem: Problem
     group: int
     prompt: tuple[int, ...]  # token ids
-    ids: tuple[int, ...]  # token ids that were sampled, the end of the turn included
+    ids: tuple[int, ...]  # token ids after the prompt, the end of the turn included
     truncated: bool  # the limit ended it
     verdict: Verdict
     columns: Mapping[str, float]
     spent: int  # tokens that were sampled for it, those of rollouts that it took the place of included
+    mask: tuple[bool, ...] | None = None  # of `ids`: those that the loss counts; None: all
+    injected: int = 0  # of `ids`: how many the policy did not sample
+    parts: tuple[int, ...] = ()  # where in `ids` the part of each earlier step ended
 
 
 async def sample(engine: Engine, asks: Sequence[Ask], judge: Judging, *, temperature: float = 1.0) -> list[Rollout]:
@@ -101,6 +119,61 @@ async def sample(engine: Engine, asks: Sequence[Ask], judge: Judging, *, tempera
         for base in bases.values():
             base.close()
     return [task.result() for task in tasks]
+
+
+async def steer(
+    engine: Engine,
+    asks: Sequence[AskGroup],
+    shaper: Steering,
+    state: State,
+    judge: Judging,
+    *,
+    temperature: float = 1.0,
+) -> list[Rollout]:
+    """Groups as the shaper makes them, all at once; the rollouts of a group follow one another.
+
+    What a group spent on chains that are no rollouts is booked on its first one.
+    """
+
+    async def one(ask: AskGroup) -> list[Rollout]:
+        session = Session(engine, ask.problem, seed=ask.seed, chain_limit=ask.limit, temperature=temperature, top_p=1.0)
+        known: dict[str, Rollout] = {}
+
+        async def of(rolled: Rolled) -> Rollout:
+            if rolled.chain.name not in known:
+                known[rolled.chain.name] = await judged(_raw(ask, rolled), engine, judge)
+            return known[rolled.chain.name]
+
+        async def right(chain: Chain) -> bool:
+            return (await of(Rolled(chain=chain))).verdict is Verdict.RIGHT
+
+        async with session:
+            group = await shaper.roll(session, ask.size, right, state)
+            found = [
+                replace(
+                    await of(rolled),
+                    mask=sampled_tokens(rolled.chain) if rolled.mask is None else rolled.mask,
+                    columns={**(await of(rolled)).columns, **rolled.columns},
+                )
+                for rolled in group
+            ]
+            spent = sum(chain.sampled for chain in session.chains)
+        rest = spent - sum(rollout.spent for rollout in found)
+        return [replace(found[0], spent=found[0].spent + rest), *found[1:]]
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(ask)) for ask in asks]
+    return [rollout for task in tasks for rollout in task.result()]
+
+
+def _raw(ask: AskGroup, rolled: Rolled) -> Rollout:
+    chain = rolled.chain
+    ids, end = tuple(chain.after_prompt()), chain.session.engine.end_ids
+    return Rollout(
+        problem=ask.problem, group=ask.group, prompt=tuple(chain.ids[: chain.prompt_length]), ids=ids,
+        truncated=not ids or ids[-1] not in end, verdict=Verdict.UNKNOWN, columns={}, spent=chain.sampled,
+        injected=len(ids) - sum(sampled_tokens(chain)),
+    )  # fmt: skip
 
 
 async def judged(rollout: Rollout, engine: Engine, judge: Judging) -> Rollout:
@@ -141,6 +214,9 @@ def as_row(rollout: Rollout, named: Iterable[str]) -> dict[str, Any]:
         "group": rollout.group,
         "prompt": rollout.problem.id,
         "ids": list(rollout.ids),
+        "mask": None if rollout.mask is None else list(rollout.mask),
+        "length": len(rollout.ids) - rollout.injected,
+        "parts": list(rollout.parts),
         "truncated": rollout.truncated,
         "verdict": rollout.verdict.value,
         "spent": rollout.spent,
@@ -150,8 +226,7 @@ def as_row(rollout: Rollout, named: Iterable[str]) -> dict[str, Any]:
 
 def batch_of(rows: Sequence[Mapping[str, Any]], tokens: Mapping[str, Sequence[Sequence[float]]]) -> Rollouts:
     """Rows of `as_row`, all with a known verdict, as a batch; `tokens` are further columns, a list a rollout."""
-    length = np.array([len(row["ids"]) for row in rows])
-    width = int(length.max())
+    width = max(len(row["ids"]) for row in rows)
 
     def wide(values: Sequence[Sequence[float]], kind: Any = np.float64) -> np.ndarray[Any, Any]:
         out = np.zeros((len(rows), width), dtype=kind)
@@ -162,14 +237,14 @@ def batch_of(rows: Sequence[Mapping[str, Any]], tokens: Mapping[str, Sequence[Se
     return Rollouts(
         group=np.array([row["group"] for row in rows]),
         correct=np.array([row["verdict"] == Verdict.RIGHT.value for row in rows]),
-        length=length,
+        length=np.array([row["length"] for row in rows]),
         truncated=np.array([row["truncated"] for row in rows]),
         prompt=np.array([row["prompt"] for row in rows]),
         columns={name: np.array([row["columns"][name] for row in rows]) for name in rows[0]["columns"]},
         tokens={
             "ids": wide([row["ids"] for row in rows], np.int64),
-            "mask": np.arange(width) < length[:, None],
-            "segment": np.zeros((len(rows), width), np.int64),
+            "mask": wide([row["mask"] or [1] * len(row["ids"]) for row in rows], np.bool_),
+            "segment": np.array([np.searchsorted(row["parts"], np.arange(width), side="right") for row in rows]),
             **{name: wide(values) for name, values in tokens.items()},
         },
     )

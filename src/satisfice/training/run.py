@@ -21,12 +21,13 @@ from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.shaper import Monitoring, caps_for, check_columns, reads, start
+from satisfice.core.steering import Steering
 from satisfice.engines.local import model_folder, weights_mark
 from satisfice.training.checkpoint import latest_checkpoint
 from satisfice.training.plan import TrainPlan
 from satisfice.training.preflight import Alarms, check_hope, examine
-from satisfice.training.rollout import SAID, Ask, Judging, Rollout, as_row, batch_of, column_names
-from satisfice.training.trl import MADE, ShapedTrainer
+from satisfice.training.rollout import Ask, AskGroup, Judging, Rollout, as_row, batch_of, column_names
+from satisfice.training.trl import ShapedTrainer, made_for
 from satisfice.training.trl_loss import check_terms
 from satisfice.training.trl_source import LiveEngine, LocalSource, TrlSource
 
@@ -115,7 +116,7 @@ def _prepared(
     """The problems with the columns that the method reads, and what the pre-flight saw."""
     problems = plan.problems
     wanted = reads(plan.shaper) & MEASURED
-    check_columns(plan.shaper, "the trainer", SAID | MADE | column_names(problems) | MEASURED)
+    check_columns(plan.shaper, "the trainer", made_for(plan.shaper) | column_names(problems) | MEASURED)
     check_terms(plan.shaper.loss, plan.shaper.card.id)
     if wanted - column_names(problems):
         problems = _measured(plan, source, problems, out)
@@ -149,6 +150,14 @@ def _flat_signals(mask: Any) -> dict[str, Any]:
 def _answers(plan: TrainPlan, source: LocalSource, problems: Sequence[Problem], times: int) -> list[Rollout]:
     caps = caps_for(plan.shaper, start(plan.shaper), [problem.id for problem in problems])
     limits = [plan.max_tokens if caps is None else min(plan.max_tokens, int(caps[i])) for i in range(len(problems))]
+    if isinstance(plan.shaper, Steering):
+        groups = [
+            AskGroup(
+                problem=problem, group=g, size=times, limit=limits[g], seed=random_key(plan.seed, "before", problem.id)
+            )
+            for g, problem in enumerate(problems)
+        ]
+        return source.steer(groups, plan.shaper, start(plan.shaper))
     return source.sample(
         [
             Ask(problem=problem, group=g, limit=limit, key=random_key(plan.seed, "before", problem.id, n))

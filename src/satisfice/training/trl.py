@@ -30,24 +30,34 @@ from satisfice.core.shaper import (
     Monitoring,
     Shaped,
     Shaper,
+    State,
     advance,
     caps_for,
     check_columns,
     reads,
     start,
 )  # fmt: skip
+from satisfice.core.steering import Steering
 from satisfice.training.checkpoint import read_state, write_state
-from satisfice.training.rollout import SAID, Ask, Rollout, as_row, batch_of, column_names
+from satisfice.training.rollout import SAID, Ask, AskGroup, Rollout, as_row, batch_of, column_names
 from satisfice.training.trl_loss import Tokens, batch_loss, check_terms
 
-MADE = frozenset({"ids", "mask", "segment", "logprob", "entropy", "prompt"})
+_ITS_OWN = frozenset({"ids", "mask", "segment", "logprob", "entropy", "prompt"})
 """Columns that the trainer itself makes of the rollouts."""
 
 _BY_MODEL = frozenset({"logprob", "entropy"})  # columns that cost a forward pass
 
 
+def made_for(shaper: Shaper) -> frozenset[str]:
+    """Columns that there are in a training with this shaper, beside those of the problems."""
+    steered = shaper.makes if isinstance(shaper, Steering) else frozenset()
+    return SAID | _ITS_OWN | steered
+
+
 class Source(Protocol):
     """Where rollouts come from."""
+
+    steers: bool  # it can make the groups of a steering shaper
 
     def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
         """Answer each ask with the weights as they are now."""
@@ -55,6 +65,10 @@ class Source(Protocol):
 
     def cut(self, rollout: Rollout, length: int) -> Rollout:
         """The first tokens of a rollout, verified again."""
+        ...
+
+    def steer(self, asks: Sequence[AskGroup], shaper: Steering, state: State) -> list[Rollout]:
+        """Groups as a steering shaper makes them."""
         ...
 
     def update(self, model: Any) -> None:
@@ -83,8 +97,10 @@ class ShapedTrainer(GRPOTrainer):
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:  # fmt: skip
         self._named = column_names(problems)
-        check_columns(shaper, "the trainer", SAID | MADE | self._named)
+        check_columns(shaper, "the trainer", made_for(shaper) | self._named)
         check_terms(shaper.loss, shaper.card.id)
+        if isinstance(shaper, Steering) and not source.steers:
+            raise Unfit(f"{shaper.card.id} decides while it samples, which needs our own engine: --rollouts local.")
         parts, per_update = args.steps_per_generation or 1, args.gradient_accumulation_steps
         self.updates = parts // per_update
         if parts % per_update or args.num_iterations != 1:
@@ -123,11 +139,12 @@ class ShapedTrainer(GRPOTrainer):
     # TRL's duty: its losses, one aggregation at a time. Ours: what the shaper asks for, averaged over the whole batch.
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         inputs = _cropped(inputs)
-        mask = inputs["completion_mask"]
+        there = inputs["completion_mask"]
+        mask = there * inputs["tool_mask"]  # what the loss counts
         logprob, entropy, _ = self._get_per_token_logps_and_entropies(
             model,
             torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1),
-            torch.cat([inputs["prompt_mask"], mask], 1),
+            torch.cat([inputs["prompt_mask"], there], 1),
             mask.shape[1],
             compute_entropy=True,
         )
@@ -194,6 +211,7 @@ class ShapedTrainer(GRPOTrainer):
         return {
             "prompt_ids": [list(rollout.prompt) for rollout in mine],
             "completion_ids": [list(rollout.ids) for rollout in mine],
+            "env_mask": [[int(i) for i in rollout.mask or (True,) * len(rollout.ids)] for rollout in mine],
             "logprobs": None,
             "shaped_reward": [None if np.isnan(r) else float(r) for r in reward[first : first + len(mine)]],
         }
@@ -203,6 +221,8 @@ class ShapedTrainer(GRPOTrainer):
     ) -> list[Rollout]:
         caps = caps_for(self.shaper, self.shaper_state, [problem.id for problem in problems])
         limits = [self.limit] * len(problems) if caps is None else [min(self.limit, int(cap)) for cap in caps]
+        if isinstance(self.shaper, Steering):
+            return self._steer(self.shaper, problems, groups, limits, (self.batch_number, round_, salt))
         asks = [
             Ask(
                 problem=problem, group=group, limit=limit,
@@ -211,6 +231,24 @@ class ShapedTrainer(GRPOTrainer):
             for problem, group, limit, row in zip(problems, groups, limits, rows, strict=True)
         ]  # fmt: skip
         return self.source.sample(asks)
+
+    def _steer(
+        self, shaper: Steering, problems: Sequence[Problem], groups: Sequence[int], limits: Sequence[int], when: Any
+    ) -> list[Rollout]:
+        size = self.group_size
+        if any(len(set(groups[at : at + size])) > 1 or at + size > len(groups) for at in range(0, len(groups), size)):
+            raise Unfit(
+                f"{self.shaper.card.id} makes the rollouts of a group together, so each process needs whole groups. "
+                "Make prompts a multiple of the number of processes."
+            )
+        asks = [
+            AskGroup(
+                problem=problems[at], group=groups[at], size=size, limit=limits[at],
+                seed=random_key(self.args.seed, *when, groups[at]),
+            )
+            for at in range(0, len(groups), size)
+        ]  # fmt: skip
+        return self.source.steer(asks, shaper, self.shaper_state)
 
     def _gathered(self, mine: list[Rollout]) -> tuple[list[dict[str, Any]], list[int], Rollouts]:
         """All processes' rows, which of them have a verdict, and those as a batch; rollouts are cut on the way."""

@@ -8,9 +8,12 @@ from typing import Any, Self, TypeVar
 
 import torch
 
+from satisfice.core.errors import Unfit
 from satisfice.core.problem import Verdict
+from satisfice.core.shaper import State
+from satisfice.core.steering import Steering
 from satisfice.engines.local import LocalEngine
-from satisfice.training.rollout import Ask, Judging, Rollout, judged, sample
+from satisfice.training.rollout import Ask, AskGroup, Judging, Rollout, judged, sample, steer
 
 R = TypeVar("R")
 
@@ -54,12 +57,18 @@ class LocalSource:
     The engine's thread and the scorers live as long as it does; between batches they are at rest.
     """
 
+    steers = True
+
     def __init__(self, engine: LocalEngine, judge: Judging, *, temperature: float = 1.0) -> None:
         self.engine, self.judge, self._temperature = engine, judge, temperature
         self._coroutines = _Coroutines()
 
     def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
         return self._coroutines.run(sample(self.engine, asks, self.judge, temperature=self._temperature))
+
+    def steer(self, asks: Sequence[AskGroup], shaper: Steering, state: State) -> list[Rollout]:
+        """Groups as a steering shaper makes them."""
+        return self._coroutines.run(steer(self.engine, asks, shaper, state, self.judge, temperature=self._temperature))
 
     def cut(self, rollout: Rollout, length: int) -> Rollout:
         return self.judged([_first(rollout, length)])[0]
@@ -92,6 +101,8 @@ class TrlSource:
     afterwards. A local source reads prompts and judges answers; it never samples.
     """
 
+    steers = False
+
     def __init__(self, local: LocalSource) -> None:
         self._local = local
         self.trainer: Any = None  # the trainer that generates; set once it is made
@@ -118,6 +129,9 @@ class TrlSource:
 
     def cut(self, rollout: Rollout, length: int) -> Rollout:
         return self._local.cut(rollout, length)
+
+    def steer(self, asks: Sequence[AskGroup], shaper: Steering, state: State) -> list[Rollout]:
+        raise Unfit("a shaper that decides while it samples needs our own engine: --rollouts local")
 
     def update(self, model: Any) -> None:
         """Nothing to do: TRL generates with the model itself, or hands its weights on to vLLM."""
