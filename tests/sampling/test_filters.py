@@ -380,6 +380,20 @@ def test_in_parts_it_is_the_same(method: Filter, monkeypatch: pytest.MonkeyPatch
     assert torch.equal(z, torch.tensor(random_logits(8, 7, 600))), "the input is left as it is"
 
 
+@every_filter
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("vocab", [6, 100, 20_000])
+def test_what_is_cut_is_what_is_not_kept(method: Filter, dtype: torch.dtype, vocab: int) -> None:
+    z = torch.tensor(random_logits(5, 3, vocab, masked=0.1)).to(dtype)
+    z[1] = z[1].round()  # ties
+    z[2, 1:] = -math.inf
+    wanted = torch.where(method.keep(z), z, -math.inf)
+    assert torch.equal(method(z), wanted)
+    traced = z.clone().requires_grad_()
+    method(traced).exp().sum().backward()
+    assert traced.grad is not None and bool((traced.grad[wanted == -math.inf] == 0).all())
+
+
 @every_kind
 def test_measure_tells_kept_tokens_and_dropped_mass(kind: str) -> None:
     count, dropped = measure(TopK(k=3), KINDS[kind](np.repeat(Z, 2, 0)))

@@ -16,6 +16,7 @@ from satisfice.sampling._arrays import Array, is_torch, largest, masses, namespa
 if TYPE_CHECKING:
     import torch
 
+Stop = tuple[Array, Array, Array]
 BINS = 1024
 SPAN = 40.0  # nats below the largest key that the bins resolve; what lies further down shares the last bin
 NEAR = 256  # so many of the largest are tried first
@@ -23,54 +24,49 @@ TOLERANCE = 5e-7  # relative: a bound that float32 cannot tell from being met co
 
 
 def descend(
-    scores: Array, best: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]
-) -> tuple[Array, Array]:
+    scores: Array, best: Array, mass: Array, crossed: Callable[..., Array], *, below: Array | None = None
+) -> Stop:
     """Where a walk down the scores first meets a condition on what it has collected.
 
-    `weights` `[batch, vocab]` are `e_i = exp(z_i - z_max)` and, where `crossed` takes it, `e_i (z_max - z_i)`.
-    `crossed(mass)` or `crossed(mass, spread)` tells it for totals `[batch, n]` in float64; having held once it must go
-    on to hold. What is returned is told at `walk`.
+    `mass` `[batch, vocab]` is `e_i = exp(z_i - z_max)` and `below`, if given, `z_max - z_i`. `crossed(mass)` or, with
+    `below`, `crossed(mass, spread)` tells it for totals `[batch, n]` in float64 of e_i and of `e_i (z_max - z_i)`;
+    having held once it must go on to hold. What is returned is told at `walk`.
     """
+
+    def weights() -> tuple[Array, ...]:
+        return (mass,) if below is None else (mass, mass * below)
+
     if not is_torch(scores) or scores.shape[1] <= 8 * NEAR:
-        return walk(scores, weights, crossed)
+        return walk(scores, weights(), crossed)
     torch = namespace(scores)
     block = largest(scores, NEAR)
-    mass, below = masses(block.double(), best.double())
-    met = crossed(*(part.cumsum(-1) for part in (mass, mass * below)[: len(weights)]))
+    fine, depth = masses(block.double(), best.double())
+    met = crossed(*(part.cumsum(-1) for part in (fine, fine * depth)[: 1 if below is None else 2]))
     done = met.any(-1, keepdim=True)
-    near_key, near_count = _place(block, met)
+    key, count, equal = _place(block, met)
+    near = key, count, torch.where(block[:, -1:] < key, equal, scores.shape[1])  # else more of them may lie outside
     if bool(done.all()):
-        return near_key, near_count
-    key, count = walk(scores, weights, crossed)
-    return torch.where(done, near_key, key), torch.where(done, near_count, count)
+        return near
+    key, count, equal = (
+        torch.where(done, a, b) for a, b in zip(near, walk(scores, weights(), crossed), strict=True)
+    )  # fmt: skip
+    return key, count, equal
 
 
-def walk(keys: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]) -> tuple[Array, Array]:
+def walk(keys: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]) -> Stop:
     """Where a walk down the keys first meets a condition.
 
     `keys` `[batch, vocab]` are visited from the largest down, equal ones by their index; `weights` are summed on the
     way. `crossed(*totals)` tells for totals `[batch, n]` (float64) where the condition holds; having held once it must
     go on to hold. Entries with key -inf must weigh nothing.
 
-    Returns the key at which it first holds and how many entries with this very key were visited by then, `[batch, 1]`
-    each; -inf and 0 where it never holds.
+    Returns the key at which it first holds, how many entries with this very key were visited by then, and how many
+    there are at most, `[batch, 1]` each; -inf and 0 where it never holds.
     """
     return (_bins if is_torch(keys) else _sort)(keys, weights, crossed)
 
 
-def first(keys: Array, key: Array, count: Array) -> Array:
-    """Entries above `key`, and the first `count` of those equal to it."""
-    xp = namespace(keys)
-    above = keys > key
-    if bool((count == 0).all()):
-        return above
-    ties = keys == key
-    if bool((xp.sum(ties, axis=-1, keepdims=True) == count).all()):
-        return above | ties
-    return above | (ties & (xp.cumsum(ties, axis=-1) <= count))
-
-
-def _sort(keys: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]) -> tuple[Array, Array]:
+def _sort(keys: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]) -> Stop:
     order = np.argsort(-keys, axis=-1, kind="stable")
     ordered = np.take_along_axis(keys, order, axis=-1)
     sums = [np.cumsum(np.take_along_axis(w, order, axis=-1), axis=-1, dtype=np.float64) for w in weights]
@@ -78,23 +74,25 @@ def _sort(keys: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]
     place = met.argmax(-1)[:, None]
     key = np.take_along_axis(ordered, place, axis=-1)
     count = place + 1 - (ordered > key).sum(-1, keepdims=True)
+    equal = (ordered == key).sum(-1, keepdims=True)
     never = ~met.any(-1, keepdims=True)
-    return np.where(never, -np.inf, key).astype(keys.dtype), np.where(never, 0, count)
+    return np.where(never, -np.inf, key).astype(keys.dtype), np.where(never, 0, count), equal
 
 
-def _place(ordered: "torch.Tensor", met: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
-    """Key and number of equal ones at the first place of each row that meets the condition; the last if none does."""
+def _place(ordered: "torch.Tensor", met: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
+    """Of the first place of each row that meets the condition (else the last): key, equal ones up to it, equal ones."""
     import torch
 
     there = torch.arange(ordered.shape[1], device=ordered.device)
     place = torch.where(met & (ordered > -torch.inf), there, ordered.shape[1] - 1).amin(-1, keepdim=True)
     key = ordered.gather(1, place)
-    return key, place + 1 - (ordered > key).sum(-1, keepdim=True)
+    count, equal = place + 1 - (ordered > key).sum(-1, keepdim=True), (ordered == key).sum(-1, keepdim=True)
+    return key, count, equal
 
 
 def _bins(
     keys: "torch.Tensor", weights: "tuple[torch.Tensor, ...]", crossed: "Callable[..., torch.Tensor]"
-) -> "tuple[torch.Tensor, torch.Tensor]":
+) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
     import torch
 
     high, low = keys.amax(-1, keepdim=True), keys.amin(-1, keepdim=True)
@@ -118,6 +116,6 @@ def _bins(
         before = torch.where(stop > 0, coarse.gather(1, (stop - 1).clamp(min=0)), 0.0)
         fine.append(before + part.gather(1, order).cumsum(-1))
     end = torch.arange(shape[1], device=keys.device) == counts[:, None] - 1  # where the two sums round apart
-    key, count = _place(ordered, crossed(*fine) | end)
+    key, count, equal = _place(ordered, crossed(*fine) | end)
     gone = never | (key == -torch.inf)
-    return torch.where(gone, -torch.inf, key), torch.where(gone, 0, count)
+    return torch.where(gone, -torch.inf, key), torch.where(gone, 0, count), equal

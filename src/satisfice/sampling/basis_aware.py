@@ -59,7 +59,7 @@ class BasisAware:
         raise Unfit("basis-aware needs the model's output matrix. Bind it first: BasisAware().bind(matrix).")
 
     def __call__(self, logits: Array) -> Array:
-        return truncate(self, logits)
+        return truncate(self.keep, logits)
 
 
 class BoundBasisAware:
@@ -78,7 +78,7 @@ class BoundBasisAware:
         return namespace(scores).as_tensor(keep, device=scores.device) if is_torch(scores) else keep
 
     def __call__(self, logits: Array) -> Array:
-        return truncate(self, logits)
+        return truncate(self.keep, logits)
 
     def _keep_row(self, row: NDArray[np.float64]) -> NDArray[np.bool_]:
         p = np.exp(row - row.max())

@@ -37,7 +37,7 @@ class Eta:
         return eta(logits, self.epsilon, min_tokens_to_keep=self.min_tokens_to_keep)
 
     def __call__(self, logits: Array) -> Array:
-        return truncate(self, logits)
+        return truncate(self.keep, logits)
 
 
 def eta(logits: Array, epsilon: Parameter, *, min_tokens_to_keep: Parameter = 1) -> Array:

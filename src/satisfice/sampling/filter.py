@@ -5,11 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
-import numpy as np
-
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
-from satisfice.sampling._arrays import Array, as_scores, is_torch, namespace, softmax
+from satisfice.sampling._arrays import Array, Kept, as_scores, cut, is_torch, namespace, softmax
 
 CHUNK = 1 << 20  # scores that are filtered at once on a CPU: what a cache holds, and what bounds the memory
 
@@ -42,26 +40,21 @@ class Unbound(Protocol):
         ...
 
 
-def truncate(method: Filter, logits: Array) -> Array:
-    """Scores with -inf where a filter cuts; a few rows at a time on a CPU."""
+def truncate(find: Callable[[Array], Array | Kept], logits: Array) -> Array:
+    """Scores with -inf for what is not found worth keeping; a few rows at a time on a CPU."""
     xp = namespace(logits)
     step = max(1, CHUNK // max(1, logits.shape[-1]))
     if len(logits) <= step or (is_torch(logits) and logits.device.type != "cpu"):
-        return _cut(method, logits)
+        return _cut(find, logits)
     out = xp.empty_like(logits)
     for begin in range(0, len(logits), step):
-        out[begin : begin + step] = _cut(method, logits[begin : begin + step])
+        out[begin : begin + step] = _cut(find, logits[begin : begin + step])
     return out
 
 
-def _cut(method: Filter, logits: Array) -> Array:
-    return _mask(logits, method.keep(logits))
-
-
-def _mask(logits: Array, keep: Array) -> Array:
-    if is_torch(logits):
-        return namespace(logits).where(keep, logits, -math.inf)  # twice as fast as masked_fill
-    return np.where(keep, logits, logits.dtype.type(-math.inf))
+def _cut(find: Callable[[Array], Array | Kept], logits: Array) -> Array:
+    found = find(logits)
+    return found.cut(logits) if isinstance(found, Kept) else cut(logits, found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +96,7 @@ class Truncation:
             raw = scores * self.temperature
             for method in self.before:
                 raw = method(raw)
-            scores = _mask(scores, raw > -math.inf)
+            scores = cut(scores, raw > -math.inf)
         for method in self.after:
             scores = method(scores)
         return scores
@@ -112,7 +105,7 @@ class Truncation:
         """Raw logits to scores whose softmax is to be sampled; at temperature 0 only the likeliest tokens are left."""
         if self.temperature == 0:
             _, best = as_scores(logits, "sampler")
-            return _mask(logits, logits >= best)
+            return cut(logits, logits >= best)
         return self(logits / self.temperature)
 
 

@@ -1,11 +1,12 @@
 """Keep the tokens that are not much less likely than the likeliest one."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar
 
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.sampling._arrays import Array, Parameter, as_scores, at_least, cast, log, reach, rows
+from satisfice.sampling._arrays import Array, Kept, Parameter, as_scores, cast, log, rows
 from satisfice.sampling.filter import truncate
 
 
@@ -35,7 +36,7 @@ class MinP:
         return min_p(logits, self.p, min_tokens_to_keep=self.min_tokens_to_keep)
 
     def __call__(self, logits: Array) -> Array:
-        return truncate(self, logits)
+        return truncate(partial(_kept, p=self.p, min_tokens_to_keep=self.min_tokens_to_keep), logits)
 
 
 def min_p(logits: Array, p: Parameter, *, min_tokens_to_keep: Parameter = 1) -> Array:
@@ -45,5 +46,9 @@ def min_p(logits: Array, p: Parameter, *, min_tokens_to_keep: Parameter = 1) -> 
     >>> min_p(np.log([[0.45, 0.25, 0.15, 0.08, 0.05, 0.02]]), 0.2).astype(int)
     array([[1, 1, 1, 0, 0, 0]])
     """
+    return _kept(logits, p, min_tokens_to_keep).mask()
+
+
+def _kept(logits: Array, p: Parameter, min_tokens_to_keep: Parameter) -> Kept:
     scores, best = as_scores(logits, "min-p")
-    return at_least(reach(scores, best + cast(log(rows(p, scores)), scores.dtype)), scores, min_tokens_to_keep)
+    return Kept(scores, best + cast(log(rows(p, scores)), scores.dtype)).at_least(min_tokens_to_keep)

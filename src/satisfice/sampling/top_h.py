@@ -1,25 +1,28 @@
 """Keep the likeliest tokens while their own entropy stays below a share of the whole."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
 from satisfice.sampling._arrays import (
     Array,
+    Kept,
     Parameter,
     as_scores,
     at,
-    at_least,
     cast,
     entropy,
     largest,
     masses,
     namespace,
     rows,
+    small,
     total,
+    up_to,
 )
-from satisfice.sampling._walk import TOLERANCE, descend, first
+from satisfice.sampling._walk import TOLERANCE, Stop, descend
 from satisfice.sampling.filter import truncate
 
 Mode = Literal["paper", "reference"]
@@ -54,7 +57,8 @@ class TopH:
         return top_h(logits, self.alpha, mode=self.mode, min_tokens_to_keep=self.min_tokens_to_keep)
 
     def __call__(self, logits: Array) -> Array:
-        return truncate(self, logits)
+        find = partial(_kept, alpha=self.alpha, mode=self.mode, min_tokens_to_keep=self.min_tokens_to_keep)
+        return truncate(find, logits)
 
 
 def top_h(logits: Array, alpha: Parameter, *, mode: Mode = "paper", min_tokens_to_keep: Parameter = 1) -> Array:
@@ -65,30 +69,36 @@ def top_h(logits: Array, alpha: Parameter, *, mode: Mode = "paper", min_tokens_t
     >>> top_h(row, 0.48).astype(int), top_h(row, 0.48, mode="reference").astype(int)
     (array([[1, 1, 0, 0, 0, 0]]), array([[1, 0, 0, 0, 0, 0]]))
     """
+    return _kept(logits, alpha, mode, min_tokens_to_keep).mask()
+
+
+def _kept(logits: Array, alpha: Parameter, mode: Mode, min_tokens_to_keep: Parameter) -> Kept:
     scores, best = as_scores(logits, "top-h")
     bounded = _bounded if mode == "paper" else _shared
-    key, count = bounded(scores, best, rows(alpha, scores) * (1 + TOLERANCE))
-    return at_least(first(scores, key, count), scores, min_tokens_to_keep)
+    stop = bounded(scores, best, rows(alpha, scores) * (1 + TOLERANCE))
+    return up_to(scores, *stop).at_least(min_tokens_to_keep)
 
 
-def _bounded(scores: Array, best: Array, share: Array) -> tuple[Array, Array]:
+def _bounded(scores: Array, best: Array, share: Array) -> Stop:
     """The last kept score and how many equal to it: the entropy of the prefix grows, so its first excess ends it."""
     xp = namespace(scores)
     mass, below = masses(scores, best)
-    spread = mass * below
-    bound = share * entropy(total(mass), total(spread))
-    key, count = descend(scores, best, (mass, spread), lambda mass, spread: entropy(mass, spread) > bound)
-    return key, xp.where((key > -xp.inf) & ((key < best) | (count > 1)), count - 1, count)
+    bound = share * entropy(total(mass), total(mass, below))
+    key, count, equal = descend(
+        scores, best, mass, lambda mass, spread: entropy(mass, spread) > bound, below=below
+    )  # fmt: skip
+    return key, xp.where((key > -xp.inf) & ((key < best) | (count > 1)), count - 1, count), equal
 
 
-def _shared(scores: Array, best: Array, share: Array) -> tuple[Array, Array]:
-    xp = namespace(scores)
-    block = largest(scores, min(TOP, scores.shape[1]))
-    mass, depth = masses(cast(block, xp.float64), cast(best, xp.float64))
-    whole = xp.sum(mass, axis=-1, keepdims=True)
-    terms = xp.cumsum(mass / whole * (depth + xp.log(whole)), axis=-1)
+def _shared(scores: Array, best: Array, share: Array) -> Stop:
+    block, best, share = map(small, (largest(scores, min(TOP, scores.shape[1])), best, share))
+    xp = namespace(block)
+    depth = xp.minimum(best - block, xp.full_like(best, 800.0))
+    mass = xp.exp(-cast(depth, xp.float64))
+    terms = (mass * (depth + xp.log(mass.sum(-1, keepdims=True)))).cumsum(-1)  # of -p ln p, times the whole mass
     kept = (terms <= share * terms[:, -1:]) & (block > -xp.inf)
-    length = xp.clip(xp.sum(kept, axis=-1, keepdims=True), 1, None)
-    key, below = at(block, length - 1), at(block, xp.clip(length, None, block.shape[1] - 1))
-    count = length - xp.sum(block > key, axis=-1, keepdims=True)
-    return xp.where(below < key, below, key), xp.where(below < key, 0, count)  # all above the next one: one pass
+    length = kept.sum(-1, keepdims=True)
+    key = at(block, xp.maximum(length, xp.ones_like(length)) - 1)
+    count = length - (block > key).sum(-1, keepdims=True)
+    equal = xp.where(block[:, -1:] < key, (block == key).sum(-1, keepdims=True), scores.shape[1])
+    return key, xp.maximum(count, xp.ones_like(count)), equal  # more of them may lie outside of the block

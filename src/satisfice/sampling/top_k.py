@@ -1,11 +1,12 @@
 """Keep the k likeliest tokens."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar
 
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.sampling._arrays import Array, Parameter, as_scores, nth_largest, reach
+from satisfice.sampling._arrays import Array, Kept, Parameter, as_scores, nth_largest
 from satisfice.sampling.filter import truncate
 
 
@@ -33,7 +34,7 @@ class TopK:
         return top_k(logits, self.k)
 
     def __call__(self, logits: Array) -> Array:
-        return truncate(self, logits)
+        return truncate(partial(_kept, k=self.k), logits)
 
 
 def top_k(logits: Array, k: Parameter) -> Array:
@@ -43,5 +44,9 @@ def top_k(logits: Array, k: Parameter) -> Array:
     >>> top_k(np.array([[3.0, 1.0, 2.0, 2.0]]), 2).astype(int)
     array([[1, 0, 1, 1]])
     """
+    return _kept(logits, k).mask()
+
+
+def _kept(logits: Array, k: Parameter) -> Kept:
     scores, _ = as_scores(logits, "top-k")
-    return reach(scores, nth_largest(scores, k))
+    return Kept(scores, nth_largest(scores, k))

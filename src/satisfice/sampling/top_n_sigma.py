@@ -40,7 +40,7 @@ class TopNSigma:
         return top_n_sigma(logits, self.n, sigma=self.sigma, min_tokens_to_keep=self.min_tokens_to_keep)
 
     def __call__(self, logits: Array) -> Array:
-        return truncate(self, logits)
+        return truncate(self.keep, logits)
 
 
 def top_n_sigma(

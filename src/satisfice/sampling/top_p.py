@@ -1,12 +1,13 @@
 """Keep the fewest likeliest tokens that hold a given share of the probability."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar
 
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.sampling._arrays import Array, Parameter, as_scores, at_least, namespace, rows, total
-from satisfice.sampling._walk import TOLERANCE, descend, first
+from satisfice.sampling._arrays import Array, Kept, Parameter, as_scores, namespace, rows, total, up_to
+from satisfice.sampling._walk import TOLERANCE, descend
 from satisfice.sampling.filter import truncate
 
 
@@ -36,7 +37,7 @@ class TopP:
         return top_p(logits, self.p, min_tokens_to_keep=self.min_tokens_to_keep)
 
     def __call__(self, logits: Array) -> Array:
-        return truncate(self, logits)
+        return truncate(partial(_kept, p=self.p, min_tokens_to_keep=self.min_tokens_to_keep), logits)
 
 
 def top_p(logits: Array, p: Parameter, *, min_tokens_to_keep: Parameter = 1) -> Array:
@@ -46,10 +47,14 @@ def top_p(logits: Array, p: Parameter, *, min_tokens_to_keep: Parameter = 1) -> 
     >>> top_p(np.log([[0.45, 0.25, 0.15, 0.08, 0.05, 0.02]]), 0.9).astype(int)
     array([[1, 1, 1, 1, 0, 0]])
     """
+    return _kept(logits, p, min_tokens_to_keep).mask()
+
+
+def _kept(logits: Array, p: Parameter, min_tokens_to_keep: Parameter) -> Kept:
     scores, best = as_scores(logits, "top-p")
     xp = namespace(scores)
     share = rows(p, scores)
     mass = xp.exp(scores - best)
     goal = xp.where(share < 1, share * (1 - TOLERANCE), xp.inf) * total(mass)
-    key, count = descend(scores, best, (mass,), lambda mass: mass >= goal)
-    return at_least(first(scores, key, count), scores, min_tokens_to_keep)
+    stop = descend(scores, best, mass, lambda mass: mass >= goal)
+    return up_to(scores, *stop).at_least(min_tokens_to_keep)

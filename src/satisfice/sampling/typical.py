@@ -48,7 +48,7 @@ class Typical:
         return typical(logits, self.tau, min_tokens_to_keep=self.min_tokens_to_keep)
 
     def __call__(self, logits: Array) -> Array:
-        return truncate(self, logits)
+        return truncate(self.keep, logits)
 
 
 def typical(logits: Array, tau: Parameter, *, min_tokens_to_keep: Parameter = 1) -> Array:
@@ -67,5 +67,5 @@ def typical(logits: Array, tau: Parameter, *, min_tokens_to_keep: Parameter = 1)
     keys = -xp.abs(best - scores - cast(mean, scores.dtype))
     share = rows(tau, scores)
     goal = xp.where(share < 1, share * (1 - TOLERANCE), xp.inf) * whole
-    key, _ = walk(keys, (mass,), lambda got: got >= goal)
+    key, _, _ = walk(keys, (mass,), lambda got: got >= goal)
     return at_least(reach(keys, key), keys, min_tokens_to_keep)
