@@ -76,6 +76,13 @@ def test_a_stream_says_the_same_as_the_whole_piece_by_piece(client: openai.OpenA
     assert {**told["ledger"], "wall_s": 0} == {**whole.model_extra["satisfice"]["ledger"], "wall_s": 0}  # type: ignore[index]
 
 
+def test_a_sampler_decides_what_may_be_said(client: openai.OpenAI) -> None:
+    wish = {"satisfice": {"policy": "full", "sampler": "top-k:1"}}
+    likeliest = ask(client, temperature=0, extra_body={"satisfice": {"policy": "full"}}).choices[0].message
+    hot = ask(client, temperature=2, extra_body=wish).choices[0].message
+    assert (hot.content, hot.reasoning) == (likeliest.content, likeliest.reasoning)  # type: ignore[attr-defined]
+
+
 def test_the_header_says_what_the_body_says(client: openai.OpenAI, gateway: Served) -> None:
     raw = client.chat.completions.with_raw_response.create(model="pocket", messages=MESSAGES, seed=1)
     assert json.loads(raw.headers["x-satisfice"]) == json.loads(raw.text)["satisfice"]

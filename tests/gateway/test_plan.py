@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.gateway.engines import scripted
 
-from satisfice.catalog import build, canonical
+from satisfice.catalog import build, canonical, sampler_text
 from satisfice.core.card import Need
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.gateway.body import ChatBody, CompletionBody
@@ -113,6 +113,21 @@ def test_needs_meet_provisions() -> None:
         make_plan(body, SETTINGS, poor)
     with pytest.raises(BadInput, match="is a sampler"):
         plan(satisfice={"policy": "top-p"})
+
+
+def test_a_request_may_name_a_sampler() -> None:
+    got = plan(satisfice={"sampler": "top-k:20, temperature, min-p:0.1"}, temperature=1.5)
+    assert got.sampler is not None
+    assert (sampler_text(got.sampler), got.sampler.temperature) == ("top-k(k=20), temperature, min-p", 1.5)
+    assert plan().sampler is None
+    with pytest.raises(BadInput, match="Did you mean 'min-p'"):
+        plan(satisfice={"sampler": "min_q:0.1"})
+    with pytest.raises(BadInput, match="no request may ask"):
+        plan(satisfice={"sampler": "basis-aware"})
+    server = scripted("x", provides=frozenset(Need) - {Need.LOGITS})
+    body = ChatBody.model_validate({"messages": [{"role": "user", "content": "x"}], "satisfice": {"sampler": "top-k"}})
+    with pytest.raises(Unfit, match="scores"):
+        make_plan(body, SETTINGS, server)
 
 
 def test_a_text_without_open_thinking_is_continued_plainly() -> None:

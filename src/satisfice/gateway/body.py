@@ -86,10 +86,14 @@ class CustomParams(_Part):
 
 
 class Wish(BaseModel):
-    """What a client wants of us: a policy by its spec, its name and fields, or a name that this server offers."""
+    """What a client wants of us: a policy by its spec, its name and fields, or a name that this server offers.
+
+    And filters of the next token, with commas between them (`min-p:0.1`), which take the place of the model's top-p.
+    """
 
     model_config = ConfigDict(extra="allow", strict=True)
     policy: Annotated[Text, Field(max_length=2000)] | None = None
+    sampler: Annotated[Text, Field(max_length=2000)] | None = None
 
 
 class Body(BaseModel):

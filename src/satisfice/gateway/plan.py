@@ -7,7 +7,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from satisfice.catalog import ALIASES, FAMILIES, POLICIES, build, canonical, check_policy, from_json
+from satisfice.catalog import (
+    ALIASES,
+    FAMILIES,
+    POLICIES,
+    build,
+    canonical,
+    check_policy,
+    check_sampler,
+    from_json,
+    parse_sampler,
+)
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine
@@ -17,6 +27,7 @@ from satisfice.core.session import Policy, Session
 from satisfice.gateway.body import Body, ChatBody, CompletionBody, Wish
 from satisfice.gateway.settings import Settings
 from satisfice.gateway.thinking import Amount, amount_of
+from satisfice.sampling.filter import Truncation, Unbound
 from satisfice.stopping.no_thinking import NoThinking
 
 LONGEST = 1 << 16  # the greatest whole number that a request may set in a policy
@@ -53,6 +64,7 @@ class Plan:
     top_p: float | None
     seed: int
     stop: tuple[str, ...]  # ends the answer; thinking may hold it
+    sampler: Truncation | None  # what truncates the next-token distribution; None: the model's own top-p
     raw: bool  # one text, as `/v1/completions` gives it, in place of thinking and answer
     thinks: bool = True  # the prompt leaves thinking open
 
@@ -80,7 +92,22 @@ def make_plan(body: Body, settings: Settings, engine: Engine, *, thinks: bool = 
         temperature=body.temperature, top_p=body.top_p, raw=isinstance(body, CompletionBody), thinks=thinks,
         seed=secrets.randbits(62) if body.seed is None else body.seed,
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        sampler=_sampler(body, engine),
     )  # fmt: skip
+
+
+def _sampler(body: Body, engine: Engine) -> Truncation | None:
+    text = None if body.satisfice is None else body.satisfice.sampler
+    if text is None:
+        return None
+    hot = engine.profile.temperature if body.temperature is None else body.temperature
+    sampler = parse_sampler(text, temperature=hot)
+    check_sampler(sampler, engine.name, engine.provides)
+    if slow := [method.card.id for method in sampler.filters if isinstance(method, Unbound)]:
+        raise BadInput(
+            f"satisfice: {slow[0]} reads the whole output matrix at each token, which no request may ask for."
+        )
+    return sampler
 
 
 def choose_policy(wish: Wish | None, amount: Amount, settings: Settings) -> Policy:

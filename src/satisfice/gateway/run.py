@@ -66,7 +66,8 @@ class Run:
         self._session = Session(
             asked, Problem(id=_mark(prompt.text), task="gateway", question=prompt.question, answer=""),
             seed=plan.seed, chain_limit=plan.chain_limit, budget=limits.spend, temperature=plan.temperature,
-            top_p=plan.top_p, parse=lambda text: extract_strict(text, engine.profile.answer_form), same=same,
+            top_p=plan.top_p, sampler=plan.sampler, same=same,
+            parse=lambda text: extract_strict(text, engine.profile.answer_form),
             on_tokens=self._news.set, observer=self._observe,
         )  # fmt: skip
         self._session.reserve = plan.reserve
