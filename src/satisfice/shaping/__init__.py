@@ -37,12 +37,15 @@ from satisfice.shaping.lp_sigmoid import LpSigmoid
 from satisfice.shaping.o1_pruner import O1Pruner
 from satisfice.shaping.odin import Odin
 from satisfice.shaping.palu import Palu
+from satisfice.shaping.pppo import Pppo
 from satisfice.shaping.rloo import Rloo
 from satisfice.shaping.s_grpo import SGrpo
 from satisfice.shaping.siri import Siri
 from satisfice.shaping.step_pruner import StepPruner
+from satisfice.shaping.t_ppo import TPpo
 from satisfice.shaping.thinkprune import ThinkPrune
 from satisfice.shaping.tldr import Tldr
+from satisfice.shaping.ulorl import Ulorl
 
 METHODS: Mapping[str, type[Shaper]] = {
     "a-dlp": ADlp,
@@ -75,12 +78,15 @@ METHODS: Mapping[str, type[Shaper]] = {
     "o1-pruner": O1Pruner,
     "odin": Odin,
     "palu": Palu,
+    "pppo": Pppo,
     "rloo": Rloo,
     "s-grpo": SGrpo,
     "siri": Siri,
     "step-pruner": StepPruner,
+    "t-ppo": TPpo,
     "thinkprune": ThinkPrune,
     "tldr": Tldr,
+    "ulorl": Ulorl,
 }
 
 __all__ = [
@@ -115,10 +121,13 @@ __all__ = [
     "O1Pruner",
     "Odin",
     "Palu",
+    "Pppo",
     "Rloo",
     "SGrpo",
     "Siri",
     "StepPruner",
+    "TPpo",
     "ThinkPrune",
     "Tldr",
+    "Ulorl",
 ]

@@ -18,7 +18,7 @@ from satisfice.core.shaper import Capping, Cutting, Loss, Monitoring, Pressure, 
 from satisfice.core.shaper import advance as next_state
 from satisfice.testing.battery import Faulty
 
-_PARTS = ("advantage", "reward", "keep", "weight", "entropy_weight")
+_PARTS = ("advantage", "reward", "keep", "weight", "entropy_weight", "value_target", "value_weight")
 _TOKENS = 6  # width of per-token columns in the battery
 
 
@@ -192,7 +192,7 @@ def _check_form(shaper: Shaper) -> None:
 def _check_step(shaper: Shaper, batch: Rollouts, state: State, where: str) -> None:
     shaped = shaper(batch, state)
     n = len(batch)
-    for name in ("advantage", "weight", "entropy_weight"):
+    for name in ("advantage", "weight", "entropy_weight", "value_target", "value_weight"):
         values = getattr(shaped, name)
         shapes = {(n,), *(values.shape for values in batch.tokens.values())}
         _claim(values is None or values.shape in shapes, shaper, f"gives an odd shape of {name} ({where})")
