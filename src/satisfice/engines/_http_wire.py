@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from satisfice.core.errors import EngineError
+from satisfice.engines._http_direct import Direct, Reply
 
 TOO_LONG = 8 << 20  # bytes of one event; no honest server sends as much
 PAUSE_S, LONGEST_PAUSE_S = 0.25, 20.0  # between the first two tries, and at most
@@ -134,7 +135,7 @@ class Patience:
 
 @contextlib.asynccontextmanager
 async def open_stream(
-    client: httpx.AsyncClient, address: Address, body: dict[str, Any]
+    client: httpx.AsyncClient | Direct, address: Address, body: dict[str, Any]
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """The events of one streamed completion. Leaving the block closes the stream, which stops the server.
 
@@ -161,7 +162,7 @@ async def open_stream(
         raise EngineError(f"the request failed ({type(error).__name__}: {address.scrub(str(error))})") from error
 
 
-async def check_status(response: httpx.Response, address: Address) -> None:
+async def check_status(response: httpx.Response | Reply, address: Address) -> None:
     """Raise `Broken` or `EngineError` with the server's own words unless it accepted the request."""
     if response.is_success:
         return
@@ -172,7 +173,7 @@ async def check_status(response: httpx.Response, address: Address) -> None:
     raise Refused(said, response.status_code)
 
 
-async def _beginning(response: httpx.Response) -> bytes:
+async def _beginning(response: httpx.Response | Reply) -> bytes:
     head = b""
     with contextlib.suppress(httpx.HTTPError):
         async for part in response.aiter_bytes():
@@ -212,7 +213,7 @@ def retry_after(value: str) -> float | None:
     return None
 
 
-async def _events(response: httpx.Response, address: Address) -> AsyncGenerator[dict[str, Any], None]:
+async def _events(response: httpx.Response | Reply, address: Address) -> AsyncGenerator[dict[str, Any], None]:
     """Parse server-sent events into JSON objects, up to `[DONE]` or the end of the stream."""
     rest, data, parts = b"", b"", response.aiter_bytes()
     async for part in parts:
