@@ -19,6 +19,8 @@ from satisfice.tasks import load_task
 
 [PROBLEM] = load_task("chain-sum:easy", limit=1).problems
 MESSAGES: Any = [{"role": "user", "content": PROBLEM.question}]
+[LONG] = load_task("chain-sum:hard", limit=1).problems
+LONGER: Any = [{"role": "user", "content": LONG.question}]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +36,8 @@ def client(gateway: Served) -> Iterator[openai.OpenAI]:
         yield found
 
 
-def ask(client: openai.OpenAI, **more: Any) -> ChatCompletion:
-    made = client.chat.completions.create(model="pocket", messages=MESSAGES, seed=1, **more)
+def ask(client: openai.OpenAI, messages: Any = MESSAGES, **more: Any) -> ChatCompletion:
+    made = client.chat.completions.create(model="pocket", messages=messages, seed=1, **more)
     return ChatCompletion.model_validate(made.model_dump(), strict=True)
 
 
@@ -55,10 +57,10 @@ def test_an_answer_is_what_the_clients_types_say(client: openai.OpenAI) -> None:
 
 
 def test_a_stream_says_the_same_as_the_whole_piece_by_piece(client: openai.OpenAI) -> None:
-    whole = ask(client)
+    whole = ask(client, LONGER)
     chunks = list(
         client.chat.completions.create(
-            model="pocket", messages=MESSAGES, seed=1, stream=True, stream_options={"include_usage": True}
+            model="pocket", messages=LONGER, seed=1, stream=True, stream_options={"include_usage": True}
         )
     )
     for chunk in chunks:

@@ -64,7 +64,7 @@ class Plan:
     top_p: float | None
     seed: int
     stop: tuple[str, ...]  # ends the answer; thinking may hold it
-    sampler: Truncation | None  # what truncates the next-token distribution; None: the model's own top-p
+    sampler: Truncation | None = None  # what truncates the next-token distribution; None: the model's own top-p
     raw: bool  # one text, as `/v1/completions` gives it, in place of thinking and answer
     thinks: bool = True  # the prompt leaves thinking open
 
