@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from satisfice.core.engine import Request, Signals
 from satisfice.core.errors import BadInput
 from satisfice.engines._forward import Fused
+from satisfice.engines._passes import TorchPass
 from satisfice.engines.local import LocalEngine
 
 SHAPE: dict[str, Any] = {
@@ -37,12 +38,14 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "more"), [*FUSED.items(), *OTHERS.items()])
-def test_greedy_chains_logprobs_and_states_equal_transformers(tmp_path: Path, kind: str, more: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "compiled"), [*((kind, None) for kind in FUSED), *((kind, False) for kind in (*FUSED, *OTHERS))]
+)
+def test_greedy_chains_logprobs_and_states_equal_transformers(tmp_path: Path, kind: str, compiled: bool | None) -> None:
     folder = save_tiny(tmp_path)
     vocabulary = AutoConfig.from_pretrained(folder).vocab_size
     torch.manual_seed(1)
-    config = AutoConfig.for_model(kind, **{**SHAPE, "vocab_size": vocabulary, **more})
+    config = AutoConfig.for_model(kind, **{**SHAPE, "vocab_size": vocabulary, **(FUSED | OTHERS)[kind]})
     model = AutoModelForCausalLM.from_config(config).eval()
     for name, value in model.named_parameters():
         if "norm" in name or "bias" in name:  # ones and zeros would hide an error in them
@@ -50,8 +53,11 @@ def test_greedy_chains_logprobs_and_states_equal_transformers(tmp_path: Path, ki
     model.save_pretrained(folder)
 
     async def go() -> None:
-        async with LocalEngine(str(folder)) as engine:
-            assert isinstance(engine._loop.forward, Fused) == (kind in FUSED)
+        async with LocalEngine(str(folder), compiled=compiled) as engine:
+            passes = engine._loop.passes
+            assert (
+                isinstance(passes.forward, Fused) == (kind in FUSED) if isinstance(passes, TorchPass) else kind in FUSED
+            )
             asked = Signals(logprobs=True, hidden=(0, 2, -1))
             sequences = [engine.open(p.question, p.id) for p in PROBLEMS[:5]]
             prompts = [list(s.ids) for s in sequences]

@@ -17,6 +17,7 @@ from satisfice.core.errors import BadInput, EngineError
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, Solution, solve
 from satisfice.engines._forward import Lanes
+from satisfice.engines._passes import TorchPass
 from satisfice.engines.local import LocalEngine
 
 PROBLEMS = [
@@ -103,9 +104,12 @@ def test_greedy_chain_and_its_logprobs_equal_transformers_generate(tiny: Path) -
     asyncio.run(go())
 
 
-def test_a_chain_is_the_same_alone_and_among_64_others_with_and_without_looks(tiny: Path) -> None:
+@pytest.mark.parametrize("compiled", [None, False])
+def test_a_chain_is_the_same_alone_and_among_64_others_with_and_without_looks(
+    tiny: Path, compiled: bool | None
+) -> None:
     async def go() -> None:
-        async with LocalEngine(str(tiny)) as engine:
+        async with LocalEngine(str(tiny), compiled=compiled) as engine:
             alone = [tokens((await run(engine, Full(), [p]))[0]) for p in PROBLEMS[:5]]
             together = [tokens(s) for s in await run(engine, Full(), PROBLEMS)]
             looked = [tokens(s) for s in await run(engine, Looker(), PROBLEMS)]
@@ -120,13 +124,15 @@ def test_a_chain_is_the_same_alone_and_among_64_others_with_and_without_looks(ti
 def test_two_lanes_give_the_chains_that_one_gives(tiny: Path) -> None:
     async def go(threads: int) -> tuple[list[list[int]], list[list[int]], list[np.ndarray], bool]:
         torch.set_num_threads(threads)
-        async with LocalEngine(str(tiny)) as engine:
+        async with LocalEngine(str(tiny), compiled=False) as engine:
             plain = [tokens(s) for s in await run(engine, Full(), PROBLEMS)]
             looked = [tokens(s) for s in await run(engine, Looker(), PROBLEMS)]
             chains = [engine.open(p.question, p.id) for p in PROBLEMS]
             asked = Request(limit=70, key=5, signals=Signals(entropy=True, hidden=(1, 2)))
             found = await asyncio.gather(*(chain.sample(asked) for chain in chains))
-            lanes = isinstance(engine._loop.forward, Lanes)
+            passes = engine._loop.passes
+            assert isinstance(passes, TorchPass)
+            lanes = isinstance(passes.forward, Lanes)
         told = [np.concatenate([s.entropy[:, None], s.hidden[1], s.hidden[2]], 1) for s in found]
         assert torch.get_num_threads() == threads
         return plain, looked, told, lanes

@@ -4,8 +4,9 @@ A batch is planned when a chain joins, leaves or moves, and only counted on betw
 operations, however many chains there are.
 """
 
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from satisfice.core.engine import Request, Sampled
-from satisfice.engines._cache import BLOCK, MIN_ROWS, Segment, Slab
 from satisfice.engines._rows import State
 from satisfice.engines._sampling import draw, uniforms
 
@@ -34,17 +34,13 @@ class Job:
 
 
 class Batch:
-    """Jobs in the order of their rows, and an entry of each array for each of them.
-
-    Arrays that go through the model are padded to a multiple of `MIN_ROWS` with copies of the last job.
-    """
+    """Jobs in the order of their rows, and an entry of each array for each of them."""
 
     def __init__(self, jobs: list[Job], max_length: int, device: torch.device) -> None:
         self.jobs = sorted(jobs, key=_place)
         self.device = device
         requests = [job.request for job in self.jobs]
         states = [job.state for job in self.jobs]
-        self.padding = -len(jobs) % MIN_ROWS
         self.at = np.array([state.valid for state in states], dtype=np.int64)  # position that is read next
         self.unread = np.array([len(state.ids) - 1 - state.valid for state in states])  # tokens known beyond it
         self.tokens = np.array([state.ids[state.valid] for state in states], dtype=np.int64)
@@ -53,6 +49,7 @@ class Batch:
         self.stops = np.array([job.stops for job in self.jobs])
         self.watched = np.array([request.watch is not None for request in requests])
         self.asked = np.array([bool(request.signals.needs) or request.watch is not None for request in requests])
+        self.read = 0  # tokens that went through the model in the last step
         self.hidden = any(request.signals.hidden for request in requests)
         self.told = [request.on_tokens for request in requests if request.on_tokens is not None]
         self._keys = np.array([request.key for request in requests], dtype=np.uint64)
@@ -64,52 +61,21 @@ class Batch:
         for i, request in enumerate(requests):
             if request.sampler is not None:
                 self._sampled_by.setdefault(id(request.sampler), []).append(i)
-        self._segments = self._split(states)
 
-    def _split(self, states: list[State]) -> list[Segment]:
-        """One segment for each slab; the padding belongs to the last."""
-        found: list[Segment] = []
-        slabs: list[Slab] = [state.row.slab for state in states if state.row]
-        for begin in [i for i in range(len(slabs)) if i == 0 or slabs[i] is not slabs[i - 1]]:
-            end = next((i for i in range(begin, len(slabs)) if slabs[i] is not slabs[begin]), len(slabs))
-            rows = [state.row.index for state in states[begin:end] if state.row]
-            if end == len(slabs):
-                rows, end = rows + rows[-1:] * self.padding, end + self.padding
-            found.append(
-                Segment(
-                    slab=slabs[begin], begin=begin, end=end, rows=torch.tensor(rows, device=self.device),
-                    span=max(rows) + 1, in_order=rows == list(range(len(rows))),
-                )
-            )  # fmt: skip
-        return found
-
-    def inputs(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, tuple[Segment, ...]]:
-        """Tokens `[padded, 1]`, positions `[padded, 1]`, and the segments with what attention reads now."""
-        at = np.pad(self.at, (0, self.padding), mode="edge")
-        tokens = torch.from_numpy(np.pad(self.tokens, (0, self.padding), mode="edge")).to(self.device)
-        positions = torch.from_numpy(at).to(self.device)
-        segments = []
-        for part in self._segments:
-            width = -(-int(at[part.begin : part.end].max() + 1) // BLOCK) * BLOCK
-            newest = torch.zeros(part.span, dtype=torch.long, device=self.device)  # rows of others read position 0
-            newest[part.rows] = positions[part.begin : part.end]
-            segments.append(
-                replace(part, width=width, mask=causal_mask(newest[:, None, None, None], width, dtype))
-            )  # fmt: skip
-        return tokens[:, None], positions[:, None], tuple(segments)
-
-    def advance(self) -> NDArray[np.intp]:
-        """All have read one token; returns which of them are to sample, and moves the others on to what they know."""
-        for job in self.jobs:
+    def advance(self, take: NDArray[np.int64] | None) -> NDArray[np.intp]:
+        """All have read `take` tokens (None: one each); returns which of them are to sample now."""
+        for job, n in zip(self.jobs, itertools.repeat(1) if take is None else take.tolist(), strict=False):
             state = job.state
-            state.valid += 1
+            state.valid += n
             if state.known < state.valid:
                 state.known = state.valid
-        self.at += 1
-        behind = self.unread > 0
+        step: Any = 1 if take is None else take
+        self.read = len(self.jobs) if take is None else int(take.sum())
+        self.at += step
+        behind = self.unread >= step
+        self.unread = np.where(behind, self.unread - step, 0)
         for i in np.flatnonzero(behind):
             self.tokens[i] = self.jobs[i].state.ids[self.at[i]]
-        self.unread[behind] -= 1
         return np.flatnonzero(~behind)
 
     def pick(self, ready: NDArray[np.intp], logits: torch.Tensor) -> NDArray[np.int64]:
@@ -144,12 +110,10 @@ def causal_mask(newest: torch.Tensor, width: int, dtype: torch.dtype) -> torch.T
     return torch.zeros(beyond.shape, dtype=dtype, device=newest.device).masked_fill_(beyond, float("-inf"))
 
 
-def observe(
-    jobs: list[Job], logits: torch.Tensor, picked: torch.Tensor, hidden: tuple[torch.Tensor, ...], rows: list[int]
-) -> None:
+def observe(jobs: list[Job], logits: torch.Tensor, picked: torch.Tensor, hidden: tuple[torch.Tensor, ...]) -> None:
     """Add the asked-for signals of the newest token to each job's trace.
 
-    logits `[jobs, vocab]` are the model's own; `hidden` holds `[padded, 1, d]` a layer, and `rows` says which is whose.
+    logits `[jobs, vocab]` are the model's own; `hidden` holds `[jobs, d]` a layer.
     """
     logprobs = torch.log_softmax(logits, -1)
     chosen = logprobs.gather(1, picked[:, None])[:, 0].tolist()
@@ -173,7 +137,7 @@ def observe(
         if kind == "confidence":
             trace.setdefault("confidence", []).append(confidence[i])
         for layer in signals.hidden:
-            trace.setdefault(f"hidden{layer}", []).append(hidden[layer][rows[i], -1].float().cpu().numpy().copy())
+            trace.setdefault(f"hidden{layer}", []).append(hidden[layer][i].float().cpu().numpy().copy())
 
 
 def _place(job: Job) -> tuple[int, int]:

@@ -14,14 +14,13 @@ import torch
 
 from satisfice.core.engine import Request, Sampled, StopReason
 from satisfice.core.errors import EngineError
-from satisfice.engines._batch import Batch, Job, causal_mask, observe
-from satisfice.engines._cache import BLOCK, RowCache, Segment, View
-from satisfice.engines._forward import forward_of
+from satisfice.engines._batch import Batch, Job, observe
+from satisfice.engines._cache import RowCache
+from satisfice.engines._passes import pass_of
 from satisfice.engines._rows import Rows, State
 from satisfice.engines._stops import could_end, find_stop
 
-FEED = 8  # tokens; up to this many unread tokens are fed through decode steps, more are prefilled
-CHUNK = 64  # tokens a prefill step reads from each chain
+FEED = 8  # tokens; where reading has passes of its own, up to this many unread tokens are left to the steps
 
 
 class Counters(NamedTuple):
@@ -37,15 +36,15 @@ class Loop:
     """Owns the model. Everything but `post` and the constructor runs in its thread."""
 
     def __init__(
-        self, model: Any, decode: Callable[[list[int]], str], *, rows: int, batch: int, max_length: int, memory: int
-    ) -> None:
+        self, model: Any, decode: Callable[[list[int]], str], *, rows: int, batch: int, max_length: int, memory: int,
+        compiled: bool | None,
+    ) -> None:  # fmt: skip
         self.decode, self.max_length, self.batch = decode, max_length, min(batch, rows)
         self.device = model.device
         config = model.config.get_text_config()
         self.cache = RowCache(config, model.dtype, self.device, longest=max_length, limit=memory)
         self.rows = Rows(self.cache, rows)
-        with torch.inference_mode():
-            self.forward = forward_of(model, max_length)
+        self.passes = pass_of(model, self.cache, max_length, compiled=compiled)
         self.vocab = model.get_output_embeddings().weight.shape[0]
         self.waiting: collections.deque[Job] = collections.deque()
         self.active: list[Job] = []
@@ -140,18 +139,19 @@ class Loop:
             if busy and busy + len(gang) > self.batch and not gang[0].request.urgent:
                 break  # first come, first served: nobody smaller slips in before a problem with many chains
             self._batch = None  # a claim may move rows, even one that fails
+            if len(gang) > 1 or not self.passes.mixed:
+                self._read_root(gang[0].state)
             started += [job for job in gang if self._begin(job)]
         if started:
             self.active += started
             gone = set(map(id, started))
             self.waiting = collections.deque(job for job in self.waiting if id(job) not in gone)
-            self._read([job.state for job in started if len(job.state.ids) - job.state.valid > FEED])
+            if not self.passes.mixed:
+                self._read([job.state for job in started if _unread(job.state) > FEED])
 
     def _begin(self, job: Job) -> bool:
         state = job.state
         state.valid = min(state.valid, len(state.ids) - 1)  # the last token is read again for its scores
-        if len(state.ids) - state.valid > FEED and state.root is not state and not state.known:
-            self._prefill_root(state.root)
         if not self.rows.claim(state):
             return False
         state.running = True
@@ -159,48 +159,18 @@ class Loop:
         job.prefilled += max(0, min(state.known, len(state.ids) - 1) - state.valid)
         return True
 
-    def _prefill_root(self, root: State) -> None:
+    def _read_root(self, state: State) -> None:
         """Compute a shared prompt once, in the root's own row, before the first of its forks runs."""
-        if root.row is None and not root.closed and self.rows.claim(root):
+        root = state.root
+        if root is state or state.known or root.row is not None or root.closed:
+            return
+        if _unread(state) > FEED and self.rows.claim(root):
             self._read([root])
 
     def _read(self, states: list[State]) -> None:
-        """Compute keys and values for all but the last token of each sequence, `CHUNK` tokens of all at a time."""
-        while states := [state for state in states if state.valid < len(state.ids) - 1]:
-            states.sort(key=lambda state: state.row.slab.width if state.row else 0)
-            counts = [min(CHUNK, len(state.ids) - 1 - state.valid) for state in states]
-            tokens = np.zeros((len(states), CHUNK), dtype=np.int64)
-            begin = np.array([state.valid for state in states])
-            for i, (state, n) in enumerate(zip(states, counts, strict=True)):
-                tokens[i, :n] = state.ids[state.valid : state.valid + n]
-            at = begin[:, None] + np.arange(CHUNK)
-            # What is beyond a sequence's own tokens is written to its last position, which is written again later.
-            room = np.array([state.row.slab.width for state in states if state.row])
-            at = np.minimum(at, room[:, None] - 1)
-            positions = torch.from_numpy(at).to(self.device)
-            view = View(segments=self._gathered(states, at, positions), positions=positions)
-            self.forward(torch.from_numpy(tokens).to(self.device), positions, view, head=False)
-            for state, n in zip(states, counts, strict=True):
-                state.valid += n
-                state.known = max(state.known, state.valid)
-            self._count(prefilled=sum(counts))
-
-    def _gathered(self, states: list[State], at: Any, positions: torch.Tensor) -> tuple[Segment, ...]:
-        """The segments of a prefill step: states of one slab together."""
-        segments = []
-        rows = [state.row for state in states if state.row]
-        for slab in dict.fromkeys(row.slab for row in rows):
-            places = [i for i, row in enumerate(rows) if row.slab is slab]
-            begin, end = places[0], places[-1] + 1
-            width = -(-int(at[begin:end].max() + 1) // BLOCK) * BLOCK
-            segments.append(
-                Segment(
-                    slab=slab, begin=begin, end=end, span=0, in_order=True, width=width,
-                    rows=torch.tensor([rows[i].index for i in places], device=self.device),
-                    mask=causal_mask(positions[begin:end, None, :, None], width, self.cache.dtype),
-                )
-            )  # fmt: skip
-        return tuple(segments)
+        """Compute keys and values for all but the last token of each sequence."""
+        if states := [state for state in states if _unread(state) > 1]:
+            self._count(prefilled=self.passes.read(states))
 
     def _step(self) -> None:
         """One token for every active chain."""
@@ -211,20 +181,16 @@ class Loop:
             batch = self._batch = self._plan()
         if not batch.jobs:
             return
-        tokens, positions, segments = batch.inputs(self.cache.dtype)
-        view = View(segments=segments, positions=positions)
-        out, states = self.forward(tokens, positions, view, head=True, hidden=batch.hidden)
-        ready = batch.advance()
-        self._count(steps=1, sampled=len(ready), fed=len(batch.jobs) - len(ready))
-        if len(ready):
-            assert out is not None
-            logits = out[: len(batch.jobs), -1].float()
-            if len(ready) < len(batch.jobs):
-                logits = logits[torch.from_numpy(ready).to(self.device)]
+        ready, logits, states = self.passes.step(batch)
+        self._count(steps=1, sampled=len(ready), fed=batch.read - len(ready))
+        if batch.read > len(batch.jobs):
+            for job in batch.jobs:
+                self.rows.lend(job.state)
+        if logits is not None and len(ready):
             self._sample(batch, ready, logits, states)
 
     def _plan(self) -> Batch:
-        rows = [job.state.row for job in self.active if job.state.row]
+        rows = [] if self.passes.mixed else [job.state.row for job in self.active if job.state.row]
         for slab in dict.fromkeys(row.slab for row in rows):
             self.rows.compact(slab, [row for row in rows if row.slab is slab])
         return Batch(self.active, self.max_length, self.device)
@@ -241,11 +207,10 @@ class Loop:
         new = batch.pick(ready, logits)
         asked = np.flatnonzero(batch.asked[ready])
         if len(asked):
-            rows = ready[asked].tolist()
             places = torch.from_numpy(asked).to(self.device)
             observe(
-                [batch.jobs[i] for i in rows], logits[places], torch.from_numpy(new[asked]).to(self.device),
-                states, rows,
+                [batch.jobs[i] for i in ready[asked]], logits[places], torch.from_numpy(new[asked]).to(self.device),
+                tuple(layer[places] for layer in states),
             )  # fmt: skip
         for i, token in zip(ready.tolist(), new.tolist(), strict=True):
             batch.jobs[i].state.ids.append(token)
@@ -325,6 +290,11 @@ class Loop:
     def _count(self, *, sampled: int = 0, prefilled: int = 0, fed: int = 0, steps: int = 0) -> None:
         old = self.counters
         self.counters = Counters(old.sampled + sampled, old.prefilled + prefilled, old.fed + fed, old.steps + steps)
+
+
+def _unread(state: State) -> int:
+    """Tokens that are not in the cache; the last one is read for its scores."""
+    return len(state.ids) - state.valid
 
 
 def _crossed(job: Job) -> bool:

@@ -56,6 +56,14 @@ class Rows:
         elif not parent.running and not parent.known:
             child.root = parent.root  # nothing computed yet: the first of them to run computes it for all
 
+    def lend(self, state: State) -> None:
+        """Let the prompt that a sequence has read stand for the others of its problem too."""
+        root = state.root
+        if root is not state and root.row is None and not root.closed and state.row is not None:
+            read = min(state.valid, len(root.ids) - 1)
+            if read > root.valid and state.ids[:read] == root.ids[:read]:
+                self.share(root, state, read)
+
     def leave(self, state: State) -> None:
         if state.row is not None:
             state.row.sharers.discard(state)

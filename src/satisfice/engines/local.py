@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import platform
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,12 +22,12 @@ from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.profile import R1, Profile, profile_from
 from satisfice.engines._batch import Job
 from satisfice.engines._cache import ATTENTION
+from satisfice.engines._kernel import Unavailable
 from satisfice.engines._loop import Counters, Loop, run_job
+from satisfice.engines._models import model_folder as model_folder  # this is where others find it
+from satisfice.engines._models import weights_mark as weights_mark
 from satisfice.engines._pieces import token_bytes
 from satisfice.engines._rows import State
-
-_MARKED = 1 << 20  # bytes at either end of a file of weights
-BUNDLED = {"pocket": "models/pocket"}
 
 
 class LocalEngine:
@@ -38,7 +36,8 @@ class LocalEngine:
     `rows` is how many chains the cache holds at most, `cache_gib` how much memory it may take, `batch` how many chains
     advance at once; what is beyond waits, and is computed again where it had to make room. `max_length` bounds a
     sequence, prompt included (default: what the model was made for). In float32 on a CPU a chain's tokens depend on
-    its seed alone, not on its neighbours.
+    its seed alone, not on its neighbours. `compiled` says whether a small model goes through C, which a compiler on
+    this machine makes when it is first needed: None where that is possible, True or not at all, False through torch.
     """
 
     name = "local"
@@ -55,6 +54,7 @@ class LocalEngine:
         cache_gib: float = 2.0,
         dtype: str = "float32",
         device: str = "cpu",
+        compiled: bool | None = None,
     ) -> None:
         folder = model_folder(model)
         check_folder(folder)
@@ -79,10 +79,15 @@ class LocalEngine:
         ends = self._model.generation_config.eos_token_id
         ends = [ends] if isinstance(ends, int) else list(ends or [])
         self.end_ids = frozenset(ends) | frozenset(filter(None, [self._tokenizer.eos_token_id]))
-        self._loop = Loop(
-            self._model, self.decode, rows=rows, batch=batch, max_length=self.max_length,
-            memory=int(cache_gib * 2**30),
-        )  # fmt: skip
+        try:
+            self._loop = Loop(
+                self._model, self.decode, rows=rows, batch=batch, max_length=self.max_length,
+                memory=int(cache_gib * 2**30), compiled=compiled,
+            )  # fmt: skip
+        except Unavailable as error:
+            raise BadInput(
+                f"LocalEngine: compiled=True, but {error}. Leave it out, and such a model goes through torch."
+            ) from None
         if (least := self._loop.cache.widest_row) > cache_gib * 2**30:
             raise BadInput(
                 f"LocalEngine: cache_gib={cache_gib} does not hold one chain of max_length={self.max_length}, which "
@@ -148,7 +153,7 @@ class LocalEngine:
             "layers": self._model.config.get_text_config().num_hidden_layers,
             "parameters": sum(p.numel() for p in self._model.parameters()), "torch": torch.__version__,
             "transformers": transformers.__version__, "threads": torch.get_num_threads(),
-            "processor": platform.machine(),
+            "processor": platform.machine(), "compiled": self._loop.passes.mixed,
         }  # fmt: skip
 
     async def __aenter__(self) -> Self:
@@ -228,17 +233,6 @@ def wake_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
 
 
-def model_folder(model: str) -> Path:
-    """The folder of a bundled model or of a path; `BadInput` when there is none."""
-    folder = Path(str(files("satisfice").joinpath(BUNDLED[model]))) if model in BUNDLED else Path(model).expanduser()
-    if not folder.is_dir():
-        raise BadInput(
-            f"model {model!r} is neither a bundled model ({', '.join(BUNDLED)}) nor a folder. Give the path of a "
-            "folder with config.json, a tokenizer and *.safetensors."
-        )
-    return folder
-
-
 def check_folder(folder: Path) -> None:
     """Refuse what cannot or must not be loaded, before anything is read."""
     if not (folder / "config.json").is_file():
@@ -251,22 +245,6 @@ def check_folder(folder: Path) -> None:
                 "are loaded. Convert them to safetensors on a machine you trust."
             )
         raise BadInput(f"model folder {folder} has no *.safetensors weights.")
-
-
-def weights_mark(folder: Path) -> str:
-    """A mark of the weights in a folder, so that a run does not go on with others than it began with.
-
-    It is the hash of names, sizes and the ends of the files: training changes those too, and large files stay quick.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            digest.update(f"{path.name} {size} ".encode())
-            for begin in (0, max(0, size - _MARKED)):
-                file.seek(begin)
-                digest.update(file.read(_MARKED))
-    return digest.hexdigest()[:16]
 
 
 def check_config(config: Any, folder: Path) -> None:

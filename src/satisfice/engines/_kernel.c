@@ -1,0 +1,333 @@
+/* A forward pass of a Llama-like model over many sequences at once, in float32 on one thread.
+
+   A batch is a list of tokens, each with its position and its row of the cache: one for a chain that decodes, several
+   for a chain that reads. Whatever the list, each token's numbers come out of the same operations in the same order,
+   so a chain does not depend on its neighbours to the last bit, and reading a text gives what decoding it gave.
+
+   Weights are packed: columns in panels of PANEL, within a panel depth first. Rows of scratch are padded to panels. */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define LANES 16
+#define TALL 8 /* rows of a tile: as many accumulators as there are registers for */
+#elif defined(__AVX__)
+#define LANES 8
+#define TALL 4
+#else
+#define LANES 4
+#define TALL 4
+#endif
+#define PANEL (2 * LANES)
+#define GROUP 4 /* heads that read keys and values together */
+#define BLOCK 64 /* tokens that go through all layers together; bounds the scratch */
+
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+struct layer {
+    const float *norm, *qkv, *qkv_bias, *q_norm, *k_norm, *out, *out_bias;
+    const float *mlp_norm, *gate_up, *gate_up_bias, *down, *down_bias;
+};
+
+struct model {
+    int64_t layers, width, heads, kv_heads, dim, inner, vocab;
+    float eps, scale;
+    const float *embed, *norm, *head, *cos, *sin; /* cos, sin: [longest, dim] */
+    const struct layer *layer;
+};
+
+struct batch {
+    int64_t wanted;
+    const int64_t *token, *position, *slab, *row; /* [tokens] */
+    const int64_t *want;                          /* [wanted] ascending places of tokens whose scores are asked for */
+    float *const *cache;                          /* [slabs, layers, 2]: keys and values, [rows, kv_heads, width, dim] */
+    const int64_t *slab_width;                    /* [slabs] */
+    float *scores;                                /* [wanted, padded vocab] */
+    float *states;                                /* [layers + 1, wanted, width], or none */
+};
+
+int64_t kernel_lanes(void) { return LANES; }
+
+static inline int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+static inline vec splat(float x) { return x - (vec){0}; }
+
+static inline vec pick(ivec where, vec a, vec b) { return (vec)((where & (ivec)a) | (~where & (ivec)b)); }
+
+/* e^x for each lane, to about one unit in the last place. */
+static inline vec exponential(vec x) {
+    const vec lowest = splat(-87.0f), highest = splat(88.0f), magic = splat(12582912.0f); /* 1.5 * 2^23 */
+    x = pick(x < lowest, lowest, x);
+    x = pick(x > highest, highest, x);
+    vec shifted = x * 1.44269504f + magic, n = shifted - magic;
+    vec r = x - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    vec p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    ivec exponent = ((ivec)shifted - (ivec)magic + 127) << 23;
+    return p * (vec)exponent;
+}
+
+/* The sums of neighbouring lanes of a, then those of b. */
+static inline vec halve(vec a, vec b) {
+#if defined(__clang__)
+    vec even, odd; /* compilers that do not know the next two lines find the shuffle by themselves */
+    for (int i = 0; i < LANES / 2; i++) {
+        even[i] = a[2 * i], even[i + LANES / 2] = b[2 * i];
+        odd[i] = a[2 * i + 1], odd[i + LANES / 2] = b[2 * i + 1];
+    }
+    return even + odd;
+#else
+    ivec even, odd;
+    for (int i = 0; i < LANES; i++) even[i] = 2 * i, odd[i] = 2 * i + 1;
+    return __builtin_shuffle(a, b, even) + __builtin_shuffle(a, b, odd);
+#endif
+}
+
+/* Lane i of what this leaves in x[0] is the sum over the lanes of x[i]. */
+static inline __attribute__((always_inline)) void sums(vec x[LANES]) {
+#pragma GCC unroll 4
+    for (int left = LANES / 2; left; left /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < left; i++) x[i] = halve(x[2 * i], x[2 * i + 1]);
+}
+
+static inline float sum(vec x) {
+    for (int left = LANES / 2; left; left /= 2) x = halve(x, x);
+    return x[0];
+}
+
+/* y = x / sqrt(mean(x^2) + eps) * weight */
+static void rms_norm(const float *x, const float *weight, float *y, int64_t n, float eps) {
+    vec squares = splat(0);
+    float rest = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vec part = *(const vec *)(x + i);
+        squares += part * part;
+    }
+    for (; i < n; i++) rest += x[i] * x[i];
+    float factor = 1.0f / __builtin_sqrtf((sum(squares) + rest) / (float)n + eps);
+    for (i = 0; i < n; i++) y[i] = x[i] * factor * weight[i];
+}
+
+enum epilogue { STORE, ADD, GATE };
+
+/* `rows` rows of x times one panel of weights. GATE: the panel's first half are gates, y gets silu(gate) * up. */
+static inline __attribute__((always_inline)) void tile(
+    const int rows, const float *x, int64_t x_step, const float *w, int64_t depth, const float *bias, float *y,
+    int64_t y_step, enum epilogue what
+) {
+    vec low[TALL], high[TALL];
+    for (int r = 0; r < rows; r++) low[r] = high[r] = splat(0);
+    for (int64_t k = 0; k < depth; k++, w += PANEL) {
+        const vec a = *(const vec *)w, b = *(const vec *)(w + LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+            low[r] += x[r * x_step + k] * a;
+            high[r] += x[r * x_step + k] * b;
+        }
+    }
+    for (int r = 0; r < rows; r++, y += y_step) {
+        if (bias) low[r] += *(const vec *)bias, high[r] += *(const vec *)(bias + LANES);
+        if (what == GATE) {
+            *(vec *)y = low[r] / (1.0f + exponential(-low[r])) * high[r];
+        } else if (what == ADD) {
+            *(vec *)y += low[r];
+            *(vec *)(y + LANES) += high[r];
+        } else {
+            *(vec *)y = low[r];
+            *(vec *)(y + LANES) = high[r];
+        }
+    }
+}
+
+/* y[m] = x[m] W^T (+ bias), or what the epilogue makes of it. */
+static void product(
+    int64_t count, const float *x, int64_t x_step, const float *w, int64_t depth, int64_t columns, const float *bias,
+    float *y, int64_t y_step, enum epilogue what
+) {
+    const int64_t wide = what == GATE ? LANES : PANEL;
+    for (int64_t at = 0; at < columns; at += PANEL, w += depth * PANEL, y += wide) {
+        const float *part = bias ? bias + at : NULL;
+        int64_t m = 0;
+        for (; m + TALL <= count; m += TALL)
+            tile(TALL, x + m * x_step, x_step, w, depth, part, y + m * y_step, y_step, what);
+        for (; m + 2 <= count; m += 2) tile(2, x + m * x_step, x_step, w, depth, part, y + m * y_step, y_step, what);
+        for (; m < count; m++) tile(1, x + m * x_step, x_step, w, depth, part, y + m * y_step, y_step, what);
+    }
+}
+
+/* Rotate pairs (i, i + dim/2) by the angles of a position. */
+static inline void rotate(const float *x, const float *cosine, const float *sine, float *y, int64_t dim) {
+    const int64_t half = dim / 2;
+    for (int64_t i = 0; i < half; i++) {
+        const float a = x[i], b = x[i + half];
+        y[i] = a * cosine[i] - b * sine[i];
+        y[i + half] = b * cosine[i + half] + a * sine[i + half];
+    }
+}
+
+/* Attention over `n` positions of `group` heads that share keys; `weight` is scratch of as many rows of `step`.
+   A row of the cache is whole vectors long: what lies beyond `n` is read and thrown away. */
+static inline __attribute__((always_inline)) void attend(
+    const int group, const float *q, const float *keys, const float *values, int64_t n, int64_t dim, float *weight,
+    int64_t step, float *out
+) {
+    vec top[GROUP];
+    float share[GROUP];
+    for (int g = 0; g < group; g++) top[g] = splat(-__builtin_inff());
+    for (int64_t t = 0; t < n; t += LANES) {
+        for (int g = 0; g < group; g++) {
+            vec dot[LANES];
+#pragma GCC unroll 16
+            for (int j = 0; j < LANES; j++) dot[j] = splat(0);
+            for (int64_t i = 0; i < dim; i += LANES) {
+                const vec part = *(const vec *)(q + g * dim + i);
+                const float *key = keys + t * dim + i;
+#pragma GCC unroll 16
+                for (int j = 0; j < LANES; j++) dot[j] += part * *(const vec *)(key + j * dim);
+            }
+            sums(dot);
+            if (t + LANES > n)
+                for (int j = n - t; j < LANES; j++) dot[0][j] = -__builtin_inff();
+            *(vec *)(weight + g * step + t) = dot[0];
+            top[g] = pick(dot[0] > top[g], dot[0], top[g]);
+        }
+    }
+    for (int g = 0; g < group; g++) {
+        vec total = splat(0);
+        float most = top[g][0];
+        for (int j = 1; j < LANES; j++) most = top[g][j] > most ? top[g][j] : most;
+        for (int64_t t = 0; t < n; t += LANES) {
+            const vec e = exponential(*(vec *)(weight + g * step + t) - most);
+            *(vec *)(weight + g * step + t) = e;
+            total += e;
+        }
+        share[g] = 1.0f / sum(total);
+    }
+    for (int64_t i = 0; i < dim; i += LANES) {
+        vec even[GROUP], odd[GROUP];
+        for (int g = 0; g < group; g++) even[g] = odd[g] = splat(0);
+        const float *value = values + i;
+        int64_t t = 0;
+        for (; t + 2 <= n; t += 2, value += 2 * dim) {
+            const vec a = *(const vec *)value, b = *(const vec *)(value + dim);
+#pragma GCC unroll 8
+            for (int g = 0; g < group; g++) {
+                even[g] += weight[g * step + t] * a;
+                odd[g] += weight[g * step + t + 1] * b;
+            }
+        }
+        if (t < n)
+            for (int g = 0; g < group; g++) even[g] += weight[g * step + t] * *(const vec *)value;
+        for (int g = 0; g < group; g++) *(vec *)(out + g * dim + i) = (even[g] + odd[g]) * share[g];
+    }
+}
+
+/* The same for a number of heads that is known when it runs only: four at once, then what is left. */
+static void attend_group(
+    int64_t group, const float *q, const float *keys, const float *values, int64_t n, int64_t dim, float *weight,
+    int64_t step, float *out
+) {
+    int64_t g = 0;
+    for (; g + 4 <= group; g += 4) attend(4, q + g * dim, keys, values, n, dim, weight, step, out + g * dim);
+    if (group - g == 3) attend(3, q + g * dim, keys, values, n, dim, weight, step, out + g * dim);
+    if (group - g == 2) attend(2, q + g * dim, keys, values, n, dim, weight, step, out + g * dim);
+    if (group - g == 1) attend(1, q + g * dim, keys, values, n, dim, weight, step, out + g * dim);
+}
+
+static float *claim(float **free_from, int64_t floats) {
+    float *got = *free_from;
+    *free_from += padded(floats, 16);
+    return got;
+}
+
+/* Keys and values of the tokens from `first` to `end` into the cache, the scores of those that are wanted out.
+   1 when memory runs out. Threads may share a batch, each with its part, if no chain is in two of them. */
+int kernel_forward(const struct model *m, const struct batch *b, int64_t first, int64_t end) {
+    const int64_t d = m->width, dim = m->dim, heads = m->heads, kv = m->kv_heads, group = heads / kv;
+    const int64_t wide = padded(d, PANEL), columns = padded((heads + 2 * kv) * dim, PANEL);
+    const int64_t inner = padded(m->inner, LANES), vocab = padded(m->vocab, PANEL);
+    int64_t longest = 0;
+    for (int64_t i = first; i < end; i++) longest = b->position[i] >= longest ? b->position[i] + 1 : longest;
+    longest = padded(longest, LANES);
+    const int64_t rows = end - first < BLOCK ? end - first : BLOCK;
+    const int64_t seen_step = padded(heads * dim, 16);
+    const int64_t each = 2 * wide + columns + seen_step + inner;
+    float *scratch = aligned_alloc(64, 4 * padded(rows * each + dim + GROUP * longest + 8 * 16, 16));
+    if (!scratch) return 1;
+    float *left = scratch;
+    float *x = claim(&left, rows * wide), *normed = claim(&left, rows * wide), *qkv = claim(&left, rows * columns);
+    float *seen = claim(&left, rows * seen_step), *gated = claim(&left, rows * inner);
+    float *turned = claim(&left, dim), *weight = claim(&left, GROUP * longest);
+    memset(x, 0, 4 * rows * wide);
+    int64_t done = 0; /* wanted tokens of earlier parts and blocks */
+    while (done < b->wanted && b->want[done] < first) done++;
+
+    for (int64_t begin = first; begin < end; begin += BLOCK) {
+        const int64_t n = end - begin < BLOCK ? end - begin : BLOCK;
+        int64_t asked = done;
+        while (asked < b->wanted && b->want[asked] < begin + n) asked++;
+        for (int64_t i = 0; i < n; i++) memcpy(x + i * wide, m->embed + b->token[begin + i] * d, 4 * d);
+
+        for (int64_t number = 0; number < m->layers; number++) {
+            const struct layer *l = m->layer + number;
+            if (b->states)
+                for (int64_t i = done; i < asked; i++)
+                    memcpy(b->states + (number * b->wanted + i) * d, x + (b->want[i] - begin) * wide, 4 * d);
+            for (int64_t i = 0; i < n; i++) rms_norm(x + i * wide, l->norm, normed + i * wide, d, m->eps);
+            product(n, normed, wide, l->qkv, d, columns, l->qkv_bias, qkv, columns, STORE);
+            for (int64_t i = 0; i < n; i++) { /* all keys and values first: a chain's later tokens read its earlier ones */
+                const int64_t at = begin + i, p = b->position[at], s = b->slab[at], length = b->slab_width[s];
+                float *own = qkv + i * columns;
+                float *const *pair = b->cache + 2 * (s * m->layers + number);
+                for (int64_t h = 0; h < heads + kv; h++) {
+                    float *head = own + h * dim;
+                    const float *scale = h < heads ? l->q_norm : l->k_norm;
+                    if (scale) rms_norm(head, scale, head, dim, m->eps);
+                    rotate(head, m->cos + p * dim, m->sin + p * dim, turned, dim);
+                    if (h < heads) {
+                        for (int64_t j = 0; j < dim; j++) head[j] = turned[j] * m->scale;
+                    } else {
+                        const int64_t place = ((b->row[at] * kv + h - heads) * length + p) * dim;
+                        memcpy(pair[0] + place, turned, 4 * dim);
+                        memcpy(pair[1] + place, head + kv * dim, 4 * dim);
+                    }
+                }
+            }
+            for (int64_t i = 0; i < n; i++) {
+                const int64_t at = begin + i, s = b->slab[at], length = b->slab_width[s];
+                float *const *pair = b->cache + 2 * (s * m->layers + number);
+                for (int64_t h = 0; h < kv; h++) {
+                    const int64_t place = (b->row[at] * kv + h) * length * dim;
+                    const float *q = qkv + i * columns + h * group * dim, *keys = pair[0] + place, *values = pair[1] + place;
+                    attend_group(group, q, keys, values, b->position[at] + 1, dim, weight, longest,
+                                 seen + i * seen_step + h * group * dim);
+                }
+            }
+            product(n, seen, seen_step, l->out, heads * dim, wide, l->out_bias, x, wide, ADD);
+            for (int64_t i = 0; i < n; i++) rms_norm(x + i * wide, l->mlp_norm, normed + i * wide, d, m->eps);
+            product(n, normed, wide, l->gate_up, d, 2 * inner, l->gate_up_bias, gated, inner, GATE);
+            product(n, gated, inner, l->down, m->inner, wide, l->down_bias, x, wide, ADD);
+        }
+
+        for (int64_t i = done; i < asked; i++)
+            rms_norm(x + (b->want[i] - begin) * wide, m->norm, normed + (i - done) * wide, d, m->eps);
+        if (b->states)
+            for (int64_t i = done; i < asked; i++)
+                memcpy(b->states + (m->layers * b->wanted + i) * d, normed + (i - done) * wide, 4 * d);
+        product(asked - done, normed, wide, m->head, d, vocab, NULL, b->scores + done * vocab, vocab, STORE);
+        done = asked;
+    }
+    free(scratch);
+    return 0;
+}

@@ -1,0 +1,263 @@
+"""A forward pass in C for small Llama-like models on a CPU, where a C compiler is at hand.
+
+A small model spends most of a decode step between operations: in Python, in dispatch, in handing the interpreter's
+lock from thread to thread. `_kernel.c` is the whole pass as one call without the lock. It is compiled for this
+processor when an engine first needs it (about a second) and kept in the user's cache folder. Nothing depends on it:
+without a compiler the same model runs through torch, more slowly.
+"""
+
+import ctypes
+import functools
+import hashlib
+import itertools
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from satisfice.engines._cache import RowCache, Slab
+from satisfice.engines._forward import SMALL, fits
+
+SOURCE = Path(__file__).with_name("_kernel.c")
+FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
+SWITCH = "SATISFICE_KERNEL"  # 0: never compile, never load
+_WORTH_SHARING = 4  # tokens for each thread; fewer are quicker done than handed over
+_TOKEN = 120  # what a token's products cost, in positions that attention reads
+
+
+class Unavailable(Exception):
+    """Why there is no kernel here."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The compiled kernel.
+
+    Raises:
+        Unavailable: it is switched off, there is no compiler, or the compiler could not do it.
+    """
+    if os.environ.get(SWITCH) == "0":
+        raise Unavailable(f"switched off by {SWITCH}=0")
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None or os.name != "posix":
+        raise Unavailable("no C compiler (cc) on this machine")
+    made_of = hashlib.sha256(SOURCE.read_bytes())
+    made_of.update(repr((compiler, FLAGS, _processor())).encode())
+    path = _folder() / f"kernel-{made_of.hexdigest()[:16]}.so"
+    if not path.exists():
+        _compile(compiler, path)
+    try:
+        found = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be loaded: {error}") from None
+    found.kernel_lanes.restype = ctypes.c_int64
+    found.kernel_forward.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    return found
+
+
+def _compile(compiler: str, path: Path) -> None:
+    handle, fresh = tempfile.mkstemp(".so", dir=path.parent)
+    os.close(handle)
+    try:
+        subprocess.run([compiler, *FLAGS, "-o", fresh, str(SOURCE)], check=True, capture_output=True, timeout=120)
+        os.replace(fresh, path)  # whole or not at all: other processes may want it in this moment
+    except (OSError, subprocess.SubprocessError) as error:
+        Path(fresh).unlink(missing_ok=True)
+        raise Unavailable(f"{compiler} could not compile the kernel: {error}") from None
+
+
+def _folder() -> Path:
+    """A folder for compiled code that nobody else can write to."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "satisfice"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.stat()
+        if (
+            about.st_uid == os.getuid()
+            and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            and os.access(folder, os.W_OK)
+        ):
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="satisfice-"))
+
+
+def _processor() -> str:
+    """What machine code may run here: a cache folder can be shared by machines of several kinds."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        return next(line for line in lines if line.lower().startswith(("flags", "features")))
+    except (OSError, StopIteration):
+        return f"{platform.machine()} {platform.processor()}"
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_void_p)
+        for name in (
+            "norm", "qkv", "qkv_bias", "q_norm", "k_norm", "out", "out_bias", "mlp_norm", "gate_up", "gate_up_bias",
+            "down", "down_bias",
+        )
+    )  # fmt: skip
+
+
+class _Model(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("layers", "width", "heads", "kv_heads", "dim", "inner", "vocab")),
+        *((name, ctypes.c_float) for name in ("eps", "scale")),
+        *((name, ctypes.c_void_p) for name in ("embed", "norm", "head", "cos", "sin", "layer")),
+    )
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = (
+        ("wanted", ctypes.c_int64),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("token", "position", "slab", "row", "want", "cache", "slab_width", "scores", "states")
+        ),
+    )
+
+
+class Kernel:
+    """A model's weights as the kernel wants them, and the threads that share a batch.
+
+    Raises:
+        Unavailable: it cannot compute this model, or there is no kernel here.
+    """
+
+    def __init__(self, model: Any, cache: RowCache, longest: int) -> None:
+        if model.device.type != "cpu" or model.dtype != torch.float32 or not fits(model):
+            raise Unavailable("it computes Llama, Mistral, Qwen2 and Qwen3 in float32 on a CPU")
+        if model.num_parameters() > SMALL:
+            raise Unavailable(f"beyond {SMALL:,} parameters torch's products are as quick")
+        base, config = model.model, model.config
+        attention = base.layers[0].self_attn
+        self._library = library()
+        self._lanes = int(self._library.kernel_lanes())
+        if attention.head_dim % self._lanes:
+            raise Unavailable(f"heads of {attention.head_dim} are not whole vectors of {self._lanes}")
+        self._cache, self._kept = cache, list[NDArray[np.float32]]()
+        self._layers, self._width, self._vocab = (
+            config.num_hidden_layers,
+            config.hidden_size,
+            model.lm_head.out_features,
+        )
+        cos, sin = base.rotary_emb(base.embed_tokens.weight[:1], torch.arange(longest)[None])
+        layers = (_Layer * self._layers)(*(self._layer(layer) for layer in base.layers))
+        self._model = _Model(
+            self._layers, self._width, config.num_attention_heads, config.num_key_value_heads, attention.head_dim,
+            config.intermediate_size, self._vocab, config.rms_norm_eps, attention.scaling,
+            self._plain(base.embed_tokens.weight), self._plain(base.norm.weight), self._panels(model.lm_head.weight),
+            self._plain(cos[0]), self._plain(sin[0]), ctypes.addressof(layers),
+        )  # fmt: skip
+        self._held = layers
+        self._threads = torch.get_num_threads()
+        self._others = ThreadPoolExecutor(max(1, self._threads - 1), "satisfice-kernel")
+
+    def __call__(
+        self, tokens: NDArray[np.int64], positions: NDArray[np.int64], slabs: NDArray[np.int64],
+        rows: NDArray[np.int64], want: NDArray[np.int64], chains: NDArray[np.int64], *, hidden: bool = False,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:  # fmt: skip
+        """Scores `[wanted, vocab]` of the tokens at the places `want`, and with `hidden` their states, layer by layer.
+
+        `tokens`, `positions`, `slabs` (numbers of slabs) and `rows` have an entry for each token; `want` ascends;
+        `chains` are the places at which another chain's tokens begin. All of them are 64-bit.
+        """
+        if (most := tokens.max(initial=0)) >= self._vocab:
+            raise IndexError(f"token {most} is none of the model's, which has embeddings of {self._vocab}")
+        vocab = -(-self._vocab // (2 * self._lanes)) * 2 * self._lanes
+        scores = np.empty((len(want), vocab), dtype=np.float32)
+        states = np.empty((self._layers + 1, len(want), self._width), dtype=np.float32) if hidden else None
+        addresses = np.array([_addresses(slab, self._layers) for slab in self._cache.slabs], dtype=np.uintp)
+        widths = np.array([slab.width for slab in self._cache.slabs], dtype=np.int64)
+        arrays = (tokens, positions, slabs, rows, want, addresses, widths, scores)
+        batch = _Batch(
+            len(want), *(array.ctypes.data for array in arrays), None if states is None else states.ctypes.data
+        )
+        cuts = self._cuts(positions, chains)
+        others = [self._others.submit(self._run, batch, a, b) for a, b in itertools.pairwise(cuts[1:])]
+        try:
+            self._run(batch, cuts[0], cuts[1])
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
+        return (
+            torch.from_numpy(scores)[:, : self._vocab],
+            () if states is None else tuple(torch.from_numpy(layer) for layer in states),
+        )
+
+    def _run(self, batch: _Batch, begin: int, end: int) -> None:
+        if self._library.kernel_forward(ctypes.byref(self._model), ctypes.byref(batch), begin, end):
+            raise MemoryError("the kernel found no memory for its scratch")
+
+    def _cuts(self, positions: NDArray[np.int64], chains: NDArray[np.int64]) -> list[int]:
+        """Where each thread's part begins, and the end: whole chains, and about as much work for each."""
+        count = len(positions)
+        parts = min(self._threads, count // _WORTH_SHARING)
+        if parts < 2:
+            return [0, count]
+        work = np.cumsum(positions + _TOKEN)
+        ideal = np.searchsorted(work, work[-1] * np.arange(1, parts) / parts)
+        inner = chains[np.minimum(np.searchsorted(chains, ideal), len(chains) - 1)]
+        return [0, *np.unique(inner[inner > 0]).tolist(), count]
+
+    def _layer(self, layer: Any) -> _Layer:
+        attention, mlp = layer.self_attn, layer.mlp
+        three = (attention.q_proj, attention.k_proj, attention.v_proj)
+        gates = self._interleaved(mlp.gate_proj.weight, mlp.up_proj.weight)
+        biased = mlp.gate_proj.bias is not None
+        return _Layer(
+            self._plain(layer.input_layernorm.weight),
+            self._panels(torch.cat([linear.weight for linear in three])),
+            self._bias(torch.cat([linear.bias for linear in three])) if attention.q_proj.bias is not None else None,
+            self._plain(attention.q_norm.weight) if hasattr(attention, "q_norm") else None,
+            self._plain(attention.k_norm.weight) if hasattr(attention, "k_norm") else None,
+            self._panels(attention.o_proj.weight), self._bias(attention.o_proj.bias),
+            self._plain(layer.post_attention_layernorm.weight),
+            self._panels(gates),
+            self._bias(self._interleaved(mlp.gate_proj.bias[:, None], mlp.up_proj.bias[:, None])) if biased else None,
+            self._panels(mlp.down_proj.weight), self._bias(mlp.down_proj.bias),
+        )  # fmt: skip
+
+    def _interleaved(self, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        """`[n, k]` each -> `[2 * padded n, k]`: a vector of gates, then one of ups, so that a panel holds both."""
+        pair = [
+            F.pad(part, (0, 0, 0, -len(part) % self._lanes)).view(-1, self._lanes, part.shape[1]) for part in (gate, up)
+        ]
+        return torch.cat(pair, 1).flatten(0, 1)
+
+    def _panels(self, weight: torch.Tensor) -> int:
+        """`[columns, depth]` in panels `[columns / panel, depth, panel]`, the last one padded with zeros."""
+        panel = 2 * self._lanes
+        padded = F.pad(weight, (0, 0, 0, -len(weight) % panel))
+        return self._plain(padded.view(-1, panel, weight.shape[1]).transpose(1, 2))
+
+    def _bias(self, bias: torch.Tensor | None) -> int | None:
+        if bias is None:
+            return None
+        flat = bias.flatten()
+        return self._plain(F.pad(flat, (0, -len(flat) % (2 * self._lanes))))
+
+    def _plain(self, values: torch.Tensor) -> int:
+        """The address of a copy that lives as long as the model."""
+        self._kept.append(np.array(values.detach().numpy(), dtype=np.float32, order="C"))
+        return int(self._kept[-1].ctypes.data)
+
+
+def _addresses(slab: Slab, layers: int) -> list[int]:
+    if not slab.layers:
+        return [0] * (2 * layers)
+    return [part.data_ptr() for pair in slab.layers for part in pair]

@@ -1,0 +1,201 @@
+"""What goes through the model in one pass: a token of every chain that decodes, and what others have yet to read.
+
+`TorchPass` runs any model through torch: a step has one token a chain, and longer texts are read in passes of their
+own before it. `KernelPass` runs small models through the compiled kernel, where a chain may read many tokens in the
+very step in which others sample one.
+"""
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from satisfice.engines._batch import Batch, causal_mask
+from satisfice.engines._cache import BLOCK, MIN_ROWS, RowCache, Segment, Slab, View
+from satisfice.engines._forward import forward_of
+from satisfice.engines._kernel import Kernel, Unavailable
+from satisfice.engines._rows import State
+
+CHUNK = 64  # tokens that a pass of reading takes of each chain
+READ = 256  # tokens; with the kernel, so many are read of one chain in a step
+READ_ALL = 1024  # tokens; and of all chains, beside one each
+
+
+class Pass(Protocol):
+    """How a batch goes through the model."""
+
+    mixed: bool
+    """Whether a chain can read a text in the step in which others sample; if not, rows should lie side by side."""
+
+    def step(self, batch: Batch) -> tuple[NDArray[np.intp], torch.Tensor | None, tuple[torch.Tensor, ...]]:
+        """Read the next token of every job, and of some more than that; the batch moves on.
+
+        Returns the jobs that are to sample now, their scores `[ready, vocab]` in float32, and, where the batch asks,
+        their states `[ready, d]` layer by layer.
+        """
+        ...
+
+    def read(self, states: list[State]) -> int:
+        """Compute keys and values for all but the last token of each sequence; returns how many tokens that were."""
+        ...
+
+
+def pass_of(model: Any, cache: RowCache, longest: int, *, compiled: bool | None) -> Pass:
+    """The quickest way for a model; None means compiled where that is possible.
+
+    Raises:
+        Unavailable: `compiled` is wanted and cannot be.
+    """
+    if compiled is not False:
+        try:
+            return KernelPass(Kernel(model, cache, longest), cache)
+        except Unavailable:
+            if compiled:
+                raise
+    return TorchPass(model, cache, longest)
+
+
+class KernelPass:
+    """Through the kernel, which takes any list of tokens."""
+
+    mixed = True
+
+    def __init__(self, kernel: Kernel, cache: RowCache) -> None:
+        self._kernel, self._cache = kernel, cache
+
+    def step(self, batch: Batch) -> tuple[NDArray[np.intp], torch.Tensor | None, tuple[torch.Tensor, ...]]:
+        jobs = np.arange(len(batch.jobs))
+        slabs, rows = self._places([job.state for job in batch.jobs])
+        if not batch.unread.any():
+            scores, states = self._kernel(batch.tokens, batch.at, slabs, rows, jobs, jobs, hidden=batch.hidden)
+            return batch.advance(None), scores, states
+        more = np.minimum(batch.unread, READ - 1)
+        more[np.cumsum(more) - more >= READ_ALL] = 0
+        take = more + 1
+        whose, ends = np.repeat(jobs, take), np.cumsum(take)
+        begins = ends - take
+        tokens = np.repeat(batch.tokens, take)
+        for i in np.flatnonzero(more):
+            tokens[begins[i] : ends[i]] = batch.jobs[i].state.ids[batch.at[i] : batch.at[i] + take[i]]
+        positions = batch.at[whose] + np.arange(len(whose)) - begins[whose]
+        want = (ends - 1)[take > batch.unread]
+        scores, states = self._kernel(tokens, positions, slabs[whose], rows[whose], want, begins, hidden=batch.hidden)
+        return batch.advance(take), scores, states
+
+    def read(self, states: list[State]) -> int:
+        parts = [state.ids[state.valid : -1] for state in states]
+        take = np.array([len(part) for part in parts])
+        begins = np.cumsum(take) - take
+        tokens = np.array([token for part in parts for token in part], dtype=np.int64)
+        valid = np.array([state.valid for state in states])
+        positions = np.repeat(valid - begins, take) + np.arange(len(tokens))
+        slabs, rows = (np.repeat(a, take) for a in self._places(states))
+        self._kernel(tokens, positions, slabs, rows, np.zeros(0, dtype=np.int64), begins)
+        for state in states:
+            state.valid = len(state.ids) - 1
+            state.known = max(state.known, state.valid)
+        return len(tokens)
+
+    def _places(self, states: list[State]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows = [state.row for state in states if state.row]
+        numbers = {slab: i for i, slab in enumerate(self._cache.slabs)}
+        return np.array([numbers[row.slab] for row in rows]), np.array([row.index for row in rows])
+
+
+class TorchPass:
+    """Through torch, one rectangle of tokens at a time.
+
+    A step is padded to a multiple of `MIN_ROWS` with copies of the last job, and attention reads a multiple of `BLOCK`
+    positions of each slab.
+    """
+
+    mixed = False
+
+    def __init__(self, model: Any, cache: RowCache, longest: int) -> None:
+        with torch.inference_mode():
+            self.forward = forward_of(model, longest)
+        self._cache = cache
+        self._planned: Batch | None = None
+        self._segments: list[Segment] = []
+
+    def step(self, batch: Batch) -> tuple[NDArray[np.intp], torch.Tensor | None, tuple[torch.Tensor, ...]]:
+        device, count = self._cache.device, len(batch.jobs)
+        padding = -count % MIN_ROWS
+        if batch is not self._planned:
+            self._planned, self._segments = batch, self._split([job.state for job in batch.jobs], padding)
+        tokens, at = (np.pad(a, (0, padding), mode="edge")[:, None] for a in (batch.tokens, batch.at))
+        positions = torch.from_numpy(at).to(device)
+        view = View(segments=tuple(self._reading(part, at, positions) for part in self._segments), positions=positions)
+        scores, states = self.forward(
+            torch.from_numpy(tokens).to(device), positions, view, head=True, hidden=batch.hidden
+        )  # fmt: skip
+        ready = batch.advance(None)
+        if not len(ready) or scores is None:
+            return ready, None, ()
+        rows = slice(count) if len(ready) == count else torch.from_numpy(ready).to(device)
+        return ready, scores[:count, -1].float()[rows], tuple(layer[:count, -1][rows] for layer in states)
+
+    def read(self, states: list[State]) -> int:
+        total, device = 0, self._cache.device
+        while states := [state for state in states if state.valid < len(state.ids) - 1]:
+            states.sort(key=lambda state: state.row.slab.width if state.row else 0)
+            counts = [min(CHUNK, len(state.ids) - 1 - state.valid) for state in states]
+            tokens = np.zeros((len(states), CHUNK), dtype=np.int64)
+            begin = np.array([state.valid for state in states])
+            for i, (state, n) in enumerate(zip(states, counts, strict=True)):
+                tokens[i, :n] = state.ids[state.valid : state.valid + n]
+            at = begin[:, None] + np.arange(CHUNK)
+            # What is beyond a sequence's own tokens is written to its last position, which is written again later.
+            room = np.array([state.row.slab.width for state in states if state.row])
+            at = np.minimum(at, room[:, None] - 1)
+            positions = torch.from_numpy(at).to(device)
+            view = View(segments=self._gathered(states, at, positions), positions=positions)
+            self.forward(torch.from_numpy(tokens).to(device), positions, view, head=False)
+            for state, n in zip(states, counts, strict=True):
+                state.valid += n
+                state.known = max(state.known, state.valid)
+            total += sum(counts)
+        return total
+
+    def _split(self, states: list[State], padding: int) -> list[Segment]:
+        """One segment for each slab; the padding belongs to the last."""
+        found: list[Segment] = []
+        slabs: list[Slab] = [state.row.slab for state in states if state.row]
+        for begin in [i for i in range(len(slabs)) if i == 0 or slabs[i] is not slabs[i - 1]]:
+            end = next((i for i in range(begin, len(slabs)) if slabs[i] is not slabs[begin]), len(slabs))
+            rows = [state.row.index for state in states[begin:end] if state.row]
+            if end == len(slabs):
+                rows, end = rows + rows[-1:] * padding, end + padding
+            found.append(
+                Segment(
+                    slab=slabs[begin], begin=begin, end=end, rows=torch.tensor(rows, device=self._cache.device),
+                    span=max(rows) + 1, in_order=rows == list(range(len(rows))),
+                )
+            )  # fmt: skip
+        return found
+
+    def _reading(self, part: Segment, at: NDArray[np.int64], positions: torch.Tensor) -> Segment:
+        """A segment of a step with what attention reads now."""
+        width = -(-int(at[part.begin : part.end].max() + 1) // BLOCK) * BLOCK
+        newest = torch.zeros(part.span, dtype=torch.long, device=positions.device)  # rows of others read position 0
+        newest[part.rows] = positions[part.begin : part.end, 0]
+        return replace(part, width=width, mask=causal_mask(newest[:, None, None, None], width, self._cache.dtype))
+
+    def _gathered(self, states: list[State], at: NDArray[np.int64], positions: torch.Tensor) -> tuple[Segment, ...]:
+        """The segments of a pass of reading: states of one slab together."""
+        segments = []
+        rows = [state.row for state in states if state.row]
+        for slab in dict.fromkeys(row.slab for row in rows):
+            places = [i for i, row in enumerate(rows) if row.slab is slab]
+            begin, end = places[0], places[-1] + 1
+            width = -(-int(at[begin:end].max() + 1) // BLOCK) * BLOCK
+            segments.append(
+                Segment(
+                    slab=slab, begin=begin, end=end, span=0, in_order=True, width=width,
+                    rows=torch.tensor([rows[i].index for i in places], device=positions.device),
+                    mask=causal_mask(positions[begin:end, None, :, None], width, self._cache.dtype),
+                )
+            )  # fmt: skip
+        return tuple(segments)
