@@ -170,10 +170,49 @@ def test_a_method_that_steers_is_refused_where_others_sample(tmp_path: Path) -> 
         pass
 
 
+def test_rollouts_on_their_way_go_through_checkpoints_and_a_resumed_training_ends_the_same(tmp_path: Path) -> None:
+    spec = "ulorl(limit=128, segments=8, sigma=0)"
+    saving = {"save_strategy": "steps", "save_steps": 1, "save_only_model": False}
+    with tiny(tmp_path / "whole", spec, steps=3, limit=128, settings=saving) as trainer:
+        trainer.train()
+        whole, underway = trainer.model.state_dict(), trainer._underway
+        logs = [row for row in trainer.state.log_history if "rollouts/accuracy" in row]
+    assert any(row.parts for row in underway.rows)  # some were sampled under several weights
+    assert {row.group for row in underway.rows} <= set(range(underway.groups))
+    assert all(row["rollouts/underway"] == 8 for row in logs)  # as many as a step trains on
+    with tiny(tmp_path / "parts", spec, steps=1, limit=128, settings=saving) as trainer:
+        trainer.train()
+    with tiny(tmp_path / "parts", spec, steps=3, limit=128, settings=saving) as trainer:
+        checkpoint = latest_checkpoint(tmp_path / "parts")
+        assert checkpoint is not None
+        trainer.load_shaper_state(checkpoint)
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+        assert trainer._underway == underway
+        assert all(torch.equal(value, whole[name]) for name, value in trainer.model.state_dict().items())
+
+
+def test_what_a_step_has_grown_trains_the_policy_and_what_has_ended_the_value_head(tmp_path: Path) -> None:
+    with tiny(tmp_path, "t-ppo(window=32)", steps=5, limit=256) as trainer:
+        trainer.train()
+        logs = [row for row in trainer.state.log_history if "shaping/finished" in row]
+        head = trainer.model.satisfice_value
+        assert head.bias.item() > 0  # most answers are right, so it has come to expect something
+        share, target = trainer._batch["share"], trainer._batch["value_share"]
+    assert (logs[0]["rollouts/spent"], logs[0]["shaping/finished"]) == (8 * 32, 0)
+    assert logs[0]["grad_norm"] == 0  # nothing has ended, and the head expects nothing
+    assert any(row["shaping/finished"] > 0 and row["loss/value_loss"] > 0 for row in logs)
+    assert all(row["shaping/new_tokens"] == row["rollouts/spent"] for row in logs)
+    assert share.sum() == pytest.approx(1, abs=1e-6)
+    assert (share > 0).sum() == logs[-1]["rollouts/spent"]
+    assert set(np.unique((target > 0).any(axis=1))) <= {False, True}
+
+
 @pytest.mark.parametrize(
     ("spec", "more", "error", "message"),
     [
         ("l1-exact", {}, Unfit, "l1-exact reads budget"),
+        ("ulorl", {"refill": 1}, BadInput, "grow over several steps"),
+        ("ulorl", {"stock": True}, Unfit, "needs our own engine"),
         ("drpo", {"settings": {"steps_per_generation": 2}, "parts": 1, "rows": 8}, Unfit, "anew before each update"),
     ],
 )

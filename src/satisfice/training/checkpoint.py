@@ -5,15 +5,19 @@ from pathlib import Path
 
 from satisfice.core.errors import BadInput
 from satisfice.core.shaper import STATELESS, Shaper, State
+from satisfice.training.segments import Underway
 
 STATE_FILE = "satisfice.json"
 """In each checkpoint: the shaper's state. Written last, so a checkpoint that has it is complete."""
 
 
-def write_state(checkpoint: Path, shaper: Shaper, state: State) -> None:
-    """Put a shaper's state into a checkpoint that is otherwise complete."""
+def write_state(checkpoint: Path, shaper: Shaper, state: State, underway: Underway | None = None) -> None:
+    """Put a shaper's state, and the rollouts that are on their way, into a checkpoint that is otherwise complete."""
     draft = checkpoint / f".{STATE_FILE}"
-    draft.write_text(json.dumps({"shaper": shaper.card.id, "state": dict(state)}), "utf-8")
+    row = {"shaper": shaper.card.id, "state": dict(state)}
+    if underway is not None:
+        row["underway"] = underway.to_json()
+    draft.write_text(json.dumps(row), "utf-8")
     draft.replace(checkpoint / STATE_FILE)
 
 
@@ -31,6 +35,12 @@ def read_state(checkpoint: Path, shaper: Shaper) -> State:
     if name != shaper.card.id:
         raise BadInput(f"checkpoint {checkpoint} is of a training with {name}, not {shaper.card.id}.")
     return dict(state) if state else STATELESS
+
+
+def read_underway(checkpoint: Path) -> Underway:
+    """The rollouts that were on their way when a checkpoint was written."""
+    row = json.loads((checkpoint / STATE_FILE).read_text("utf-8"))
+    return Underway.from_json(row["underway"]) if "underway" in row else Underway()
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

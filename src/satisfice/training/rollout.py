@@ -20,8 +20,13 @@ from satisfice.core.steering import Rolled, Steering, sampled_tokens
 from satisfice.shaping.laser_de import goes_in_circles
 from satisfice.tasks import Task
 
-SAID = frozenset({"answer_found", "mode", "repetitive", "step_count", "thinking_closed", "well_formed", "words"})
-"""Columns that are read off a rollout's text. Others must stand in the metadata of the problems."""
+SAID = frozenset(
+    {
+        "answer_found", "finished", "first_new", "mode", "repetitive", "step_count", "thinking_closed", "well_formed",
+        "words",
+    }
+)  # fmt: skip
+"""Columns that are read off a rollout. Others must stand in the metadata of the problems."""
 
 
 class Judging(Protocol):
@@ -86,6 +91,7 @@ class Rollout:
     mask: tuple[bool, ...] | None = None  # of `ids`: those that the loss counts; None: all
     injected: int = 0  # of `ids`: how many the policy did not sample
     parts: tuple[int, ...] = ()  # where in `ids` the part of each earlier step ended
+    finished: bool = True  # it came to its end; otherwise it goes on in the next step
 
 
 async def sample(engine: Engine, asks: Sequence[Ask], judge: Judging, *, temperature: float = 1.0) -> list[Rollout]:
@@ -193,6 +199,8 @@ def said(
     closed_once = closed and profile.think_close not in answer_text and profile.think_open not in thinking
     return {
         "answer_found": float(answer is not None),
+        "finished": float(rollout.finished),
+        "first_new": float(rollout.parts[-1] if rollout.parts else 0),
         "mode": float(bool(thinking.strip())),
         "repetitive": float(goes_in_circles(rollout.ids)),
         "step_count": float(sum(bool(step.strip()) for step in thinking.split(profile.step))),

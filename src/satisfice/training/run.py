@@ -27,9 +27,11 @@ from satisfice.training.checkpoint import latest_checkpoint
 from satisfice.training.plan import TrainPlan
 from satisfice.training.preflight import Alarms, check_hope, examine
 from satisfice.training.rollout import Ask, AskGroup, Judging, Rollout, as_row, batch_of, column_names
-from satisfice.training.trl import ShapedTrainer, made_for
+from satisfice.training.source import made_for
+from satisfice.training.trl import ShapedTrainer
 from satisfice.training.trl_loss import check_terms
 from satisfice.training.trl_source import LiveEngine, LocalSource, TrlSource
+from satisfice.training.value_head import without_value_head
 
 SCHEMA_VERSION = 1
 RUN, STEPS, MODEL = "train.json", "steps.jsonl", "model"
@@ -143,8 +145,8 @@ def _prepared(
 
 
 def _flat_signals(mask: Any) -> dict[str, Any]:
-    """Stand-ins for log-probabilities and entropies, which cost a forward pass and say nothing about hope."""
-    return {"logprob": np.where(mask, -0.5, 0.0), "entropy": np.where(mask, 0.5, 0.0)}
+    """Stand-ins for what costs a forward pass and says nothing about hope."""
+    return {"logprob": np.where(mask, -0.5, 0.0), "entropy": np.where(mask, 0.5, 0.0), "value": np.zeros(mask.shape)}
 
 
 def _answers(plan: TrainPlan, source: LocalSource, problems: Sequence[Problem], times: int) -> list[Rollout]:
@@ -296,6 +298,7 @@ def _save_model(trainer: ShapedTrainer, folder: Path, out: Path) -> None:
         if path.is_file() and path.suffix in {".json", ".jinja", ".txt", ".model"} and "safetensors" not in path.name:
             shutil.copy(path, draft / path.name)
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    without_value_head(model)
     model.save_pretrained(draft)
     for path in draft.iterdir():
         path.chmod(0o644)  # safetensors makes its files for their owner alone

@@ -7,10 +7,10 @@ precision, checkpoints, PEFT, trackers) stays TRL's, Accelerate's and transforme
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,50 +30,22 @@ from satisfice.core.shaper import (
     Monitoring,
     Shaped,
     Shaper,
-    State,
     advance,
     caps_for,
     check_columns,
     reads,
     start,
 )  # fmt: skip
-from satisfice.core.steering import Steering
-from satisfice.training.checkpoint import read_state, write_state
-from satisfice.training.rollout import SAID, Ask, AskGroup, Rollout, as_row, batch_of, column_names
+from satisfice.core.steering import Segmented, Steering
+from satisfice.training.checkpoint import read_state, read_underway, write_state
+from satisfice.training.rollout import Ask, AskGroup, Rollout, as_row, batch_of, column_names
+from satisfice.training.segments import Underway, grow_until
+from satisfice.training.shares import weighed
+from satisfice.training.source import Source, made_for
 from satisfice.training.trl_loss import Tokens, batch_loss, check_terms
+from satisfice.training.value_head import heard_values, with_value_head
 
-_ITS_OWN = frozenset({"ids", "mask", "segment", "logprob", "entropy", "prompt"})
-"""Columns that the trainer itself makes of the rollouts."""
-
-_BY_MODEL = frozenset({"logprob", "entropy"})  # columns that cost a forward pass
-
-
-def made_for(shaper: Shaper) -> frozenset[str]:
-    """Columns that there are in a training with this shaper, beside those of the problems."""
-    steered = shaper.makes if isinstance(shaper, Steering) else frozenset()
-    return SAID | _ITS_OWN | steered
-
-
-class Source(Protocol):
-    """Where rollouts come from."""
-
-    steers: bool  # it can make the groups of a steering shaper
-
-    def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
-        """Answer each ask with the weights as they are now."""
-        ...
-
-    def cut(self, rollout: Rollout, length: int) -> Rollout:
-        """The first tokens of a rollout, verified again."""
-        ...
-
-    def steer(self, asks: Sequence[AskGroup], shaper: Steering, state: State) -> list[Rollout]:
-        """Groups as a steering shaper makes them."""
-        ...
-
-    def update(self, model: Any) -> None:
-        """Take the weights of the model that is trained; called before each batch."""
-        ...
+_BY_MODEL = frozenset({"logprob", "entropy", "value"})  # columns that cost a forward pass
 
 
 class ShapedTrainer(GRPOTrainer):
@@ -99,8 +71,10 @@ class ShapedTrainer(GRPOTrainer):
         self._named = column_names(problems)
         check_columns(shaper, "the trainer", made_for(shaper) | self._named)
         check_terms(shaper.loss, shaper.card.id)
-        if isinstance(shaper, Steering) and not source.steers:
+        if isinstance(shaper, Steering | Segmented) and not source.steers:
             raise Unfit(f"{shaper.card.id} decides while it samples, which needs our own engine: --rollouts local.")
+        if isinstance(shaper, Segmented) and refill:
+            raise BadInput(f"refill: rollouts of {shaper.card.id} grow over several steps. Leave it at 0.")
         parts, per_update = args.steps_per_generation or 1, args.gradient_accumulation_steps
         self.updates = parts // per_update
         if parts % per_update or args.num_iterations != 1:
@@ -117,6 +91,10 @@ class ShapedTrainer(GRPOTrainer):
         self._problems = {problem.question: problem for problem in problems}
         self._pool, self._monitor, self._refill = list(problems), list(monitor), refill
         self._batch: dict[str, Floats] = {}
+        self._underway = Underway()
+        self._values = "value" in reads(shaper)
+        if self._values:
+            with_value_head(model)
         args.beta = shaper.loss.kl  # whether TRL loads a reference policy and computes its log-probabilities
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "You are using 'rollout_func'")  # experimental, hence the canary test
@@ -132,7 +110,7 @@ class ShapedTrainer(GRPOTrainer):
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         shape, device = output["completion_ids"].shape, output["completion_ids"].device
         output["advantages"] = self._local("advantage", shape).to(device)
-        for name in ("share", "plain_share", "entropy_share"):
+        for name in self._batch.keys() - {"advantage"}:
             output[name] = self._local(name, shape).to(device)
         return output
 
@@ -141,18 +119,20 @@ class ShapedTrainer(GRPOTrainer):
         inputs = _cropped(inputs)
         there = inputs["completion_mask"]
         mask = there * inputs["tool_mask"]  # what the loss counts
-        logprob, entropy, _ = self._get_per_token_logps_and_entropies(
-            model,
-            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1),
-            torch.cat([inputs["prompt_mask"], there], 1),
-            mask.shape[1],
-            compute_entropy=True,
-        )
+        with heard_values(self._policy if self._values else None) as values:
+            logprob, entropy, _ = self._get_per_token_logps_and_entropies(
+                model,
+                torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1),
+                torch.cat([inputs["prompt_mask"], there], 1),
+                mask.shape[1],
+                compute_entropy=True,
+            )
         part = Tokens(
             logprob=logprob, entropy=entropy, mask=mask, advantage=inputs["advantages"], share=inputs["share"],
             plain_share=inputs["plain_share"], entropy_share=inputs["entropy_share"],
             reference=inputs.get("ref_per_token_logps"),
             old_logprob=inputs.get("old_per_token_logps", logprob.detach()),
+            value=values(mask.shape[1]), value_target=inputs.get("value_target"), value_share=inputs.get("value_share"),
         )  # fmt: skip
         loss, told = batch_loss(self.shaper.loss, part)
         for name, value in told.items():
@@ -160,6 +140,10 @@ class ShapedTrainer(GRPOTrainer):
         # Parts are added up; processes are averaged over, and each update has its part of the batch's tokens.
         total: Tensor = loss * self.accelerator.num_processes * self.updates
         return total
+
+    @property
+    def _policy(self) -> Any:
+        return self.accelerator.unwrap_model(self.model)
 
     # Steps
 
@@ -175,12 +159,15 @@ class ShapedTrainer(GRPOTrainer):
     def roll(self, questions: Sequence[str]) -> dict[str, Any]:
         """One batch: sample, cut, shape and, while groups are left empty-handed, sample again; this process's part."""
         begin = time.perf_counter()
-        self.source.update(self.accelerator.unwrap_model(self.model))
+        self.source.update(self._policy)
         self._watch()
         first = self.accelerator.process_index * len(questions)
         groups = [(first + i) // self.group_size for i in range(len(questions))]
         problems = [self._problems[question] for question in questions]
-        mine = self._ask(problems, groups, list(range(first, first + len(questions))), 0)
+        if isinstance(self.shaper, Segmented):
+            mine = self._grown(self.shaper, problems)
+        else:
+            mine = self._ask(problems, groups, list(range(first, first + len(questions))), 0)
         for round_ in range(self._refill + 1):
             rows, known, batch = self._gathered(mine)
             shaping = time.perf_counter()
@@ -193,11 +180,16 @@ class ShapedTrainer(GRPOTrainer):
         if {row["group"] for row in rows} != set(range(len(rows) // self.group_size)):
             raise RuntimeError("TRL gave a batch that is not whole groups")
         shaping -= time.perf_counter()
-        self._batch = self._weighed(rows, known, batch, shaped, slice(first, first + len(mine)))
+        self._batch = {
+            name: values[first : first + len(mine)]
+            for name, values in weighed(self.shaper.loss, self.limit, len(rows), known, batch, shaped).items()
+        }
         self.shaper_state = advance(self.shaper, self.shaper_state, batch)
         shaping += time.perf_counter()
         spent = sum(row["spent"] for row in rows)
-        told = {f"rollouts/{name}": value for name, value in batch.summary().items()}
+        ended = batch["finished"] > 0
+        seen = batch.take(ended) if ended.any() else batch  # what goes on is neither right nor wrong, nor is its length
+        told = {f"rollouts/{name}": value for name, value in seen.summary().items()}
         told |= {f"shaping/{name}": float(value) for name, value in shaped.metrics.items()}
         told |= {
             "rollouts/reward": float(shaped.reward.mean()), "rollouts/kept": float(shaped.keep.mean()),
@@ -221,7 +213,7 @@ class ShapedTrainer(GRPOTrainer):
     ) -> list[Rollout]:
         caps = caps_for(self.shaper, self.shaper_state, [problem.id for problem in problems])
         limits = [self.limit] * len(problems) if caps is None else [min(self.limit, int(cap)) for cap in caps]
-        if isinstance(self.shaper, Steering):
+        if isinstance(self.shaper, Steering) and not salt:  # a monitor looks at plain rollouts
             return self._steer(self.shaper, problems, groups, limits, (self.batch_number, round_, salt))
         asks = [
             Ask(
@@ -250,6 +242,29 @@ class ShapedTrainer(GRPOTrainer):
         ]  # fmt: skip
         return self.source.steer(asks, shaper, self.shaper_state)
 
+    def _grown(self, shaper: Segmented, problems: Sequence[Problem]) -> list[Rollout]:
+        """Rollouts that are on their way, grown until as many can be trained on as a step has."""
+        if self.accelerator.num_processes > 1:
+            raise Unfit(f"{self.shaper.card.id} lets rollouts grow over several steps, on one process only so far.")
+        size = self.group_size if shaper.whole_groups else 1
+        want = len(problems) // size
+        some = random_key(self.args.seed, "ahead", self.batch_number)
+        fresh = [*problems[::size], *(self._pool[(some + i) % len(self._pool)] for i in range(want))]
+        caps = caps_for(self.shaper, self.shaper_state, [problem.id for problem in fresh])
+        limits = [self.limit] * len(fresh) if caps is None else [min(self.limit, int(cap)) for cap in caps]
+        step = self._underway.filled(
+            list(zip(fresh, limits, strict=True)), (2 if shaper.whole_groups else 1) * want, size, self.args.seed
+        )
+        known = {problem.id: problem for problem in self._pool}
+        spent, taken, self._underway = grow_until(
+            step, want, lambda rows: self.source.grow(rows, known, shaper.segment), whole=shaper.whole_groups
+        )
+        self.note("rollouts/underway", float(len(self._underway.rows)))
+        rollouts = self.source.grown(taken, known)
+        rollouts = [replace(one, group=at // self.group_size) for at, one in enumerate(rollouts)]
+        rest = spent - sum(rollout.spent for rollout in rollouts)
+        return [replace(rollouts[0], spent=rollouts[0].spent + rest), *rollouts[1:]]
+
     def _gathered(self, mine: list[Rollout]) -> tuple[list[dict[str, Any]], list[int], Rollouts]:
         """All processes' rows, which of them have a verdict, and those as a batch; rollouts are cut on the way."""
         rows, known, batch = self._all(mine)
@@ -274,15 +289,14 @@ class ShapedTrainer(GRPOTrainer):
     def _described(self, mine: Sequence[Rollout]) -> list[dict[str, Any]]:
         rows = [as_row(rollout, self._named) for rollout in mine]
         if reads(self.shaper) & _BY_MODEL:
-            for row, logprob, entropy in zip(rows, *self._signals(mine), strict=True):
-                row |= {"logprob": logprob, "entropy": entropy}
+            for row, signals in zip(rows, self._signals(mine), strict=True):
+                row |= signals
         return rows
 
-    def _signals(self, mine: Sequence[Rollout]) -> tuple[list[list[float]], list[list[float]]]:
-        """Log-probability and entropy of each token under the policy before this update, in parts as in training."""
+    def _signals(self, mine: Sequence[Rollout]) -> list[dict[str, list[float]]]:
+        """What the policy before this update says at each token, in parts as in training."""
         pad = self._tokenizer.pad_token_id
-        logprobs: list[list[float]] = []
-        entropies: list[list[float]] = []
+        found: list[dict[str, list[float]]] = []
         for at in range(0, len(mine), size := self.args.per_device_train_batch_size):
             part = mine[at : at + size]
             before = max(len(rollout.prompt) for rollout in part)
@@ -293,14 +307,15 @@ class ShapedTrainer(GRPOTrainer):
                 spot = slice(before - len(rollout.prompt), before + len(rollout.ids))
                 line[spot] = torch.tensor([*rollout.prompt, *rollout.ids])
                 there[spot] = 1
-            with torch.no_grad():
+            with torch.no_grad(), heard_values(self._policy if self._values else None) as values:
                 logprob, entropy, _ = self._get_per_token_logps_and_entropies(
                     self.model, ids, mask, width - before, compute_entropy=True
                 )
+                told = {"logprob": logprob, "entropy": entropy, "value": values(width - before)}
             for row, rollout in enumerate(part):
-                logprobs.append(logprob[row, : len(rollout.ids)].float().tolist())
-                entropies.append(entropy[row, : len(rollout.ids)].float().tolist())
-        return logprobs, entropies
+                end = len(rollout.ids)
+                found.append({n: v[row, :end].float().tolist() for n, v in told.items() if v is not None})
+        return found
 
     def _replaced(self, mine: list[Rollout], empty: Sequence[int], first: int, round_: int) -> list[Rollout]:
         """Rollouts of other problems in place of those groups; the same problems on every process."""
@@ -325,25 +340,6 @@ class ShapedTrainer(GRPOTrainer):
         self.shaper_state = self.shaper.monitor(self.shaper_state, batch)
         self.note("rollouts/monitor_spent", float(batch.length.sum()))
 
-    def _weighed(
-        self, rows: Sequence[Mapping[str, Any]], known: Sequence[int], batch: Rollouts, shaped: Shaped, mine: slice
-    ) -> dict[str, Floats]:
-        """Advantage and shares of each token of this process's rows, [b, T]; rows without a verdict weigh nothing."""
-        mask = batch["mask"]
-        loss = self.shaper.loss
-        loss = replace(loss, constant=loss.constant or self.limit)
-        share = loss.share(mask, shaped.keep)
-        parts = {
-            "advantage": _wide(shaped.advantage, mask),
-            "share": share * (1.0 if shaped.weight is None else _wide(shaped.weight, mask)),
-            "plain_share": share,
-            "entropy_share": share * (1.0 if shaped.entropy_weight is None else _wide(shaped.entropy_weight, mask)),
-        }
-        full = {name: np.zeros((len(rows), mask.shape[1])) for name in parts}
-        for name, values in parts.items():
-            full[name][list(known)] = values * mask
-        return {name: values[mine] for name, values in full.items()}
-
     def _local(self, name: str, shape: tuple[int, int]) -> Tensor:
         """A part of the batch in the width that TRL padded the completions to."""
         out = torch.zeros(shape, dtype=torch.float32)
@@ -356,6 +352,12 @@ class ShapedTrainer(GRPOTrainer):
     def load_shaper_state(self, checkpoint: Path) -> None:
         """Take the shaper's state from a checkpoint, before `train(resume_from_checkpoint=...)`."""
         self.shaper_state = read_state(checkpoint, self.shaper)
+        self._underway = read_underway(checkpoint)
+
+    def write_shaper_state(self, checkpoint: Path) -> None:
+        """Put what the shaper remembers, and the rollouts that are on their way, into a checkpoint."""
+        underway = self._underway if isinstance(self.shaper, Segmented) else None
+        write_state(checkpoint, self.shaper, self.shaper_state, underway)
 
 
 class _KeepState(TrainerCallback):
@@ -367,7 +369,7 @@ class _KeepState(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_state(folder, self._trainer.shaper, self._trainer.shaper_state)
+            self._trainer.write_shaper_state(folder)
 
 
 def _rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
@@ -385,10 +387,6 @@ def _empty_groups(batch: Rollouts, shaped: Shaped) -> list[int]:
     """Groups of which nothing is kept."""
     some = batch.groups.any(shaped.keep)
     return sorted({int(g) for g in batch.group[~some]})
-
-
-def _wide(values: Floats, mask: Any) -> Floats:
-    return values if values.ndim == 2 else np.repeat(values[:, None], mask.shape[1], axis=1)
 
 
 def _cropped(inputs: dict[str, Any]) -> dict[str, Any]:

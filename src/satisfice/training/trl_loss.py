@@ -11,7 +11,7 @@ from satisfice.core.errors import Unfit
 from satisfice.core.shaper import Loss
 from satisfice.shaping.dot import kl_cov_tokens
 
-TERMS = frozenset({"kl-cov", "trust-region"})
+TERMS = frozenset({"kl-cov", "trust-region", "value"})
 """The named terms of a loss that this adapter computes."""
 
 
@@ -32,6 +32,9 @@ class Tokens:
     plain_share: Tensor  # of the divergence: without the weight
     entropy_share: Tensor  # of the entropy bonus: times the shaper's entropy weight
     reference: Tensor | None = None  # log-probabilities under the reference policy
+    value: Tensor | None = None  # of a value head, with gradient
+    value_target: Tensor | None = None  # what it should have been
+    value_share: Tensor | None = None  # of its squared error: `Loss.share` times the shaper's value weight
 
 
 def check_terms(loss: Loss, method: str) -> None:
@@ -70,6 +73,13 @@ def batch_loss(loss: Loss, part: Tokens) -> tuple[Tensor, dict[str, float]]:
         total = total - loss.entropy * (part.entropy_share * torch.where(mask, part.entropy, 0.0)).sum()
     if "trust-region" in loss.terms:
         total = total + _trust_region(loss.terms["trust-region"], change, mask) * part.plain_share.sum()
+    if "value" in loss.terms:
+        assert part.value is not None
+        assert part.value_target is not None
+        assert part.value_share is not None
+        error = (part.value_share * torch.where(mask, part.value - part.value_target, 0.0) ** 2).sum()
+        total = total + loss.terms["value"]["weight"] * error
+        told["value_loss"] = float(error.detach())
     told["entropy"] = _mean(part.entropy, mask)
     if loss.ratio != "none":
         low, high = (ratio < 1 - loss.clip_low), (ratio > 1 + loss.clip_high)

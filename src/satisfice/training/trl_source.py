@@ -9,13 +9,16 @@ from typing import Any, Self, TypeVar
 import torch
 
 from satisfice.core.errors import Unfit
-from satisfice.core.problem import Verdict
+from satisfice.core.problem import Problem, Verdict
 from satisfice.core.shaper import State
 from satisfice.core.steering import Steering
 from satisfice.engines.local import LocalEngine
 from satisfice.training.rollout import Ask, AskGroup, Judging, Rollout, judged, sample, steer
+from satisfice.training.segments import Growing, as_rollouts, grow
 
 R = TypeVar("R")
+ADDED = "satisfice_"
+"""How the names of weights begin that a training adds to the model, and that are no part of what comes out."""
 
 
 class LiveEngine(LocalEngine):
@@ -70,6 +73,14 @@ class LocalSource:
         """Groups as a steering shaper makes them."""
         return self._coroutines.run(steer(self.engine, asks, shaper, state, self.judge, temperature=self._temperature))
 
+    def grow(self, rows: Sequence[Growing], problems: Mapping[str, Problem], segment: int) -> list[Growing]:
+        """Let rollouts on their way grow by a segment."""
+        return self._coroutines.run(grow(self.engine, rows, problems, segment, self._temperature))
+
+    def grown(self, rows: Sequence[Growing], problems: Mapping[str, Problem]) -> list[Rollout]:
+        """What a step trains on of them."""
+        return self._coroutines.run(as_rollouts(self.engine, rows, problems, self.judge))
+
     def cut(self, rollout: Rollout, length: int) -> Rollout:
         return self.judged([_first(rollout, length)])[0]
 
@@ -84,7 +95,8 @@ class LocalSource:
     def update(self, model: Any) -> None:
         if isinstance(self.engine, LiveEngine):
             self._coroutines.run(_at_rest(self.engine))
-            self.engine.take(model.state_dict())
+            weights = model.state_dict()
+            self.engine.take({name: value for name, value in weights.items() if not name.startswith(ADDED)})
 
     def __enter__(self) -> Self:
         self._coroutines.enter(self.engine, self.judge)
@@ -132,6 +144,12 @@ class TrlSource:
 
     def steer(self, asks: Sequence[AskGroup], shaper: Steering, state: State) -> list[Rollout]:
         raise Unfit("a shaper that decides while it samples needs our own engine: --rollouts local")
+
+    def grow(self, rows: Sequence[Growing], problems: Mapping[str, Problem], segment: int) -> list[Growing]:
+        raise Unfit("a shaper whose rollouts grow in segments needs our own engine: --rollouts local")
+
+    def grown(self, rows: Sequence[Growing], problems: Mapping[str, Problem]) -> list[Rollout]:
+        raise Unfit("a shaper whose rollouts grow in segments needs our own engine: --rollouts local")
 
     def update(self, model: Any) -> None:
         """Nothing to do: TRL generates with the model itself, or hands its weights on to vLLM."""

@@ -1,0 +1,49 @@
+"""Where rollouts come from, as a trainer sees it, and which columns its batches have."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from satisfice.core.problem import Problem
+from satisfice.core.shaper import Shaper, State
+from satisfice.core.steering import Steering
+from satisfice.training.rollout import SAID, Ask, AskGroup, Rollout
+from satisfice.training.segments import Growing
+
+_ITS_OWN = frozenset({"ids", "mask", "segment", "logprob", "entropy", "prompt", "value"})
+"""Columns that the trainer itself makes of the rollouts."""
+
+
+def made_for(shaper: Shaper) -> frozenset[str]:
+    """Columns that there are in a training with this shaper, beside those of the problems."""
+    steered = shaper.makes if isinstance(shaper, Steering) else frozenset()
+    return SAID | _ITS_OWN | steered
+
+
+class Source(Protocol):
+    """Where rollouts come from."""
+
+    steers: bool  # it can make the groups of a steering shaper, and let rollouts grow
+
+    def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
+        """Answer each ask with the weights as they are now."""
+        ...
+
+    def cut(self, rollout: Rollout, length: int) -> Rollout:
+        """The first tokens of a rollout, verified again."""
+        ...
+
+    def steer(self, asks: Sequence[AskGroup], shaper: Steering, state: State) -> list[Rollout]:
+        """Groups as a steering shaper makes them."""
+        ...
+
+    def grow(self, rows: Sequence[Growing], problems: Mapping[str, Problem], segment: int) -> list[Growing]:
+        """Let rollouts on their way grow by a segment."""
+        ...
+
+    def grown(self, rows: Sequence[Growing], problems: Mapping[str, Problem]) -> list[Rollout]:
+        """What a step trains on of them."""
+        ...
+
+    def update(self, model: Any) -> None:
+        """Take the weights of the model that is trained; called before each batch."""
+        ...
