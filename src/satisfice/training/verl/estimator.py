@@ -1,0 +1,137 @@
+"""Advantage estimators in verl's form, one for each shaper. verl itself is not imported here."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from satisfice.catalog import build
+from satisfice.core.errors import BadInput, Unfit
+from satisfice.core.rollouts import Rollouts
+from satisfice.core.shaper import (
+    Capping,
+    Cutting,
+    Monitoring,
+    Shaped,
+    Shaper,
+    State,
+    Stateful,
+    advance,
+    check_columns,
+    reads,
+    start,
+)
+from satisfice.core.steering import Segmented, Steering
+from satisfice.training.verl.batch import BY_ESTIMATOR, BY_TRAINER, More, advantages_for, rollouts_of
+
+PREFIX = "satisfice/"
+TRAINER = "trainer.v1.trainer_mode=satisfice"
+BY_TRL = "Train it with TRL: satisfice train."
+KEEPER = "trainer.checkpoint_callback_class=satisfice.training.verl.keeper.KeepState"
+
+
+class Estimator:
+    """A shaper as verl calls it: `algorithm.adv_estimator=satisfice/kimi-length`.
+
+    Its settings come from `+algorithm.shaper="kimi-length(advantage=rloo)"`; without it they are the method's defaults.
+    verl passes on rewards, the mask of sampled tokens and the name of each row's prompt, and calls from one process
+    with the whole batch. `more` is what our trainer adds before each call. What the shaper remembers is in `state`;
+    `kept` says that somebody puts it into the checkpoints.
+    """
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.shaper: Shaper = build(method, kind="shaper")
+        self.state: State = start(self.shaper)
+        self.more: More | None = None
+        self.by_trainer = self.kept = False
+        self.shaped: Shaped | None = None  # of the last call, with the batch it is of
+        self.batch: Rollouts | None = None
+        self._settled = False
+
+    def __call__(
+        self, token_level_rewards: Tensor, response_mask: Tensor, config: Any = None, index: Any = None, **rest: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Advantages and returns, each [B, T]; `rest` is what other releases of verl may add."""
+        self.settle(config)
+        if index is None:
+            raise BadInput(f"{self.method}: verl names no prompts (uid), so it cannot be told which rollouts compete.")
+        if not self.by_trainer:
+            check_alone(self.shaper, kept=self.kept)
+        mask = response_mask.detach().cpu().numpy().astype(np.bool_)
+        reward = token_level_rewards.detach().cpu().double().numpy()
+        batch, rows = rollouts_of(reward, mask, np.asarray(index), self.more)
+        shaped = self.shaper(batch, self.state)
+        self.state = advance(self.shaper, self.state, batch)
+        self.shaped, self.batch = shaped, batch
+        found = torch.from_numpy(advantages_for(shaped, self.shaper.loss, mask, rows))
+        advantages = found.to(token_level_rewards.device, torch.float32)
+        return advantages, advantages
+
+    def settle(self, config: Any) -> None:
+        """Take the settings from verl's `algorithm` section, once.
+
+        Raises:
+            BadInput: the section names another method than the estimator.
+        """
+        if self._settled:
+            return
+        spec = None if config is None else config.get("shaper")
+        if spec is not None:
+            shaper = build(str(spec), kind="shaper", allow_files=True)
+            if shaper.card.id != self.method:
+                raise BadInput(
+                    f"algorithm.shaper is {shaper.card.id}, and algorithm.adv_estimator is {PREFIX}{self.method}. "
+                    "Name one method in both."
+                )
+            self.shaper, self.state = shaper, start(shaper)
+        self._settled = True
+
+
+def check_alone(shaper: Shaper, *, kept: bool) -> None:
+    """Refuse a shaper that wants more than verl's own trainers hand to an estimator.
+
+    Raises:
+        Unfit: what it wants, and what to set.
+    """
+    name = shaper.card.id
+    if reads(shaper) - BY_ESTIMATOR:
+        try:
+            check_columns(shaper, "verl's own trainer", BY_ESTIMATOR)
+        except Unfit as error:
+            raise Unfit(f"{error} The trainer of satisfice gives more: {TRAINER}.") from error
+    for kind, what in (
+        (Steering, "decides while it samples"),
+        (Capping, "says how long rollouts may be"),
+        (Cutting, "cuts rollouts and has them verified again"),
+        (Monitoring, "wants a fixed set of prompts sampled now and then"),
+    ):
+        if isinstance(shaper, kind):
+            raise Unfit(f"{name} {what}, which verl's own trainer never asks an estimator. Set {TRAINER}.")
+    if isinstance(shaper, Stateful) and not kept:
+        raise Unfit(f"{name} remembers things, which must be in the checkpoints. Set {TRAINER}, or {KEEPER}.")
+
+
+def check_trained(shaper: Shaper) -> None:
+    """Refuse a shaper that not even our trainer can serve inside verl.
+
+    Raises:
+        Unfit: what it wants, and that it can be trained with TRL.
+    """
+    name = shaper.card.id
+    for kind, what in (
+        (Cutting, "cuts rollouts that are already sampled and has them verified again"),
+        (Segmented, "carries rollouts over from step to step"),
+    ):
+        if isinstance(shaper, kind):
+            raise Unfit(f"{name} {what}, for which verl's queue of rollouts has no place. {BY_TRL}")
+    if "entropy" in reads(shaper) and shaper.loss.entropy:
+        raise Unfit(f"{name} gives each token an entropy bonus of its own, and verl has one for all. {BY_TRL}")
+    if "value" in reads(shaper):
+        raise Unfit(f"{name} reads the values of a critic, which verl hands to its own estimator only. {BY_TRL}")
+
+
+def from_data(shaper: Shaper) -> frozenset[str]:
+    """Columns that the rows of the data must hold, because nobody inside verl can make them."""
+    return reads(shaper) - BY_TRAINER - (shaper.makes if isinstance(shaper, Steering) else frozenset())

@@ -1,0 +1,63 @@
+"""From a shaper to the settings with which verl trains it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from satisfice.catalog import canonical
+from satisfice.core.errors import Unfit
+from satisfice.core.shaper import Shaper
+from satisfice.training.verl.estimator import PREFIX
+
+ACTOR = "actor_rollout_ref.actor"
+AVERAGES: Mapping[str, str] = {
+    "token": "token-mean", "sequence": "seq-mean-token-mean", "constant": "seq-mean-token-sum-norm",
+}  # fmt: skip
+TERMS = frozenset({"kl-cov", "trust-region"})  # those that a policy loss in verl can compute
+DIVERGENCES: Mapping[str, str] = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}
+
+
+def settings_for(shaper: Shaper, *, max_tokens: int) -> dict[str, Any]:
+    """verl's keys, with dots, and their values. `max_tokens`: of the longest rollout.
+
+    Raises:
+        Unfit: the method wants a loss that verl cannot be told to compute.
+    """
+    loss, spec = shaper.loss, canonical(shaper)
+    if loss.top_entropy < 1:
+        raise Unfit(f"{shaper.card.id} trains on tokens of high entropy only, which verl's policy losses do not see.")
+    if unknown := sorted(set(loss.terms) - TERMS):
+        raise Unfit(f"{shaper.card.id} adds {', '.join(unknown)} to the loss, which verl's policy losses do not see.")
+    return {
+        "algorithm.adv_estimator": PREFIX + shaper.card.id,
+        "algorithm.shaper": spec,
+        "algorithm.use_kl_in_reward": False,
+        "reward.reward_manager.name": "satisfice",
+        "trainer.v1.trainer_mode": "satisfice",
+        "actor_rollout_ref.rollout.agent.default_agent_loop": "satisfice",
+        f"{ACTOR}.policy_loss._target_": "satisfice.training.verl.loss.ShapedPolicyLoss",
+        f"{ACTOR}.policy_loss.loss_mode": "satisfice",
+        f"{ACTOR}.policy_loss.shaper": spec,
+        f"{ACTOR}.loss_agg_mode": AVERAGES[loss.aggregation],
+        f"{ACTOR}.loss_scale_factor": (loss.constant or max_tokens) if loss.aggregation == "constant" else None,
+        f"{ACTOR}.entropy_coeff": loss.entropy,
+        f"{ACTOR}.use_kl_loss": loss.kl > 0,
+        f"{ACTOR}.kl_loss_coef": loss.kl,
+        f"{ACTOR}.kl_loss_type": DIVERGENCES[loss.kl_kind],
+        "data.max_response_length": max_tokens,
+    }
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings as verl's configuration file has them.
+
+    >>> nested({"algorithm.shaper": "grpo", "algorithm.use_kl_in_reward": False})
+    {'algorithm': {'shaper': 'grpo', 'use_kl_in_reward': False}}
+    """
+    tree: dict[str, Any] = {}
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        here = tree
+        for name in path:
+            here = here.setdefault(name, {})
+        here[last] = value
+    return tree
