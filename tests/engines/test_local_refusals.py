@@ -10,7 +10,7 @@ from satisfice.engines import load_engine
 
 
 def test_no_such_folder_names_the_bundled_models() -> None:
-    with pytest.raises(BadInput, match=r"neither a bundled model \(pocket\) nor a folder"):
+    with pytest.raises(BadInput, match=r"neither a bundled model \(pocket, smollm2\) nor a folder"):
         load_engine("no-such-model")
 
 

@@ -3,6 +3,7 @@
 `load_engine` makes one by name; each engine lives in a module of its own, imported only when it is asked for.
 """
 
+from pathlib import Path
 from typing import Any
 
 from satisfice.core.engine import Engine
@@ -15,7 +16,8 @@ __all__ = ["load_engine"]
 def load_engine(model: str = "pocket", **options: Any) -> Engine:
     """The engine for a model.
 
-    - `pocket`, or a folder with config, tokenizer and safetensors: in this process, on torch (`LocalEngine`);
+    - `pocket`, `smollm2`, or a folder with config, tokenizer and safetensors, and `MODEL+ADAPTER` with a LoRA adapter:
+      in this process, on torch (`LocalEngine`), with options as in `FOLDER?dtype=bfloat16&device=cuda`;
     - `vllm:FOLDER`: in this process, on vLLM (`VllmEngine`), with options as in `vllm:FOLDER?dtype=float32`;
     - `http://...`: a server that speaks OpenAI's completions (`HttpEngine`); options may stand in the address.
 
@@ -39,10 +41,12 @@ def load_engine(model: str = "pocket", **options: Any) -> Engine:
         folder, _, query = model.removeprefix("vllm:").partition("?")
         return VllmEngine(folder, **read_options(query, IN_NAME, "vllm:FOLDER"), **options)
     try:
+        from satisfice.engines.local import IN_NAME as LOCAL
         from satisfice.engines.local import LocalEngine
     except ModuleNotFoundError as error:
         raise _missing(error, "the local engine", "local", {"torch", "transformers"}) from error
-    return LocalEngine(model, **options)
+    name, _, query = (model, "", "") if Path(model).is_dir() else model.partition("?")
+    return LocalEngine(name, **{**read_options(query, LOCAL, "the name of a model"), **options})
 
 
 def _missing(error: ModuleNotFoundError, what: str, extra: str, packages: set[str]) -> Exception:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,10 @@ from satisfice.engines._models import model_folder as model_folder  # this is wh
 from satisfice.engines._models import weights_mark as weights_mark
 from satisfice.engines._pieces import token_bytes
 from satisfice.engines._rows import State
+
+IN_NAME: Mapping[str, type] = {
+    "dtype": str, "device": str, "rows": int, "batch": int, "max_length": int, "cache_gib": float,
+}  # fmt: skip
 
 
 class LocalEngine:
