@@ -18,8 +18,8 @@ import torch
 from verl.plugin.platform.platform_base import PlatformBase
 from verl.plugin.platform.platform_manager import PlatformRegistry
 
-from satisfice.core.engine import Request
 from satisfice.training.trl_source import LiveEngine
+from satisfice.training.verl.server import answer
 
 NAME = "satisfice"
 # verl pins what it offloads; here is no device to pin it for.
@@ -129,24 +129,7 @@ class LocalServer:
         self, request_id: str, *, prompt_ids: list[int], sampling_params: Mapping[str, Any], **rest: Any
     ) -> TokenOutput:
         """Sample until one of `stop_token_ids` or `max_tokens`."""
-        engine = self._engine
-        base = engine.open("?", request_id)
-        sequence = base.fork(0)
-        base.close()
-        try:
-            sequence.extend([int(i) for i in prompt_ids])
-            room = engine.max_length - len(prompt_ids)
-            got = await sequence.sample(
-                Request(
-                    limit=min(int(sampling_params.get("max_tokens", room)), room),
-                    stop_ids=frozenset(sampling_params.get("stop_token_ids") or engine.end_ids),
-                    temperature=float(sampling_params["temperature"]),
-                    top_p=float(sampling_params.get("top_p", 1.0)),
-                    key=int(sampling_params.get("seed", 0)),
-                )
-            )
-        finally:
-            sequence.close()
+        got = await answer(self._engine, prompt_ids, sampling_params)
         ended = "completed" if got.reason == "token" else "length"
         return TokenOutput(token_ids=list(got.ids), stop_reason=ended, extra_fields={"global_steps": self._version})
 

@@ -1,6 +1,6 @@
 """verl's agent loop for our rollouts: plain ones under a cap, under a stop rule, or steered by the shaper.
 
-`actor_rollout_ref.rollout.agent.default_agent_loop=satisfice`. With `+algorithm.policy="fixed-budget(96)"` (any stop
+`actor_rollout_ref.rollout.agent.default_agent_loop=satisfice`. With `+algorithm.policy="fixed-budget:96"` (any stop
 rule whose needs a server can meet) every rollout is made by that rule; what it injects is kept out of the loss.
 """
 
@@ -45,7 +45,7 @@ class Told(AgentLoopOutput):
         rewards[-1] = self.own_reward
         row["rm_scores"] = rewards
         extra = dict(row["extra_fields"])
-        row["extra_fields"] = {**extra, NAME: own, "reward_extra_info": {"acc": own["acc"], **own["columns"]}}
+        row["extra_fields"] = {**extra, NAME: own, "reward_extra_info": {"acc": own["acc"], "tokens": own["length"]}}
         return row
 
 

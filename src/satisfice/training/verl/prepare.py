@@ -104,6 +104,7 @@ def run_settings(
         f"{worker}.ref.log_prob_max_token_len_per_gpu": 4 * (max_prompt + max_tokens),
         f"{worker}.rollout.n": group,
         f"{worker}.rollout.temperature": 1.0,
+        f"{worker}.rollout.calculate_log_probs": False,  # our agent loop has none: verl computes its own
         f"{worker}.rollout.val_kwargs.do_sample": True,
         f"{worker}.rollout.val_kwargs.temperature": 1.0,  # a shaper that watches must see the policy that is trained
         "trainer.logger": ["console", "tensorboard"],

@@ -18,6 +18,7 @@ from satisfice.core.errors import EngineError
 from satisfice.core.profile import PROFILES, Profile
 from satisfice.engines._collect import Collector, Token
 from satisfice.engines._words import TokenizerWords
+from satisfice.engines.local import LocalEngine
 
 PART = 64  # tokens
 
@@ -138,3 +139,24 @@ class ServerSequence:
         for token in got.token_ids:
             if take.reason is None:
                 take.add(Token(id=int(token)))
+
+
+async def answer(engine: LocalEngine, prompt_ids: list[int], params: Mapping[str, Any]) -> Sampled:
+    """What our local engine, as the server, samples after a prompt; `params` as a `ServerSequence` sends them."""
+    base = engine.open("?", "verl")
+    sequence = base.fork(0)
+    base.close()
+    try:
+        sequence.extend([int(i) for i in prompt_ids])
+        room = engine.max_length - len(prompt_ids)
+        return await sequence.sample(
+            Request(
+                limit=min(int(params.get("max_tokens", room)), room),
+                stop_ids=frozenset(params.get("stop_token_ids") or engine.end_ids),
+                temperature=float(params["temperature"]),
+                top_p=float(params.get("top_p", 1.0)),
+                key=int(params.get("seed", 0)),
+            )
+        )
+    finally:
+        sequence.close()
