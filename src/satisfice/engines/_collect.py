@@ -1,19 +1,18 @@
 """Tokens that arrive one by one from somewhere else, and the stop condition of the call that asked for them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from satisfice.core.engine import Request, Sampled, StopReason
+from satisfice.core.engine import Request, Sampled, StopReason, Watch
 from satisfice.core.errors import EngineError
 from satisfice.engines._stops import Match, could_end, find_stop
 
 CONFIDENCE_OF = 20  # likeliest tokens that the watch on `confidence` is defined over
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One sampled token as it came: its id, and the log-probabilities that came with it, in nats."""
 
     id: int
@@ -32,6 +31,13 @@ class Collector:
         self.prefilled = 0  # whoever knows it writes it here
         self._ids, self._request, self._decode = ids, request, decode
         self._begin = len(ids)
+        watch = request.watch
+        # How many of the likeliest tokens must come with each token, and whether its own log-probability must
+        self.top_wanted = max(
+            request.signals.top_logprobs, CONFIDENCE_OF if watch and watch.signal == "confidence" else 0
+        )
+        self.logprobs_wanted = request.signals.logprobs or (watch is not None and watch.signal == "logprob")
+        self._end = self._begin + request.limit
         self._since = self._begin if request.match_from is None else request.match_from
         self._found: Match | None = None
         self._logprobs: list[float] = []
@@ -43,34 +49,23 @@ class Collector:
         """Tokens so far."""
         return len(self._ids) - self._begin
 
-    @property
-    def top_wanted(self) -> int:
-        """How many of the likeliest tokens must come with each token."""
-        watch = self._request.watch
-        return max(self._request.signals.top_logprobs, CONFIDENCE_OF if watch and watch.signal == "confidence" else 0)
-
-    @property
-    def logprobs_wanted(self) -> bool:
-        """Whether the log-probability of each token must come with it."""
-        watch = self._request.watch
-        return self._request.signals.logprobs or (watch is not None and watch.signal == "logprob")
-
     def add(self, token: Token) -> bool:
         """Take the next token; True when the call is over with it.
 
         Raises:
             EngineError: the token came with fewer log-probabilities than were asked for.
         """
-        self._ids.append(token.id)
-        self._read_signals(token)
-        request = self._request
+        request, ids = self._request, self._ids
+        ids.append(token.id)
+        if self.logprobs_wanted or self.top_wanted:
+            self._read_signals(token)
         if token.id in request.stop_ids:
             self.reason = "token"
-        elif found := self._stop_text(token.id):
+        elif request.stop_texts and (found := self._stop_text(token.id)):
             self.reason, self._found = "text", found
-        elif self._crossed():
+        elif request.watch is not None and self._crossed(request.watch):
             self.reason = "signal"
-        elif self.count >= request.limit:
+        elif len(ids) >= self._end:
             self.reason = "length"
         if request.on_tokens is not None:
             request.on_tokens()
@@ -108,17 +103,12 @@ class Collector:
 
     def _stop_text(self, token: int) -> Match | None:
         texts = self._request.stop_texts
-        if not texts:
-            return None
         piece = self._decode([token])
         if not (could_end(piece, texts) or "\ufffd" in piece):  # a part of a character may complete one
             return None
         return find_stop(self._ids, self._since, len(self._ids) - 1, texts, self._decode)
 
-    def _crossed(self) -> bool:
-        watch = self._request.watch
-        if watch is None:
-            return False
+    def _crossed(self, watch: Watch) -> bool:
         if watch.signal == "logprob":
             self._watched.append(self._logprobs[-1])
         else:

@@ -2,8 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from satisfice.core.errors import EngineError
 from satisfice.engines._collect import Token
@@ -12,8 +11,7 @@ from satisfice.engines._words import TextWords
 _PREFIX = "token_id:"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Usage:
+class Usage(NamedTuple):
     """The server's own count."""
 
     prompt: int | None = None
@@ -21,8 +19,7 @@ class Usage:
     cached: int | None = None  # leading tokens of the prompt that it had in its cache
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A piece of a streamed completion."""
 
     text: str = ""
@@ -43,6 +40,8 @@ class Chunk:
                     "the server sent text without token ids, which it gave when it was asked at the start"
                 )
             return []
+        if not self.logprobs:
+            return [Token(i) for i in self.ids]
         n = len(self.ids)
         lines: list[dict[str, float]] = list(self.top) if len(self.top) == n else [{}] * n
         chosen = self.logprobs if len(self.logprobs) == n else (None,) * n
@@ -93,32 +92,35 @@ def read_chunk(event: dict[str, Any]) -> Chunk:
 
 
 def _read(event: dict[str, Any]) -> Chunk:
-    usage = _usage(event.get("usage"))
+    usage = _usage(told) if (told := event.get("usage")) else None
     if not event.get("choices"):
         return Chunk(usage=usage)
     choice = event["choices"][0]
-    told = choice.get("logprobs") or {}
-    names = told.get("tokens")
-    if names is not None and len(names) != len(told.get("token_logprobs") or ()):
-        raise ValueError(f"{len(names)} tokens with {len(told.get('token_logprobs') or ())} log-probabilities")
-    return Chunk(
+    chunk = Chunk(
         text=_is(str, choice.get("text") or ""),
         ids=_numbers(choice.get("token_ids")),
         prompt_ids=_numbers(choice.get("prompt_token_ids")),
+        finish=choice.get("finish_reason"),
+        stopped_by=choice.get("stop_reason"),
+        usage=usage,
+    )
+    return _with_logprobs(chunk, told) if (told := choice.get("logprobs")) else chunk
+
+
+def _with_logprobs(chunk: Chunk, told: dict[str, Any]) -> Chunk:
+    names = told.get("tokens")
+    if names is not None and len(names) != len(told.get("token_logprobs") or ()):
+        raise ValueError(f"{len(names)} tokens with {len(told.get('token_logprobs') or ())} log-probabilities")
+    return chunk._replace(
         pieces=None if names is None else tuple(_is(str, name) for name in names),
         logprobs=tuple(None if value is None else _finite(value) for value in told.get("token_logprobs") or ()),
         top=tuple(
             {_is(str, k): _finite(v) for k, v in (line or {}).items()} for line in told.get("top_logprobs") or ()
         ),
-        finish=choice.get("finish_reason"),
-        stopped_by=choice.get("stop_reason"),
-        usage=usage,
     )
 
 
-def _usage(told: Any) -> Usage | None:
-    if not told:
-        return None
+def _usage(told: Any) -> Usage:
     details = told.get("prompt_tokens_details") or {}
     counts = (told.get("prompt_tokens"), told.get("completion_tokens"), details.get("cached_tokens"))
     prompt, completion, cached = (None if n is None else _is(int, n) for n in counts)
@@ -126,7 +128,7 @@ def _usage(told: Any) -> Usage | None:
 
 
 def _numbers(told: Any) -> tuple[int, ...] | None:
-    return None if told is None else tuple(_is(int, i) for i in told)
+    return None if told is None else tuple([_is(int, i) for i in told])
 
 
 def _by_number(line: dict[str, float]) -> tuple[tuple[float, int], ...]:
@@ -135,7 +137,7 @@ def _by_number(line: dict[str, float]) -> tuple[tuple[float, int], ...]:
 
 
 def _is(kind: type, value: Any) -> Any:
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if type(value) is not kind:  # true and false are no numbers
         raise TypeError(f"{str(value)[:60]!r} where {kind.__name__} belongs")
     return value
 

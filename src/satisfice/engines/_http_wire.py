@@ -220,10 +220,10 @@ async def _events(response: httpx.Response | Reply, address: Address) -> AsyncGe
         *lines, rest = (rest + part).split(b"\n")
         if len(rest) + len(data) > TOO_LONG:
             raise EngineError(f"the server sent an event of more than {TOO_LONG >> 20} MB")
-        for line in (line.rstrip(b"\r") for line in lines):
+        for line in lines:
             if line.startswith(b"data:"):
                 data += line[5:].strip()
-            elif not line and data:
+            elif data and not line.strip(b"\r"):
                 if data == b"[DONE]":
                     await _drain(parts)
                     return
@@ -245,7 +245,7 @@ async def _drain(parts: AsyncIterator[bytes]) -> None:
 
 def _parsed(data: bytes, address: Address) -> dict[str, Any]:
     try:
-        event = json.loads(data)
+        event = json.loads(data.decode())
     except ValueError as error:
         shown = address.scrub(data[:200].decode("utf-8", "replace"))
         raise EngineError(f"the server sent an event that is no JSON: {shown!r}") from error

@@ -40,6 +40,7 @@ class TokenizerWords:
         own = folder / "profile.json"
         self.profile: Profile = profile_from(json.loads(own.read_text("utf-8")), str(own)) if own.exists() else R1
         self.end_ids = self._ends()
+        self._pieces: dict[int, bytes] = {}
         self._encode = lru_cache(4096)(lambda text: tuple(self.tokenizer.encode(text, add_special_tokens=False)))
 
     def encode(self, text: str) -> list[int]:
@@ -49,9 +50,12 @@ class TokenizerWords:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def piece(self, token: int) -> bytes:
-        from satisfice.engines._pieces import token_bytes  # here, because it reads transformers
+        known = self._pieces.get(token)
+        if known is None:
+            from satisfice.engines._pieces import token_bytes  # here, because it reads transformers
 
-        return token_bytes(self.tokenizer, token)
+            known = self._pieces[token] = token_bytes(self.tokenizer, token)
+        return known
 
     def render(self, question: str, profile: Profile) -> str:
         """The question in the model's chat form, with thinking open."""

@@ -292,9 +292,10 @@ class HttpSequence:
             tokens = chunk.by_text(words, words.decode(self.ids[-_TAIL:]), request.stop_texts)
         else:
             tokens = chunk.by_id()
-        for token in tokens:
+        if tokens:
             patience.progress()
-            counters.tokens += 1
+            counters.tokens += len(tokens)
+        for token in tokens:
             if take.reason is None:
                 take.add(token)
             else:

@@ -146,8 +146,8 @@ class Exchange:
             if not writer.started:
                 writer.headers["x-satisfice"] = dumps({"policy": plan.name}).decode()
             self.pieces.extend(pieces)
-            if chunk is not None:
-                await writer.events(event(chunk))
+            if chunk:
+                await writer.events(chunk)
         else:
             self.pieces.extend(pieces)
 
@@ -161,7 +161,7 @@ class Exchange:
             writer.headers["x-satisfice"] = dumps(said).decode()
             await writer.whole(200, self.form.whole(self.pieces, outcome, said))
             return
-        data = b"" if self.pieces else event(self.form.chunk([], first=True))
+        data = b"" if self.pieces else self.form.chunk([], first=True)
         data += event(self.form.last_chunk(outcome.finish, said))
         if self.body.stream_options is not None and self.body.stream_options.include_usage:
             data += event(self.form.usage_chunk(outcome))

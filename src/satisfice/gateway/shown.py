@@ -91,7 +91,13 @@ def _may_begin(text: str, markers: Iterable[str]) -> int:
     >>> _may_begin("so 46 </th", ["</think>"]), _may_begin("46", ["</think>"])
     (4, 0)
     """
-    return max((n for mark in markers for n in range(1, len(mark)) if text.endswith(mark[:n])), default=0)
+    longest = 0
+    for mark in markers:
+        at = text.find(mark[0], max(0, len(text) - len(mark) + 1))
+        while at >= 0 and not mark.startswith(text[at:]):
+            at = text.find(mark[0], at + 1)
+        longest = max(longest, len(text) - at if at >= 0 else 0)
+    return longest
 
 
 def _space(text: str) -> int:
