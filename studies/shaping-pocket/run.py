@@ -68,6 +68,10 @@ METHODS = {
     "cosine-length": "cosine-length(limit=640)",
     "dot": "dot(alpha=1.5, margin=8)",
     "epo": "epo(total_steps=60)",
+    "s-grpo": "s-grpo",
+    "pppo": "pppo",
+    "ulorl": "ulorl(limit=640)",
+    "t-ppo": "t-ppo(window=160)",
 }
 """The methods with the paper's settings, but for lengths and numbers of steps, which are set to this model's chains and
 to sixty steps, and for dot's alpha, since 3 standard deviations cannot occur among 8 rollouts."""

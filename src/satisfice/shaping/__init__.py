@@ -26,6 +26,7 @@ from satisfice.shaping.format_length_surrogate import FormatLengthSurrogate
 from satisfice.shaping.frugal import Frugal
 from satisfice.shaping.grpo import Grpo
 from satisfice.shaping.grpo_lambda import GrpoLambda
+from satisfice.shaping.kat_step_srpo import KatStepSrpo
 from satisfice.shaping.kimi_length import KimiLength
 from satisfice.shaping.l1_exact import L1Exact
 from satisfice.shaping.l1_max import L1Max
@@ -38,9 +39,11 @@ from satisfice.shaping.o1_pruner import O1Pruner
 from satisfice.shaping.odin import Odin
 from satisfice.shaping.palu import Palu
 from satisfice.shaping.pppo import Pppo
+from satisfice.shaping.rise import Rise
 from satisfice.shaping.rloo import Rloo
 from satisfice.shaping.s_grpo import SGrpo
 from satisfice.shaping.siri import Siri
+from satisfice.shaping.spa import Spa
 from satisfice.shaping.step_pruner import StepPruner
 from satisfice.shaping.t_ppo import TPpo
 from satisfice.shaping.thinkprune import ThinkPrune
@@ -67,6 +70,7 @@ METHODS: Mapping[str, type[Shaper]] = {
     "frugal": Frugal,
     "grpo": Grpo,
     "grpo-lambda": GrpoLambda,
+    "kat-step-srpo": KatStepSrpo,
     "kimi-length": KimiLength,
     "l1-exact": L1Exact,
     "l1-max": L1Max,
@@ -79,9 +83,11 @@ METHODS: Mapping[str, type[Shaper]] = {
     "odin": Odin,
     "palu": Palu,
     "pppo": Pppo,
+    "rise": Rise,
     "rloo": Rloo,
     "s-grpo": SGrpo,
     "siri": Siri,
+    "spa": Spa,
     "step-pruner": StepPruner,
     "t-ppo": TPpo,
     "thinkprune": ThinkPrune,
@@ -110,6 +116,7 @@ __all__ = [
     "Frugal",
     "Grpo",
     "GrpoLambda",
+    "KatStepSrpo",
     "KimiLength",
     "L1Exact",
     "L1Max",
@@ -122,9 +129,11 @@ __all__ = [
     "Odin",
     "Palu",
     "Pppo",
+    "Rise",
     "Rloo",
     "SGrpo",
     "Siri",
+    "Spa",
     "StepPruner",
     "TPpo",
     "ThinkPrune",

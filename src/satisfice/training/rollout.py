@@ -22,8 +22,8 @@ from satisfice.tasks import Task
 
 SAID = frozenset(
     {
-        "answer_found", "finished", "first_new", "mode", "repetitive", "step_count", "thinking_closed", "well_formed",
-        "words",
+        "answer_found", "decision_token", "finished", "first_new", "mode", "repetitive", "step_count",
+        "thinking_closed", "well_formed", "words",
     }
 )  # fmt: skip
 """Columns that are read off a rollout. Others must stand in the metadata of the problems."""
@@ -199,6 +199,7 @@ def said(
     closed_once = closed and profile.think_close not in answer_text and profile.think_open not in thinking
     return {
         "answer_found": float(answer is not None),
+        "decision_token": 0.0 if rollout.ids else -1.0,  # thinking is open: it closes at once or goes on
         "finished": float(rollout.finished),
         "first_new": float(rollout.parts[-1] if rollout.parts else 0),
         "mode": float(bool(thinking.strip())),
