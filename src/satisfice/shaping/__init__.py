@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from satisfice.core.shaper import Shaper
 from satisfice.shaping.a_dlp import ADlp
+from satisfice.shaping.activevln_early_stop import ActivevlnEarlyStop
 from satisfice.shaping.adacot import Adacot
 from satisfice.shaping.bingo import Bingo
 from satisfice.shaping.ceeh import Ceeh
@@ -48,10 +49,12 @@ from satisfice.shaping.step_pruner import StepPruner
 from satisfice.shaping.t_ppo import TPpo
 from satisfice.shaping.thinkprune import ThinkPrune
 from satisfice.shaping.tldr import Tldr
+from satisfice.shaping.trajectory_truncation import TrajectoryTruncation
 from satisfice.shaping.ulorl import Ulorl
 
 METHODS: Mapping[str, type[Shaper]] = {
     "a-dlp": ADlp,
+    "activevln-early-stop": ActivevlnEarlyStop,
     "adacot": Adacot,
     "bingo": Bingo,
     "ceeh": Ceeh,
@@ -92,12 +95,14 @@ METHODS: Mapping[str, type[Shaper]] = {
     "t-ppo": TPpo,
     "thinkprune": ThinkPrune,
     "tldr": Tldr,
+    "trajectory-truncation": TrajectoryTruncation,
     "ulorl": Ulorl,
 }
 
 __all__ = [
     "METHODS",
     "ADlp",
+    "ActivevlnEarlyStop",
     "Adacot",
     "Bingo",
     "Ceeh",
@@ -138,5 +143,6 @@ __all__ = [
     "TPpo",
     "ThinkPrune",
     "Tldr",
+    "TrajectoryTruncation",
     "Ulorl",
 ]
