@@ -1,5 +1,6 @@
 """The command that runs the gateway."""
 
+import gc
 import logging
 import os
 from typing import Annotated, Any
@@ -51,7 +52,7 @@ def serve(
         from satisfice.gateway.app import create_app
         from satisfice.gateway.settings import Limits, Settings
     except ModuleNotFoundError as error:
-        if error.name in {"uvicorn", "fastapi", "prometheus_client", "pydantic", "starlette"}:
+        if error.name in {"uvicorn", "prometheus_client", "pydantic", "starlette"}:
             raise MissingExtra("satisfice serve", "serve") from error
         raise
     from satisfice.catalog import build
@@ -68,7 +69,9 @@ def serve(
     )  # fmt: skip
     if host not in LOOPBACK and not settings.keys:
         err_console.print("[yellow]Anybody who reaches this address may use it: give --api-key-env.[/]")
-    app = create_app(_sources(upstream or [], model, upstream_key_env), settings, name=name)
+    app = create_app(
+        _sources(upstream or [], model, upstream_key_env), settings, name=name, when_open=_keep_what_is_loaded
+    )
     logging.basicConfig(level=logging.INFO if log_requests else logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     err_console.print(f"satisfice serves at http://{host}:{port}, its page included.", highlight=False)
@@ -76,6 +79,12 @@ def serve(
         app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=drain_s,
         server_header=False, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
+
+
+def _keep_what_is_loaded() -> None:
+    """Take libraries and models out of the garbage collector, which looks through them for as long as ten tokens."""
+    gc.collect()
+    gc.freeze()
 
 
 def _sources(upstreams: list[str], model: str | None, key_env: str) -> Any:

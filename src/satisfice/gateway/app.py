@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
 
-import satisfice
 from satisfice.catalog import canonical
 from satisfice.core.engine import Engine
 from satisfice.core.errors import SatisficeError
@@ -35,69 +36,79 @@ log = logging.getLogger("satisfice.gateway")
 SHADOWS = 8  # rules that run beside answers at once; more requests are not shadowed
 
 
-def create_app(sources: Sources, settings: Settings, *, name: str | None = None) -> FastAPI:
-    """The gateway as an ASGI application. `name` is what the model is called; default: what its engine calls it."""
+def create_app(
+    sources: Sources, settings: Settings, *, name: str | None = None, when_open: Callable[[], None] = lambda: None
+) -> Starlette:
+    """The gateway as an ASGI application.
+
+    `name` is what the model is called; default: what its engine calls it. `when_open` is called once the engines have
+    been tried for the first time.
+    """
     gateway = Gateway(sources, settings, name)
+    description = describe(settings)
 
     @contextlib.asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: Starlette) -> AsyncIterator[None]:
         async with sources:
+            when_open()
             try:
                 yield
             finally:
                 await settle_tasks(gateway.shadows)
 
-    app = FastAPI(title="satisfice", version=satisfice.__version__, lifespan=life, docs_url=None, redoc_url=None)
-    app.state.gateway = gateway
-    app.openapi = lambda: describe(settings)  # type: ignore[method-assign]
-
-    @app.post("/v1/chat/completions", include_in_schema=False)
     async def chat(request: Request) -> Response:
         return await gateway.take(request, ChatBody)
 
-    @app.post("/v1/completions", include_in_schema=False)
     async def completions(request: Request) -> Response:
         return await gateway.take(request, CompletionBody)
 
-    @app.get("/v1/models", include_in_schema=False)
-    async def models(request: Request) -> dict[str, Any]:
+    async def models(request: Request) -> Response:
         gateway.door.guest(request.headers.get("authorization", ""))
         row = {"id": gateway.model, "object": "model", "created": gateway.since, "owned_by": "satisfice"}
-        return {"object": "list", "data": [{**row, "max_model_len": sources.first.max_length}]}
+        return JSONResponse({"object": "list", "data": [{**row, "max_model_len": sources.first.max_length}]})
 
-    @app.get("/healthz", include_in_schema=False)
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+    async def healthz(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
 
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> JSONResponse:
+    async def readyz(request: Request) -> Response:
         rows = [{"name": source.name, "problem": source.problem} for source in sources.all]
         ready = sources.ready
         return JSONResponse({"ready": ready, "sources": rows}, 200 if ready else 503)
 
-    @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
+    async def metrics(request: Request) -> Response:
         return Response(gateway.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/figures", include_in_schema=False)
-    async def figures() -> dict[str, Any]:
-        return gateway.figures()
+    async def figures(request: Request) -> Response:
+        return JSONResponse(gateway.figures())
 
-    @app.get("/", include_in_schema=False)
-    async def home() -> HTMLResponse:
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(description)
+
+    async def home(request: Request) -> HTMLResponse:
         return page()
 
-    @app.exception_handler(SatisficeError)
-    async def told(request: Request, error: SatisficeError) -> Response:
+    async def told(request: Request, error: Exception) -> Response:
         gateway.metrics.refused()
         status, row, headers = answer_to(error)
         return JSONResponse(row, status, headers)
 
-    @app.exception_handler(HTTPException)
-    async def strange(request: Request, error: HTTPException) -> Response:
+    async def strange(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
         row = error_of(f"{error.detail}. See /openapi.json for what there is.", "invalid_request_error")
         return JSONResponse(row, error.status_code, dict(error.headers or {}))
 
+    gets = {
+        "/v1/models": models, "/healthz": healthz, "/readyz": readyz, "/metrics": metrics, "/figures": figures,
+        "/openapi.json": openapi, "/": home,
+    }  # fmt: skip
+    routes = [
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/completions", completions, methods=["POST"]),
+        *(Route(path, answer, methods=["GET"]) for path, answer in gets.items()),
+    ]
+    handlers: dict[Any, Any] = {SatisficeError: told, HTTPException: strange}
+    app = Starlette(routes=routes, lifespan=life, exception_handlers=handlers)
+    app.state.gateway = gateway
     return app
 
 

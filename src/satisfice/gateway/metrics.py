@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -67,7 +67,9 @@ class Metrics:
             partial(Histogram, registry=self.registry, buckets=SECONDS),
         )
         self._requests = count("satisfice_requests", "Requests by what became of them", ["outcome"])
-        self._tokens = count("satisfice_tokens", "Tokens by what became of them", ["label"])
+        tokens = count("satisfice_tokens", "Tokens by what became of them", ["label"])
+        labels = ("kept", "probe", "dropped", "injected", "prefilled")
+        self._tokens = {label: tokens.labels(label) for label in labels}
         self._stops = count("satisfice_stops", "What ended the thinking", ["policy", "by"])
         self._first = time("satisfice_first_token_seconds", "Until a client saw text")
         self._whole = time("satisfice_request_seconds", "Until the answer was complete")
@@ -101,10 +103,9 @@ class Metrics:
 
     def took(self, ledger: Ledger) -> None:
         """Tokens were spent, whatever became of the request."""
-        for label in ("kept", "probe", "dropped", "injected", "prefilled"):
-            self._tokens.labels(label).inc(getattr(ledger, label))
-        old, new = asdict(self.spent), asdict(ledger)
-        self.spent = Ledger(**{name: old[name] + new[name] for name in old})
+        for label, counter in self._tokens.items():
+            counter.inc(getattr(ledger, label))
+        self.spent = Ledger(**{name: value + getattr(ledger, name) for name, value in vars(self.spent).items()})
 
     def stopped(self, policy: str, by: str) -> None:
         """A thinking ended. Only names of the catalogue are told apart."""

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-from fastapi.responses import HTMLResponse
+from starlette.responses import HTMLResponse
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 

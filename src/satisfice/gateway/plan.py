@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from satisfice.catalog import (
@@ -79,15 +80,13 @@ def make_plan(body: Body, settings: Settings, engine: Engine, *, thinks: bool = 
     limit = _chain_limit(body, settings, engine)
     amount = amount_of(body)
     policy = choose_policy(body.satisfice, amount, settings) if thinks else Plain()
-    if thinks:
-        check_policy(policy, engine.name, engine.provides)
-    elif body.satisfice is not None and body.satisfice.policy is not None:
+    if not thinks and body.satisfice is not None and body.satisfice.policy is not None:
         raise BadInput(
             f"prompt: it leaves no thinking open, so the policy {body.satisfice.policy!r} has nothing to decide. "
             f"End the prompt with {engine.profile.think_open!r}, or leave the policy out."
         )
     return Plan(
-        policy=policy, name=canonical(policy) if thinks else "plain", live=not thinks or _is_live(policy),
+        policy=policy, name=_spec_if_fit(policy, engine) if thinks else "plain", live=not thinks or _is_live(policy),
         chain_limit=limit, reserve=_reserve(amount, limit, engine) if thinks else 0,
         temperature=body.temperature, top_p=body.top_p, raw=isinstance(body, CompletionBody), thinks=thinks,
         seed=secrets.randbits(62) if body.seed is None else body.seed,
@@ -120,6 +119,20 @@ def choose_policy(wish: Wish | None, amount: Amount, settings: Settings) -> Poli
             f"{amount.said} turns thinking off, and the policy {canonical(asked)} decides about it. Send one of them."
         )
     return NoThinking()
+
+
+def _spec_if_fit(policy: Any, engine: Engine) -> str:
+    """The spec of a policy that the engine can run; `Unfit` when it cannot."""
+    try:
+        return _spec(policy, engine.name, engine.provides)
+    except TypeError:  # a policy of somebody's own that has no hash
+        return _spec.__wrapped__(policy, engine.name, engine.provides)
+
+
+@lru_cache(256)  # most requests run one of few policies, and this is half of the work of a plan
+def _spec(policy: Any, engine: str, provides: frozenset[Need]) -> str:
+    check_policy(policy, engine, provides)
+    return canonical(policy)
 
 
 def _asked_policy(wish: Wish, settings: Settings) -> Policy | None:
