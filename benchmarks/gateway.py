@@ -3,7 +3,8 @@
 Streams of the pocket reasoner are recorded; a paced server, a process of its own, replays them as vLLM would send them.
 The same requests then go to it directly and through `satisfice serve`, in turns, so many at once:
 
-- time to first token: quantiles through the gateway less quantiles directly;
+- time to first token: quantiles through the gateway less quantiles directly, of requests that come one after another
+  while the other streams run, and (`together`) of as many that come in the same instant;
 - processor time of the gateway's process for each token that it passes on.
 
 `--vllm` does without the paced server and serves the pocket reasoner by vLLM on this machine (`.venv-vllm`, which `make
@@ -36,25 +37,20 @@ from satisfice.tasks import load_task
 
 VLLM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "vllm"
 LIMIT = 512  # tokens a chain
-END_THINKING, END = 4, 5  # tokens of the pocket reasoner
+EACH = 3  # requests that a stream makes one after another, in a round
 
 
 def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=16, help="at once")
-    parser.add_argument("--rounds", type=int, default=5, help="of as many requests as there are streams, each way")
+    parser.add_argument("--rounds", type=int, default=3, help="each way; of four requests a stream, or of 64 to vLLM")
     parser.add_argument("--first-ms", type=float, default=50.0, help="until the paced server's first token")
     parser.add_argument("--token-ms", type=float, default=20.0, help="between its tokens")
     parser.add_argument("--vllm", action="store_true", help="in front of vLLM in place of the paced server")
     parser.add_argument("--rule", default="deer(threshold=0.976)", help="what runs in front of vLLM besides full")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        asyncio.run(Paced(json.loads(options.serve.read_text()), options).serve())
-        return
     found = {"schema_version": 1, **(before_vllm(options) if options.vllm else paced(options)), "machine": machine()}
     print(json.dumps(found, indent=2) if options.json else "\n".join(f"{k}: {v}" for k, v in found.items()))
 
@@ -67,7 +63,7 @@ def machine() -> dict[str, Any]:
 LOAD = os.getloadavg()[0]
 
 
-# The paced server
+# Before the paced server
 
 
 def record(count: int) -> list[dict[str, Any]]:
@@ -87,110 +83,41 @@ def record(count: int) -> list[dict[str, Any]]:
     return asyncio.run(every())
 
 
-class Paced:
-    """Speaks vLLM's completions and sends the recorded tokens at the pace of the clock, however slow a reader is."""
-
-    def __init__(self, rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-        self.rows, self.options = {tuple(row["prompt"]): row for row in rows}, options
-        self.lengths = sorted({len(row["prompt"]) for row in rows})
-
-    async def serve(self) -> None:
-        server = await asyncio.start_server(self.connection, "127.0.0.1", self.options.port)
-        await server.serve_forever()
-
-    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while line := await reader.readline():
-                size = 0
-                while (row := (await reader.readline()).strip()) != b"":
-                    if row.lower().startswith(b"content-length:"):
-                        size = int(row.split(b":")[1])
-                body = json.loads(await reader.readexactly(size) or b"{}")
-                if b"/models" in line:
-                    model = {"id": "pocket", "root": str(model_folder("pocket").resolve()), "max_model_len": 2048}
-                    self.reply(writer, {"data": [model]})
-                elif b"/completions" in line:
-                    await self.complete(writer, body)
-                else:
-                    self.reply(writer, {}, 404)
-        writer.close()
-
-    def reply(self, writer: asyncio.StreamWriter, row: Any, status: int = 200) -> None:
-        data = json.dumps(row).encode()
-        writer.write(
-            b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, len(data))
-        )
-        writer.write(data)
-
-    async def complete(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
-        row, done = self.find(body["prompt"])
-        known = row is not None
-        any_row = next(iter(self.rows.values()))  # for whoever asks what this server can
-        ids, texts = (
-            (row["ids"][done:], row["texts"][done:]) if row else ([any_row["ids"][0], END], [any_row["texts"][0], ""])
-        )
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        clock = asyncio.get_running_loop()
-        due = clock.time() + (self.options.first_ms / 1000 if known and done == 0 else 0.0)
-        sent, stops = 0, set(body.get("stop_token_ids") or [END])
-        for token, text in zip(ids, texts, strict=True):
-            if known:
-                await asyncio.sleep(max(0.0, due - clock.time()))
-                due += self.options.token_ms / 1000
-            sent += 1
-            over = "stop" if token in stops or token == END else "length" if sent >= body["max_tokens"] else None
-            choice = {"index": 0, "text": text, "token_ids": [token], "finish_reason": over, "logprobs": None}
-            if over == "stop":
-                choice["stop_reason"] = token
-            self.chunk(writer, b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n")
-            if over:
-                break
-        told = {"prompt_tokens": len(body["prompt"]), "completion_tokens": sent}
-        self.chunk(writer, b"data: " + json.dumps({"choices": [], "usage": told}).encode() + b"\n\n")
-        self.chunk(writer, b"data: [DONE]\n\n")
-        self.chunk(writer, b"")
-        await writer.drain()
-
-    def chunk(self, writer: asyncio.StreamWriter, data: bytes) -> None:
-        writer.write(b"%x\r\n%s\r\n" % (len(data), data))
-
-    def find(self, prompt: list[int] | str) -> tuple[dict[str, Any] | None, int]:
-        """The stream that a prompt stands in, and how many of its tokens are already in the prompt."""
-        for n in self.lengths:
-            if (row := self.rows.get(tuple(prompt[:n]))) is not None:
-                return row, len(prompt) - n
-        return None, 0
-
-
 def paced(options: argparse.Namespace) -> dict[str, Any]:
     """Figures against the paced server."""
-    rows = record(options.streams)
-    direct: list[float] = []
-    through: list[float] = []
+    rows = record(options.streams * EACH)
+    first: dict[str, list[float]] = {name: [] for name in ("direct", "through", "direct together", "through together")}
     tokens, cpu = 0, 0.0
+    spread_s = statistics.mean(len(row["ids"]) for row in rows) * options.token_ms / 1000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "streams.json"
-        path.write_text(json.dumps(rows))
+        path.write_text(json.dumps({"root": str(model_folder("pocket").resolve()), "rows": rows}))
         pace = ["--first-ms", str(options.first_ms), "--token-ms", str(options.token_ms)]
-        command = [sys.executable, __file__, "--serve", str(path), "--port", "{port}", *pace]
+        command = [sys.executable, str(Path(__file__).parent / "paced.py"), str(path), "--port", "{port}", *pace]
         with running(command, "/v1/models") as (upstream, _), gateway(upstream) as (address, process):
-            ask_all(f"{address}/v1/chat/completions", rows, chat=True)  # warm up
-            ask_all(f"{upstream}/v1/completions", rows, chat=False)
-            for _ in range(options.rounds):
-                direct += ask_all(f"{upstream}/v1/completions", rows, chat=False)
-                before = cpu_seconds(process.pid)
-                through += ask_all(f"{address}/v1/chat/completions", rows, chat=True)
-                cpu += cpu_seconds(process.pid) - before
-                tokens += sum(len(row["ids"]) for row in rows)
-    added = {p: 1000 * (quantile(through, p) - quantile(direct, p)) for p in (0.5, 0.99)}
-    return {
-        "streams": options.streams, "requests": len(through), "tokens": tokens,
-        "first_token_added_ms_p50": added[0.5], "first_token_added_ms_p99": added[0.99],
-        "first_token_ms_p50": 1000 * quantile(through, 0.5), "first_token_direct_ms_p50": 1000 * quantile(direct, 0.5),
-        "first_token_ms_p99": 1000 * quantile(through, 0.99),
-        "first_token_direct_ms_p99": 1000 * quantile(direct, 0.99),
-        "cpu_us_per_token": 1e6 * cpu / tokens, "token_ms": options.token_ms,
-    }  # fmt: skip
+            ways = {
+                "direct": (f"{upstream}/v1/completions", False),
+                "through": (f"{address}/v1/chat/completions", True),
+            }
+            for turn in range(options.rounds + 1):  # the first warms up
+                for name, (where, chat) in ways.items():
+                    before = cpu_seconds(process.pid)
+                    together = asyncio.run(ask_all(where, rows[: options.streams], options.streams, 0.0, chat=chat))
+                    after_another = (
+                        asyncio.run(ask_all(where, rows, options.streams, spread_s, chat=chat)) if turn else []
+                    )
+                    if turn:
+                        first[name] += after_another
+                        first[f"{name} together"] += together
+                        cpu += (cpu_seconds(process.pid) - before) * chat
+                        tokens += sum(len(row["ids"]) for row in (*rows[: options.streams], *rows)) * chat
+    figures: dict[str, Any] = {"streams": options.streams, "requests": len(first["through"]), "tokens": tokens}
+    for more in ("", " together"):
+        for p in (50, 99):
+            through, direct = (1000 * quantile(first[way + more], p / 100) for way in ("through", "direct"))
+            name = f"first_token{more.replace(' ', '_')}"
+            figures |= {f"{name}_added_ms_p{p}": through - direct, f"{name}_direct_ms_p{p}": direct}
+    return {**figures, "cpu_us_per_token": 1e6 * cpu / tokens, "token_ms": options.token_ms}
 
 
 def quantile(values: list[float], p: float) -> float:
@@ -272,29 +199,37 @@ def timed(address: str, rows: list[dict[str, Any]], streams: int, fields: dict[s
 # Clients and processes
 
 
-def ask_all(address: str, rows: list[dict[str, Any]], *, chat: bool) -> list[float]:
-    """Seconds to the first token of each row, all at once; raises when an answer is not the recorded one."""
+async def ask_all(
+    address: str, rows: list[dict[str, Any]], streams: int, spread_s: float, *, chat: bool
+) -> list[float]:
+    """Seconds to the first token of each row, so many streams at once, which begin spread over some seconds."""
+    waiting, found = iter(rows), list[float]()
 
-    async def one(row: dict[str, Any]) -> float:
-        body: dict[str, Any] = {"model": "pocket", "max_tokens": LIMIT, "stream": True}
-        body |= {"messages": [{"role": "user", "content": row["question"]}]} if chat else {"prompt": row["prompt"]}
-        begin, first, text = time.perf_counter(), None, ""
-        async for event in stream(address, body):
-            for choice in event["choices"]:
-                said = choice.get("delta") or {"content": choice.get("text", "")}
-                new = (said.get("reasoning") or "") + (said.get("content") or "")
-                if new and first is None:
-                    first = time.perf_counter() - begin
-                text += new
-        recorded = "".join(text for text in row["texts"] if not (chat and text == "</think>")).removesuffix("<|end|>")
-        if first is None or "".join(text.removesuffix("<|end|>").split()) != "".join(recorded.split()):
-            raise RuntimeError(f"wrong answer: {text!r} in place of {recorded!r}")
-        return first
+    async def worker(number: int) -> None:
+        await asyncio.sleep(number * spread_s / streams)
+        for row in waiting:
+            found.append(await first_token(address, row, chat=chat))
 
-    async def every() -> list[float]:
-        return await asyncio.gather(*(one(row) for row in rows))
+    await asyncio.gather(*(worker(number) for number in range(streams)))
+    return found
 
-    return asyncio.run(every())
+
+async def first_token(address: str, row: dict[str, Any], *, chat: bool) -> float:
+    """Seconds to the first token; raises when the answer is not the recorded one."""
+    body: dict[str, Any] = {"model": "pocket", "max_tokens": LIMIT, "stream": True}
+    body |= {"messages": [{"role": "user", "content": row["question"]}]} if chat else {"prompt": row["prompt"]}
+    begin, first, text = time.perf_counter(), None, ""
+    async for event in stream(address, body):
+        for choice in event["choices"]:
+            said = choice.get("delta") or {"content": choice.get("text", "")}
+            new = (said.get("reasoning") or "") + (said.get("content") or "")
+            if new and first is None:
+                first = time.perf_counter() - begin
+            text += new
+    recorded = "".join(text for text in row["texts"] if not (chat and text == "</think>")).removesuffix("<|end|>")
+    if first is None or "".join(text.removesuffix("<|end|>").split()) != "".join(recorded.split()):
+        raise RuntimeError(f"wrong answer: {text!r} in place of {recorded!r}")
+    return first
 
 
 async def stream(address: str, body: dict[str, Any]) -> Any:
@@ -336,7 +271,7 @@ def running(
     filled, base = [part.replace("{port}", str(port)) for part in command], f"http://127.0.0.1:{port}"
     with (log or Path(os.devnull)).open("wb") as out:
         process = subprocess.Popen(
-            filled, stdout=out, stderr=out if log else None, start_new_session=True, env={**os.environ, **variables}
+            filled, stdout=out, stderr=out if log else None, process_group=0, env={**os.environ, **variables}
         )
         try:
             until = time.monotonic() + wait_s
