@@ -50,7 +50,7 @@ class Reader:
         whose = np.repeat([chain for chain, _, _ in parts], take)
         tokens = np.concatenate([TEXTS[chain][begin:end] for chain, begin, end in parts])
         positions = np.concatenate([np.arange(begin, end) for _, begin, end in parts])
-        scores, states = self.kernel(
+        scores, states, _ = self.kernel(
             tokens, positions, self.slabs[whose], self.rows[whose], np.arange(len(tokens)), np.cumsum(take) - take,
             hidden=True,
         )  # fmt: skip

@@ -304,6 +304,19 @@ def test_top_p_keeps_the_likeliest_and_greedy_ignores_it(tiny: Path) -> None:
     asyncio.run(go())
 
 
+def test_an_engine_is_entered_once(tiny: Path) -> None:
+    async def go() -> None:
+        async with LocalEngine(str(tiny)) as engine:
+            with pytest.raises(BadInput, match=r"entered once\. Share it"):
+                await engine.__aenter__()
+            sequence = engine.open("What is 3+4?", "a")
+            assert len((await sequence.sample(Request(limit=5))).ids) == 5
+        with pytest.raises(BadInput, match="make another"):
+            await engine.__aenter__()
+
+    asyncio.run(go())
+
+
 def test_what_breaks_in_the_engine_fails_the_problem_and_not_the_run(tiny: Path) -> None:
     class Bad:
         def __call__(self, logits: torch.Tensor) -> torch.Tensor:

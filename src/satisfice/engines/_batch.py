@@ -1,11 +1,12 @@
 """The chains that advance together, as arrays: what one decode step needs, kept from step to step.
 
-A batch is planned when a chain joins, leaves or moves, and only counted on between. So a step costs a few array
-operations, however many chains there are.
+Chains join and leave in place, and between that is only counted on: a step costs a few array operations, however many
+chains there are.
 """
 
+import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,8 @@ class Job:
 
     state: State
     request: Request
-    wake: Callable[[], None]
+    wake: Callable[[], None]  # to be called in `home`
+    home: asyncio.AbstractEventLoop
     begin: int  # length of the sequence when the call was made
     stops: int = 0  # index into the table of stop tokens
     prefilled: int = 0
@@ -34,33 +36,84 @@ class Job:
 
 
 class Batch:
-    """Jobs in the order of their rows, and an entry of each array for each of them."""
+    """Jobs, and an entry of each array for each of them."""
 
-    def __init__(self, jobs: list[Job], max_length: int, device: torch.device) -> None:
-        self.jobs = sorted(jobs, key=_place)
-        self.device = device
-        requests = [job.request for job in self.jobs]
-        states = [job.state for job in self.jobs]
-        self.at = np.array([state.valid for state in states], dtype=np.int64)  # position that is read next
-        self.unread = np.array([len(state.ids) - 1 - state.valid for state in states])  # tokens known beyond it
-        self.tokens = np.array([state.ids[state.valid] for state in states], dtype=np.int64)
-        self.room = np.array([state.row.slab.width for state in states if state.row])
-        self.ends = np.array([min(job.begin + job.request.limit, max_length) for job in self.jobs])
-        self.stops = np.array([job.stops for job in self.jobs])
-        self.watched = np.array([request.watch is not None for request in requests])
-        self.asked = np.array([bool(request.signals.needs) or request.watch is not None for request in requests])
+    def __init__(self, max_length: int, device: torch.device) -> None:
+        self.jobs: list[Job] = []
+        self.device, self._max_length = device, max_length
         self.read = 0  # tokens that went through the model in the last step
+        self._set(np.zeros((12, 0), dtype=np.int64), np.zeros((2, 0), dtype=np.float32))
+
+    def _set(self, whole: NDArray[np.int64], real: NDArray[np.float32]) -> None:
+        self._whole, self._real = np.ascontiguousarray(whole), np.ascontiguousarray(real)
+        (
+            self.at,  # position that is read next
+            self.unread,  # tokens known beyond it
+            self.tokens,  # the token there
+            self.ends,  # length at which the call is over
+            self.stops,
+            self.watched,
+            self.asked,  # whether signals are wanted, or looked at by a watch
+            self.special,  # whether drawing takes more than a temperature
+            self.room,  # width of its row
+            self.slabs,  # number of its slab
+            self.rows,
+        ) = self._whole[:-1]
+        self._keys = self._whole[-1].view(np.uint64)
+        self.temperature, self._top_p = self._real
+
+    def join(self, jobs: Sequence[Job]) -> None:
+        """Take jobs in; `place` must follow."""
+        if not jobs:
+            return
+        whole = np.array([self._line(job) for job in jobs], dtype=np.int64).T
+        real = np.array([(job.request.temperature, job.request.top_p) for job in jobs], dtype=np.float32).T
+        self.jobs += jobs
+        self._set(np.concatenate((self._whole, whole), 1), np.concatenate((self._real, real), 1))
+        self._changed()
+
+    def leave(self, places: Sequence[int] | NDArray[np.intp]) -> None:
+        """Let the jobs at these places go."""
+        if not len(places):
+            return
+        stay = np.ones(len(self.jobs), dtype=bool)
+        stay[places] = False
+        self.jobs = list(itertools.compress(self.jobs, stay.tolist()))
+        self._set(self._whole[:, stay], self._real[:, stay])
+        self._changed()
+
+    def order(self, places: NDArray[np.intp]) -> None:
+        """Put the jobs into another order."""
+        self.jobs = [self.jobs[i] for i in places]
+        self._set(self._whole[:, places], self._real[:, places])
+
+    def place(self, numbers: dict[Any, int]) -> None:
+        """Look up where each job's row is now; `numbers` are those of the slabs."""
+        rows = [job.state.row for job in self.jobs if job.state.row]
+        self.rows[:] = [row.index for row in rows]
+        self.slabs[:] = [numbers[row.slab] for row in rows]
+        self.room[:] = [row.slab.width for row in rows]
+
+    def _line(self, job: Job) -> tuple[int, ...]:
+        state, request = job.state, job.request
+        key = request.key if request.key < 1 << 63 else request.key - (1 << 64)  # the same bits, signed
+        return (
+            state.valid, len(state.ids) - 1 - state.valid, state.ids[state.valid],
+            min(job.begin + request.limit, self._max_length), job.stops, request.watch is not None,
+            request.watch is not None or bool(request.signals.needs),
+            bool(request.bias) or request.sampler is not None or request.top_p < 1,
+            0, 0, 0, key,
+        )  # fmt: skip
+
+    def _changed(self) -> None:
+        requests = [job.request for job in self.jobs]
         self.hidden = any(request.signals.hidden for request in requests)
         self.told = [request.on_tokens for request in requests if request.on_tokens is not None]
-        self._keys = np.array([request.key for request in requests], dtype=np.uint64)
-        self._temperature = torch.tensor([request.temperature for request in requests], device=device)
-        self._top_p = torch.tensor([request.top_p for request in requests], device=device)
-        self._biased = [i for i, request in enumerate(requests) if request.bias]
-        self._truncated = any(request.top_p < 1 for request in requests)
-        self._sampled_by: dict[int, list[int]] = {}
-        for i, request in enumerate(requests):
-            if request.sampler is not None:
-                self._sampled_by.setdefault(id(request.sampler), []).append(i)
+        self.plain = not self.special.any()
+
+    def chances(self, ready: NDArray[np.intp], at: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The number in [0, 1) by which each job in `ready` draws its token for position `at`."""
+        return uniforms(self._keys[ready], at)
 
     def advance(self, take: NDArray[np.int64] | None) -> NDArray[np.intp]:
         """All have read `take` tokens (None: one each); returns which of them are to sample now."""
@@ -72,36 +125,41 @@ class Batch:
         step: Any = 1 if take is None else take
         self.read = len(self.jobs) if take is None else int(take.sum())
         self.at += step
+        if not self.unread.any():
+            return np.arange(len(self.jobs))
         behind = self.unread >= step
-        self.unread = np.where(behind, self.unread - step, 0)
+        self.unread[:] = np.where(behind, self.unread - step, 0)
         for i in np.flatnonzero(behind):
             self.tokens[i] = self.jobs[i].state.ids[self.at[i]]
         return np.flatnonzero(~behind)
 
     def pick(self, ready: NDArray[np.intp], logits: torch.Tensor) -> NDArray[np.int64]:
         """Draw a token for each job in `ready` from its row of float32 `[len(ready), vocab]` scores."""
-        every = len(ready) == len(self.jobs)
-        rows = torch.from_numpy(ready).to(self.device)
-        scores = logits
-        if self._biased:
-            scores = logits.clone()
-            for i in self._biased:
-                for place in np.flatnonzero(ready == i):
-                    for token, value in self.jobs[i].request.bias.items():
-                        scores[place, token] += value
-        samplers = []
-        for group in self._sampled_by.values():
-            places = np.flatnonzero(np.isin(ready, group))
-            if len(places):
-                samplers.append((torch.from_numpy(places).to(self.device), self.jobs[group[0]].request.sampler))
-        chance = torch.from_numpy(uniforms(self._keys[ready], self.at[ready])).to(self.device)
-        top_p = self._top_p if every else self._top_p[rows]
-        picked = draw(
-            scores, self._temperature if every else self._temperature[rows], top_p if self._truncated else None,
-            chance, samplers,  # type: ignore[arg-type]
-        ).cpu().numpy()  # fmt: skip
-        self.tokens[ready] = picked
-        return picked
+        scores, samplers = logits, dict[int, list[int]]()
+        if not self.plain:
+            places, tokens, values = list[int](), list[int](), list[float]()
+            for place in np.flatnonzero(self.special[ready]).tolist():
+                request = self.jobs[ready[place]].request
+                if request.bias:
+                    places += [place] * len(request.bias)
+                    tokens += request.bias.keys()
+                    values += request.bias.values()
+                if request.sampler is not None:
+                    samplers.setdefault(id(request.sampler), []).append(place)
+            if places:
+                where = torch.tensor(places, device=self.device), torch.tensor(tokens, device=self.device)
+                added = torch.tensor(values, dtype=scores.dtype, device=self.device)
+                scores = scores.index_put(where, added, accumulate=True)
+        top_p = self._top_p[ready]
+        filters: list[tuple[torch.Tensor, Any]] = [
+            (torch.tensor(group, device=self.device), self.jobs[ready[group[0]]].request.sampler)
+            for group in samplers.values()
+        ]
+        return np.asarray(draw(
+            scores, torch.from_numpy(self.temperature[ready]).to(self.device),
+            torch.from_numpy(top_p).to(self.device) if (top_p < 1).any() else None,
+            torch.from_numpy(self.chances(ready, self.at[ready])).to(self.device), filters,
+        ).cpu().numpy())  # fmt: skip
 
 
 def causal_mask(newest: torch.Tensor, width: int, dtype: torch.dtype) -> torch.Tensor:
@@ -138,8 +196,3 @@ def observe(jobs: list[Job], logits: torch.Tensor, picked: torch.Tensor, hidden:
             trace.setdefault("confidence", []).append(confidence[i])
         for layer in signals.hidden:
             trace.setdefault(f"hidden{layer}", []).append(hidden[layer][i].float().cpu().numpy().copy())
-
-
-def _place(job: Job) -> tuple[int, int]:
-    assert job.state.row is not None
-    return job.state.row.slab.width, job.state.row.index

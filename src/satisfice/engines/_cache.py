@@ -112,6 +112,7 @@ class RowCache:
         while widths[-1] < longest:
             widths.append(2 * widths[-1])
         self.slabs = [Slab(width) for width in widths]
+        self.changes = 0  # how often a slab was allocated anew
 
     @property
     def bytes(self) -> int:
@@ -159,6 +160,7 @@ class RowCache:
                 new[: len(keep)] = old[index]
             layers.append(fresh)
         slab.layers = layers
+        self.changes += 1
 
     def copy(self, source: Slab, row: int, target: Slab, into: int, positions: int) -> None:
         """Copy the first `positions` of one row into another."""

@@ -1,4 +1,4 @@
-/* A forward pass of a Llama-like model over many sequences at once, in float32 on one thread.
+/* A forward pass of a Llama-like model over many sequences at once, in float32.
 
    A batch is a list of tokens, each with its position and its row of the cache: one for a chain that decodes, several
    for a chain that reads. Whatever the list, each token's numbers come out of the same operations in the same order,
@@ -6,6 +6,7 @@
 
    Weights are packed: columns in panels of PANEL, within a panel depth first. Rows of scratch are padded to panels. */
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -48,6 +49,11 @@ struct batch {
     const int64_t *slab_width;                    /* [slabs] */
     float *scores;                                /* [wanted, padded vocab] */
     float *states;                                /* [layers + 1, wanted, width], or none */
+    const float *temperature;                     /* [wanted]; 0 is greedy */
+    const double *chance;                         /* [wanted] in [0, 1) */
+    int64_t *picked;                              /* [wanted] a token drawn for each, or none */
+    const int64_t *cuts;                          /* [parts + 1] places where one thread's part ends */
+    int64_t parts;
 };
 
 int64_t kernel_lanes(void) { return LANES; }
@@ -57,10 +63,11 @@ static inline vec splat(float x) { return x - (vec){0}; }
 
 static inline vec pick(ivec where, vec a, vec b) { return (vec)((where & (ivec)a) | (~where & (ivec)b)); }
 
-/* e^x for each lane, to about one unit in the last place. */
+/* e^x for each lane, to about one unit in the last place; 0 below e^-87. */
 static inline vec exponential(vec x) {
     const vec lowest = splat(-87.0f), highest = splat(88.0f), magic = splat(12582912.0f); /* 1.5 * 2^23 */
-    x = pick(x < lowest, lowest, x);
+    const ivec tiny = x < lowest;
+    x = pick(tiny, lowest, x);
     x = pick(x > highest, highest, x);
     vec shifted = x * 1.44269504f + magic, n = shifted - magic;
     vec r = x - n * 0.693359375f;
@@ -73,7 +80,7 @@ static inline vec exponential(vec x) {
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
     ivec exponent = ((ivec)shifted - (ivec)magic + 127) << 23;
-    return p * (vec)exponent;
+    return (vec)(~tiny & (ivec)(p * (vec)exponent));
 }
 
 /* The sums of neighbouring lanes of a, then those of b. */
@@ -245,6 +252,38 @@ static void attend_group(
     if (group - g == 1) attend(1, q + g * dim, keys, values, n, dim, weight, step, out + g * dim);
 }
 
+/* The token at which the softmax of scores / temperature reaches `chance`; at temperature 0 the likeliest. */
+static int64_t draw(const float *scores, int64_t vocab, float temperature, double chance, float *weight) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < vocab; i++)
+        if (scores[i] > scores[best]) best = i;
+    if (temperature <= 0) return best;
+    const float most = scores[best], cool = 1.0f / temperature;
+    double left = 0;
+    for (int64_t i = 0; i < vocab; i += LANES) {
+        vec e = exponential((*(const vec *)(scores + i) - most) * cool);
+        if (i + LANES > vocab)
+            for (int j = vocab - i; j < LANES; j++) e[j] = 0;
+        *(vec *)(weight + i) = e;
+        left += sum(e);
+    }
+    left *= chance;
+    for (int64_t i = 0; i < vocab; i += LANES) {
+        const double part = sum(*(const vec *)(weight + i));
+        if (left >= part) {
+            left -= part;
+            continue;
+        }
+        for (int64_t j = i; j < i + LANES; j++) {
+            if (weight[j] > 0) best = j; /* where rounding takes the last bit of chance past them all */
+            if (left < weight[j]) return j;
+            left -= weight[j];
+        }
+        return best;
+    }
+    return best;
+}
+
 static float *claim(float **free_from, int64_t floats) {
     float *got = *free_from;
     *free_from += padded(floats, 16);
@@ -253,7 +292,7 @@ static float *claim(float **free_from, int64_t floats) {
 
 /* Keys and values of the tokens from `first` to `end` into the cache, the scores of those that are wanted out.
    1 when memory runs out. Threads may share a batch, each with its part, if no chain is in two of them. */
-int kernel_forward(const struct model *m, const struct batch *b, int64_t first, int64_t end) {
+static int forward(const struct model *m, const struct batch *b, int64_t first, int64_t end) {
     const int64_t d = m->width, dim = m->dim, heads = m->heads, kv = m->kv_heads, group = heads / kv;
     const int64_t wide = padded(d, PANEL), columns = padded((heads + 2 * kv) * dim, PANEL);
     const int64_t inner = padded(m->inner, LANES), vocab = padded(m->vocab, PANEL);
@@ -262,13 +301,14 @@ int kernel_forward(const struct model *m, const struct batch *b, int64_t first, 
     longest = padded(longest, LANES);
     const int64_t rows = end - first < BLOCK ? end - first : BLOCK;
     const int64_t seen_step = padded(heads * dim, 16);
+    const int64_t most = GROUP * longest > vocab ? GROUP * longest : vocab;
     const int64_t each = 2 * wide + columns + seen_step + inner;
-    float *scratch = aligned_alloc(64, 4 * padded(rows * each + dim + GROUP * longest + 8 * 16, 16));
+    float *scratch = aligned_alloc(64, 4 * padded(rows * each + dim + most + 8 * 16, 16));
     if (!scratch) return 1;
     float *left = scratch;
     float *x = claim(&left, rows * wide), *normed = claim(&left, rows * wide), *qkv = claim(&left, rows * columns);
     float *seen = claim(&left, rows * seen_step), *gated = claim(&left, rows * inner);
-    float *turned = claim(&left, dim), *weight = claim(&left, GROUP * longest);
+    float *turned = claim(&left, dim), *weight = claim(&left, most);
     memset(x, 0, 4 * rows * wide);
     int64_t done = 0; /* wanted tokens of earlier parts and blocks */
     while (done < b->wanted && b->want[done] < first) done++;
@@ -326,8 +366,38 @@ int kernel_forward(const struct model *m, const struct batch *b, int64_t first, 
             for (int64_t i = done; i < asked; i++)
                 memcpy(b->states + (m->layers * b->wanted + i) * d, normed + (i - done) * wide, 4 * d);
         product(asked - done, normed, wide, m->head, d, vocab, NULL, b->scores + done * vocab, vocab, STORE);
+        if (b->picked)
+            for (int64_t i = done; i < asked; i++)
+                b->picked[i] = draw(b->scores + i * vocab, m->vocab, b->temperature[i], b->chance[i], weight);
         done = asked;
     }
     free(scratch);
     return 0;
+}
+
+struct part {
+    const struct model *model;
+    const struct batch *batch;
+    int64_t first, end;
+    int failed;
+};
+
+static void *run(void *given) {
+    struct part *part = given;
+    part->failed = forward(part->model, part->batch, part->first, part->end);
+    return NULL;
+}
+
+/* The whole batch, in as many threads as it has parts. 1 when memory or threads run out. */
+int kernel_forward(const struct model *m, const struct batch *b) {
+    struct part part[b->parts];
+    pthread_t thread[b->parts];
+    int failed = 0;
+    int64_t started = 1;
+    for (int64_t i = 0; i < b->parts; i++) part[i] = (struct part){m, b, b->cuts[i], b->cuts[i + 1], 0};
+    while (started < b->parts && !pthread_create(thread + started, NULL, run, part + started)) started++;
+    run(part);
+    for (int64_t i = 1; i < started; i++) pthread_join(thread[i], NULL);
+    for (int64_t i = 0; i < b->parts; i++) failed |= part[i].failed;
+    return failed || started < b->parts;
 }

@@ -9,14 +9,12 @@ without a compiler the same model runs through torch, more slowly.
 import ctypes
 import functools
 import hashlib
-import itertools
 import os
 import platform
 import shutil
 import stat
 import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from satisfice.engines._cache import RowCache, Slab
 from satisfice.engines._forward import SMALL, fits
 
 SOURCE = Path(__file__).with_name("_kernel.c")
-FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-pthread")
 SWITCH = "SATISFICE_KERNEL"  # 0: never compile, never load
 _WORTH_SHARING = 4  # tokens for each thread; fewer are quicker done than handed over
 _TOKEN = 120  # what a token's products cost, in positions that attention reads
@@ -61,7 +59,7 @@ def library() -> ctypes.CDLL:
     except OSError as error:
         raise Unavailable(f"{path} cannot be loaded: {error}") from None
     found.kernel_lanes.restype = ctypes.c_int64
-    found.kernel_forward.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    found.kernel_forward.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
     return found
 
 
@@ -125,8 +123,23 @@ class _Batch(ctypes.Structure):
         ("wanted", ctypes.c_int64),
         *(
             (name, ctypes.c_void_p)
-            for name in ("token", "position", "slab", "row", "want", "cache", "slab_width", "scores", "states")
+            for name in (
+                "token",
+                "position",
+                "slab",
+                "row",
+                "want",
+                "cache",
+                "slab_width",
+                "scores",
+                "states",
+                "temperature",
+                "chance",
+                "picked",
+                "cuts",
+            )
         ),
+        ("parts", ctypes.c_int64),
     )
 
 
@@ -164,55 +177,51 @@ class Kernel:
         )  # fmt: skip
         self._held = layers
         self._threads = torch.get_num_threads()
-        self._others = ThreadPoolExecutor(max(1, self._threads - 1), "satisfice-kernel")
+        self._columns = -(-self._vocab // (2 * self._lanes)) * 2 * self._lanes  # of scores, with padding
+        self._seen = -1  # which state of the cache the addresses belong to
 
     def __call__(
         self, tokens: NDArray[np.int64], positions: NDArray[np.int64], slabs: NDArray[np.int64],
         rows: NDArray[np.int64], want: NDArray[np.int64], chains: NDArray[np.int64], *, hidden: bool = False,
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:  # fmt: skip
-        """Scores `[wanted, vocab]` of the tokens at the places `want`, and with `hidden` their states, layer by layer.
+        draws: tuple[NDArray[np.float32], NDArray[np.float64]] | None = None,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], NDArray[np.int64] | None]:  # fmt: skip
+        """Scores `[wanted, vocab]` of the tokens at the places `want`; their states layer by layer; tokens drawn.
 
         `tokens`, `positions`, `slabs` (numbers of slabs) and `rows` have an entry for each token; `want` ascends;
-        `chains` are the places at which another chain's tokens begin. All of them are 64-bit.
+        `chains` are the places at which another chain's tokens begin. All of them are contiguous and of 64 bits. There
+        are states with `hidden`, and tokens `[wanted]` with `draws`: a temperature and a number in [0, 1) for each.
         """
         if (most := tokens.max(initial=0)) >= self._vocab:
             raise IndexError(f"token {most} is none of the model's, which has embeddings of {self._vocab}")
-        vocab = -(-self._vocab // (2 * self._lanes)) * 2 * self._lanes
-        scores = np.empty((len(want), vocab), dtype=np.float32)
+        if self._cache.changes != self._seen:
+            self._seen, slabs_ = self._cache.changes, self._cache.slabs
+            self._addresses = np.array([_addresses(slab, self._layers) for slab in slabs_], dtype=np.uintp)
+            self._widths = np.array([slab.width for slab in slabs_], dtype=np.int64)
+        scores = np.empty((len(want), self._columns), dtype=np.float32)
         states = np.empty((self._layers + 1, len(want), self._width), dtype=np.float32) if hidden else None
-        addresses = np.array([_addresses(slab, self._layers) for slab in self._cache.slabs], dtype=np.uintp)
-        widths = np.array([slab.width for slab in self._cache.slabs], dtype=np.int64)
-        arrays = (tokens, positions, slabs, rows, want, addresses, widths, scores)
-        batch = _Batch(
-            len(want), *(array.ctypes.data for array in arrays), None if states is None else states.ctypes.data
-        )
+        temperature, chance = draws or (None, None)
+        picked = None if draws is None else np.empty(len(want), dtype=np.int64)
         cuts = self._cuts(positions, chains)
-        others = [self._others.submit(self._run, batch, a, b) for a, b in itertools.pairwise(cuts[1:])]
-        try:
-            self._run(batch, cuts[0], cuts[1])
-        finally:
-            wait(others)
-        for other in others:
-            other.result()
-        return (
-            torch.from_numpy(scores)[:, : self._vocab],
-            () if states is None else tuple(torch.from_numpy(layer) for layer in states),
-        )
+        arrays = (
+            tokens, positions, slabs, rows, want, self._addresses, self._widths, scores, states, temperature, chance,
+            picked, cuts,
+        )  # fmt: skip
+        batch = _Batch(len(want), *(None if a is None else a.ctypes.data for a in arrays), len(cuts) - 1)
+        if self._library.kernel_forward(ctypes.byref(self._model), ctypes.byref(batch)):
+            raise MemoryError("the kernel found no memory for its scratch, or no thread")
+        layers = () if states is None else tuple(torch.from_numpy(layer) for layer in states)
+        return torch.from_numpy(scores)[:, : self._vocab], layers, picked
 
-    def _run(self, batch: _Batch, begin: int, end: int) -> None:
-        if self._library.kernel_forward(ctypes.byref(self._model), ctypes.byref(batch), begin, end):
-            raise MemoryError("the kernel found no memory for its scratch")
-
-    def _cuts(self, positions: NDArray[np.int64], chains: NDArray[np.int64]) -> list[int]:
+    def _cuts(self, positions: NDArray[np.int64], chains: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where each thread's part begins, and the end: whole chains, and about as much work for each."""
         count = len(positions)
         parts = min(self._threads, count // _WORTH_SHARING)
         if parts < 2:
-            return [0, count]
+            return np.array([0, count])
         work = np.cumsum(positions + _TOKEN)
         ideal = np.searchsorted(work, work[-1] * np.arange(1, parts) / parts)
         inner = chains[np.minimum(np.searchsorted(chains, ideal), len(chains) - 1)]
-        return [0, *np.unique(inner[inner > 0]).tolist(), count]
+        return np.unique(np.concatenate(([0], inner, [count])))
 
     def _layer(self, layer: Any) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp

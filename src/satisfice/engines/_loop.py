@@ -5,18 +5,19 @@ Coroutines talk to it through an inbox that is read in order once a step, and ar
 
 import asyncio
 import collections
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from satisfice.core.engine import Request, Sampled, StopReason
-from satisfice.core.errors import EngineError
+from satisfice.core.errors import BadInput, EngineError
 from satisfice.engines._batch import Batch, Job, observe
 from satisfice.engines._cache import RowCache
-from satisfice.engines._passes import pass_of
+from satisfice.engines._passes import Step, pass_of
 from satisfice.engines._rows import Rows, State
 from satisfice.engines._stops import could_end, find_stop
 
@@ -47,8 +48,10 @@ class Loop:
         self.passes = pass_of(model, self.cache, max_length, compiled=compiled)
         self.vocab = model.get_output_embeddings().weight.shape[0]
         self.waiting: collections.deque[Job] = collections.deque()
-        self.active: list[Job] = []
-        self._batch: Batch | None = None  # the active jobs as arrays; None once one has joined, left or moved
+        self._batch = Batch(max_length, self.device)  # the jobs that advance
+        self._moved = False  # whether rows may have moved since the batch looked
+        self._slab_numbers = {slab: i for i, slab in enumerate(self.cache.slabs)}
+        self._woken: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self.counters = Counters(0, 0, 0, 0)
         self._stop_index: dict[tuple[frozenset[int], tuple[str, ...]], int] = {}
         self._stop_table = np.zeros((0, self.vocab), dtype=np.uint8)
@@ -62,6 +65,11 @@ class Loop:
     # From any thread
 
     def start(self) -> None:
+        if self._thread.ident is not None:
+            raise BadInput(
+                "LocalEngine: this engine was entered before, and an engine is entered once. Share it among those who "
+                "need it, or make another."
+            )
         self._thread.start()
 
     def post(self, *messages: tuple[Any, ...]) -> None:
@@ -83,13 +91,14 @@ class Loop:
                     return
                 try:
                     self._admit()
-                    if self.active:
+                    if self._batch.jobs:
                         self._step()
                 except Exception as error:  # noqa: BLE001 - whatever broke, nobody may wait for ever
                     self._fail_all(error)
+                self._deliver()
 
     def _read_inbox(self) -> bool:
-        while not self._inbox and not self.active and not self.waiting:
+        while not self._inbox and not self._batch.jobs and not self.waiting:
             self._bell.wait()
             self._bell.clear()
         self._bell.clear()
@@ -98,6 +107,7 @@ class Loop:
             if kind == "stop":
                 self.closed = True
                 self._fail_all(EngineError("the engine was closed"))
+                self._deliver()
                 return False
             if kind == "sample":
                 self.waiting.append(what[0])
@@ -113,16 +123,23 @@ class Loop:
         return True
 
     def _fail_all(self, error: Exception) -> None:
-        for job in (*self.active, *self.waiting):
+        for job in (*self._batch.jobs, *self.waiting):
             job.error = error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {error}")
             self._finish(job, "cancelled")
-        self.active, self.waiting, self._batch = [], collections.deque(), None
+        self._batch, self.waiting = Batch(self.max_length, self.device), collections.deque()
+
+    def _deliver(self) -> None:
+        """Wake whoever waits for a call that is over, all of an event loop at once."""
+        woken, self._woken = self._woken, []
+        for home in dict.fromkeys(home for home, _ in woken):
+            wake_in(home, [call for other, call in woken if other is home])
 
     # Jobs
 
     def _admit(self) -> None:
         """Start waiting jobs: urgent forks first, then chains already begun, then new prompts, a problem's together."""
-        if len(self.active) >= self.batch and not any(job.request.urgent for job in self.waiting):
+        busy = len(self._batch.jobs)
+        if busy >= self.batch and not any(job.request.urgent for job in self.waiting):
             return
         if not self.waiting:
             return
@@ -135,19 +152,19 @@ class Loop:
             else:
                 gangs.setdefault(job.state.root, []).append(job)
         for gang in gangs.values():
-            busy = len(self.active) + len(started)
             if busy and busy + len(gang) > self.batch and not gang[0].request.urgent:
                 break  # first come, first served: nobody smaller slips in before a problem with many chains
-            self._batch = None  # a claim may move rows, even one that fails
+            self._moved = True  # a claim may move rows, even one that fails
             if len(gang) > 1 or not self.passes.mixed:
                 self._read_root(gang[0].state)
-            started += [job for job in gang if self._begin(job)]
+            begun = [job for job in gang if self._begin(job)]
+            started, busy = started + begun, busy + len(begun)
         if started:
-            self.active += started
             gone = set(map(id, started))
             self.waiting = collections.deque(job for job in self.waiting if id(job) not in gone)
             if not self.passes.mixed:
                 self._read([job.state for job in started if _unread(job.state) > FEED])
+            self._batch.join(started)
 
     def _begin(self, job: Job) -> bool:
         state = job.state
@@ -173,44 +190,62 @@ class Loop:
             self._count(prefilled=self.passes.read(states))
 
     def _step(self) -> None:
-        """One token for every active chain."""
-        batch = self._batch = self._batch or self._plan()
+        """One token for every chain that decodes, and some of what the others have to read."""
+        batch = self._batch
+        self._settle()
         if (full := np.flatnonzero(batch.at >= batch.room)).size:
-            for i in full:
-                self._widen(batch.jobs[i])
-            batch = self._batch = self._plan()
+            self._widen(full.tolist())
+            self._settle()
         if not batch.jobs:
             return
-        ready, logits, states = self.passes.step(batch)
-        self._count(steps=1, sampled=len(ready), fed=batch.read - len(ready))
+        step = self.passes.step(batch)
+        self._count(steps=1, sampled=len(step.ready), fed=batch.read - len(step.ready))
         if batch.read > len(batch.jobs):
             for job in batch.jobs:
                 self.rows.lend(job.state)
-        if logits is not None and len(ready):
-            self._sample(batch, ready, logits, states)
+        if step.scores is not None:
+            self._sample(batch, step, step.scores)
 
-    def _plan(self) -> Batch:
-        rows = [] if self.passes.mixed else [job.state.row for job in self.active if job.state.row]
-        for slab in dict.fromkeys(row.slab for row in rows):
-            self.rows.compact(slab, [row for row in rows if row.slab is slab])
-        return Batch(self.active, self.max_length, self.device)
+    def _settle(self) -> None:
+        """Let the batch know where its rows are, which torch wants side by side and in order."""
+        if not self._moved:
+            return
+        batch, self._moved = self._batch, False
+        if not self.passes.mixed:
+            rows = [job.state.row for job in batch.jobs if job.state.row]
+            for slab in dict.fromkeys(row.slab for row in rows):
+                self.rows.compact(slab, [row for row in rows if row.slab is slab])
+        batch.place(self._slab_numbers)
+        if not self.passes.mixed:
+            batch.order(np.lexsort((batch.rows, batch.slabs)))
 
-    def _widen(self, job: Job) -> None:
-        """Move a chain that has filled its row to a wider one; without room it waits and is read again later."""
-        if not self.rows.widen(job.state, len(job.state.ids)):
-            job.state.running = False
-            self.rows.leave(job.state)
-            self.active = [other for other in self.active if other is not job]
-            self.waiting.appendleft(job)
+    def _widen(self, places: list[int]) -> None:
+        """Move chains that have filled their rows to wider ones; without room they wait and are read again later."""
+        failed = []
+        for place in places:
+            job = self._batch.jobs[place]
+            if not self.rows.widen(job.state, len(job.state.ids)):
+                job.state.running = False
+                self.rows.leave(job.state)
+                self.waiting.appendleft(job)
+                failed.append(place)
+        self._leave(failed)
+        self._moved = True
 
-    def _sample(self, batch: Batch, ready: Any, logits: torch.Tensor, states: tuple[torch.Tensor, ...]) -> None:
-        new = batch.pick(ready, logits)
+    def _leave(self, places: list[int]) -> None:
+        self._batch.leave(places)
+        self._moved |= bool(places) and not self.passes.mixed
+
+    def _sample(self, batch: Batch, step: Step, scores: torch.Tensor) -> None:
+        ready = step.ready
+        new = batch.pick(ready, scores) if step.picked is None else step.picked
+        batch.tokens[ready] = new
         asked = np.flatnonzero(batch.asked[ready])
         if len(asked):
             places = torch.from_numpy(asked).to(self.device)
             observe(
-                [batch.jobs[i] for i in ready[asked]], logits[places], torch.from_numpy(new[asked]).to(self.device),
-                tuple(layer[places] for layer in states),
+                [batch.jobs[i] for i in ready[asked]], scores[places], torch.from_numpy(new[asked]).to(self.device),
+                tuple(layer[places] for layer in step.states),
             )  # fmt: skip
         for i, token in zip(ready.tolist(), new.tolist(), strict=True):
             batch.jobs[i].state.ids.append(token)
@@ -219,20 +254,17 @@ class Loop:
         flags = self._stop_table[batch.stops[ready], new]
         at_end = batch.at[ready] + 1 >= batch.ends[ready]
         finished = []
-        for place in np.flatnonzero((flags > 0) | at_end | batch.watched[ready]):
+        for place in np.flatnonzero((flags > 0) | at_end | (batch.watched[ready] > 0)).tolist():
             job = batch.jobs[ready[place]]
             if flags[place] and self._stopped(job, int(flags[place])):
-                finished.append(job)
+                finished.append(int(ready[place]))
             elif job.request.watch is not None and _crossed(job):
                 self._finish(job, "signal")
-                finished.append(job)
+                finished.append(int(ready[place]))
             elif at_end[place]:
                 self._finish(job, "length")
-                finished.append(job)
-        if finished:
-            gone = set(map(id, finished))
-            self.active = [job for job in self.active if id(job) not in gone]
-            self._batch = None
+                finished.append(int(ready[place]))
+        self._leave(finished)
 
     def _stopped(self, job: Job, flag: int) -> bool:
         ids, request = job.state.ids, job.request
@@ -261,8 +293,7 @@ class Loop:
 
     def _cancel(self, job: Job) -> None:
         if job.result is None:
-            self.active = [other for other in self.active if other is not job]
-            self._batch = None
+            self._leave([i for i, other in enumerate(self._batch.jobs) if other is job])
             if job in self.waiting:
                 self.waiting.remove(job)
             self._finish(job, "cancelled")
@@ -285,7 +316,7 @@ class Loop:
             top_logprobs=column("top_logprobs"), top_ids=None if top is None else np.array(top, dtype=np.int64),
             hidden={n: np.stack(v) for n in job.request.signals.hidden if (v := job.trace.get(f"hidden{n}"))},
         )  # fmt: skip
-        job.wake()
+        self._woken.append((job.home, job.wake))
 
     def _count(self, *, sampled: int = 0, prefilled: int = 0, fed: int = 0, steps: int = 0) -> None:
         old = self.counters
@@ -305,6 +336,17 @@ def _crossed(job: Job) -> bool:
         return False
     mean = sum(values[-watch.window :]) / watch.window
     return (watch.below is not None and mean < watch.below) or (watch.above is not None and mean > watch.above)
+
+
+def wake_in(home: asyncio.AbstractEventLoop, calls: Sequence[Callable[[], None]]) -> None:
+    """Make calls in an event loop from another thread; nothing to do when that loop is gone with its program."""
+
+    def make() -> None:
+        for call in calls:
+            call()
+
+    with contextlib.suppress(RuntimeError):
+        home.call_soon_threadsafe(make)
 
 
 async def run_job(

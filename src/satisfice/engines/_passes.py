@@ -5,14 +5,14 @@ own before it. `KernelPass` runs small models through the compiled kernel, where
 very step in which others sample one.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from satisfice.engines._batch import Batch, causal_mask
+from satisfice.engines._batch import Batch, Job, causal_mask
 from satisfice.engines._cache import BLOCK, MIN_ROWS, RowCache, Segment, Slab, View
 from satisfice.engines._forward import forward_of
 from satisfice.engines._kernel import Kernel, Unavailable
@@ -23,18 +23,24 @@ READ = 256  # tokens; with the kernel, so many are read of one chain in a step
 READ_ALL = 1024  # tokens; and of all chains, beside one each
 
 
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What came out of a step."""
+
+    ready: NDArray[np.intp]  # the jobs that sample now
+    scores: torch.Tensor | None  # [ready, vocab] float32; None when nobody samples
+    states: tuple[torch.Tensor, ...]  # [ready, d] layer by layer, where the batch asks
+    picked: NDArray[np.int64] | None = None  # [ready], where the tokens have been drawn already
+
+
 class Pass(Protocol):
     """How a batch goes through the model."""
 
     mixed: bool
     """Whether a chain can read a text in the step in which others sample; if not, rows should lie side by side."""
 
-    def step(self, batch: Batch) -> tuple[NDArray[np.intp], torch.Tensor | None, tuple[torch.Tensor, ...]]:
-        """Read the next token of every job, and of some more than that; the batch moves on.
-
-        Returns the jobs that are to sample now, their scores `[ready, vocab]` in float32, and, where the batch asks,
-        their states `[ready, d]` layer by layer.
-        """
+    def step(self, batch: Batch) -> Step:
+        """Read the next token of every job, and of some more than that; the batch moves on."""
         ...
 
     def read(self, states: list[State]) -> int:
@@ -65,24 +71,29 @@ class KernelPass:
     def __init__(self, kernel: Kernel, cache: RowCache) -> None:
         self._kernel, self._cache = kernel, cache
 
-    def step(self, batch: Batch) -> tuple[NDArray[np.intp], torch.Tensor | None, tuple[torch.Tensor, ...]]:
-        jobs = np.arange(len(batch.jobs))
-        slabs, rows = self._places([job.state for job in batch.jobs])
+    def step(self, batch: Batch) -> Step:
         if not batch.unread.any():
-            scores, states = self._kernel(batch.tokens, batch.at, slabs, rows, jobs, jobs, hidden=batch.hidden)
-            return batch.advance(None), scores, states
-        more = np.minimum(batch.unread, READ - 1)
-        more[np.cumsum(more) - more >= READ_ALL] = 0
-        take = more + 1
-        whose, ends = np.repeat(jobs, take), np.cumsum(take)
-        begins = ends - take
-        tokens = np.repeat(batch.tokens, take)
-        for i in np.flatnonzero(more):
-            tokens[begins[i] : ends[i]] = batch.jobs[i].state.ids[batch.at[i] : batch.at[i] + take[i]]
-        positions = batch.at[whose] + np.arange(len(whose)) - begins[whose]
-        want = (ends - 1)[take > batch.unread]
-        scores, states = self._kernel(tokens, positions, slabs[whose], rows[whose], want, begins, hidden=batch.hidden)
-        return batch.advance(take), scores, states
+            ready = want = np.arange(len(batch.jobs))
+            tokens, positions, slabs, rows, begins, take = batch.tokens, batch.at, batch.slabs, batch.rows, want, None
+            upto = positions + 1
+        else:
+            more = np.minimum(batch.unread, READ - 1)
+            more[np.cumsum(more) - more >= READ_ALL] = 0
+            take, jobs = more + 1, np.arange(len(batch.jobs))
+            whose, ends = np.repeat(jobs, take), np.cumsum(take)
+            begins = ends - take
+            tokens, slabs, rows = batch.tokens[whose], batch.slabs[whose], batch.rows[whose]
+            for i in np.flatnonzero(more):
+                tokens[begins[i] : ends[i]] = batch.jobs[i].state.ids[batch.at[i] : batch.at[i] + take[i]]
+            positions = (batch.at - begins)[whose] + np.arange(len(whose))
+            ready = np.flatnonzero(take > batch.unread)
+            want, upto = ends[ready] - 1, (batch.at + take)[ready]
+        draws = (batch.temperature[ready], batch.chances(ready, upto)) if batch.plain else None
+        scores, states, picked = self._kernel(
+            tokens, positions, slabs, rows, want, begins, hidden=batch.hidden, draws=draws
+        )  # fmt: skip
+        batch.advance(take)
+        return Step(ready=ready, scores=scores if len(ready) else None, states=states, picked=picked)
 
     def read(self, states: list[State]) -> int:
         parts = [state.ids[state.valid : -1] for state in states]
@@ -91,17 +102,14 @@ class KernelPass:
         tokens = np.array([token for part in parts for token in part], dtype=np.int64)
         valid = np.array([state.valid for state in states])
         positions = np.repeat(valid - begins, take) + np.arange(len(tokens))
-        slabs, rows = (np.repeat(a, take) for a in self._places(states))
-        self._kernel(tokens, positions, slabs, rows, np.zeros(0, dtype=np.int64), begins)
+        rows = [state.row for state in states if state.row]
+        slabs = np.repeat([self._cache.slabs.index(row.slab) for row in rows], take)
+        places = np.repeat([row.index for row in rows], take)
+        self._kernel(tokens, positions, slabs, places, np.zeros(0, dtype=np.int64), begins)
         for state in states:
             state.valid = len(state.ids) - 1
             state.known = max(state.known, state.valid)
         return len(tokens)
-
-    def _places(self, states: list[State]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        rows = [state.row for state in states if state.row]
-        numbers = {slab: i for i, slab in enumerate(self._cache.slabs)}
-        return np.array([numbers[row.slab] for row in rows]), np.array([row.index for row in rows])
 
 
 class TorchPass:
@@ -117,14 +125,14 @@ class TorchPass:
         with torch.inference_mode():
             self.forward = forward_of(model, longest)
         self._cache = cache
-        self._planned: Batch | None = None
+        self._planned: list[Job] = []
         self._segments: list[Segment] = []
 
-    def step(self, batch: Batch) -> tuple[NDArray[np.intp], torch.Tensor | None, tuple[torch.Tensor, ...]]:
+    def step(self, batch: Batch) -> Step:
         device, count = self._cache.device, len(batch.jobs)
         padding = -count % MIN_ROWS
-        if batch is not self._planned:
-            self._planned, self._segments = batch, self._split([job.state for job in batch.jobs], padding)
+        if batch.jobs is not self._planned:  # a list of its own for every change
+            self._planned, self._segments = batch.jobs, self._split([job.state for job in batch.jobs], padding)
         tokens, at = (np.pad(a, (0, padding), mode="edge")[:, None] for a in (batch.tokens, batch.at))
         positions = torch.from_numpy(at).to(device)
         view = View(segments=tuple(self._reading(part, at, positions) for part in self._segments), positions=positions)
@@ -133,9 +141,12 @@ class TorchPass:
         )  # fmt: skip
         ready = batch.advance(None)
         if not len(ready) or scores is None:
-            return ready, None, ()
+            return Step(ready=ready, scores=None, states=())
         rows = slice(count) if len(ready) == count else torch.from_numpy(ready).to(device)
-        return ready, scores[:count, -1].float()[rows], tuple(layer[:count, -1][rows] for layer in states)
+        return Step(
+            ready=ready, scores=scores[:count, -1].float()[rows],
+            states=tuple(layer[:count, -1][rows] for layer in states),
+        )  # fmt: skip
 
     def read(self, states: list[State]) -> int:
         total, device = 0, self._cache.device
