@@ -8,7 +8,7 @@ from torch import Tensor
 
 from satisfice.catalog import build
 from satisfice.core.errors import BadInput, Unfit
-from satisfice.core.rollouts import Rollouts
+from satisfice.core.rollouts import TOKEN_COLUMNS, Rollouts
 from satisfice.core.shaper import (
     Capping,
     Cutting,
@@ -128,8 +128,10 @@ def check_trained(shaper: Shaper) -> None:
             raise Unfit(f"{name} {what}, for which verl's queue of rollouts has no place. {BY_TRL}")
     if "entropy" in reads(shaper) and shaper.loss.entropy:
         raise Unfit(f"{name} gives each token an entropy bonus of its own, and verl has one for all. {BY_TRL}")
-    if "value" in reads(shaper):
-        raise Unfit(f"{name} reads the values of a critic, which verl hands to its own estimator only. {BY_TRL}")
+    if by_token := sorted(from_data(shaper) & TOKEN_COLUMNS.keys()):
+        raise Unfit(
+            f"{name} reads {', '.join(by_token)} for each token, which no row of verl's data can hold. {BY_TRL}"
+        )
 
 
 def from_data(shaper: Shaper) -> frozenset[str]:
