@@ -169,7 +169,7 @@ def doctor(
     if verl:
         _doctor_verl(as_json)
         return
-    from satisfice.doctor import examine
+    from satisfice.doctor import examine, profile_lines
 
     report = examine(model)
     if as_json:
@@ -197,6 +197,8 @@ def doctor(
     for name, value in report.get("model", {}).items():
         shown = ", ".join(value) if isinstance(value, list) else value
         out_console.print(f"{name}: {shown}", highlight=False, markup=False, soft_wrap=True)
+    for line in profile_lines(report):
+        out_console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _doctor_verl(as_json: bool) -> None:

@@ -1,22 +1,30 @@
 """What is installed, and what could run with it."""
 
+import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import satisfice
 from satisfice.core.card import Need
-from satisfice.core.errors import SatisficeError
+from satisfice.core.errors import BadInput, MissingExtra, SatisficeError
+from satisfice.core.profile import named_profile
+from satisfice.engines._recognise import Recognised
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)[^;]*(?:;.*extra\s*==\s*[\"'](?P<extra>[\w-]+)[\"'])?")
 
 
 def examine(model: str | None = None) -> dict[str, Any]:
-    """Everything that `satisfice doctor` says, as JSON-able rows; with a model also what its own engine offers."""
+    """Everything that `satisfice doctor` says, as JSON-able rows; with a model also its engine and its profile.
+
+    A model's profile is read from its tokenizer and chat template; no weights are loaded, nor need they be there.
+    """
     report = {
         "satisfice": satisfice.__version__,
         "python": platform.python_version(),
@@ -26,11 +34,108 @@ def examine(model: str | None = None) -> dict[str, Any]:
         "pocket": _pocket(),
     }
     if model is not None:
-        from satisfice.engines import load_engine
-
-        engine = load_engine(model)
-        report["model"] = {**engine.describe(), "provides": _sorted(engine.provides)}
+        report |= _server(model) if model.startswith(("http://", "https://")) else _files(model)
     return report
+
+
+def profile_lines(report: dict[str, Any]) -> Iterator[str]:
+    """What a report says of a model's profile, for people."""
+    if "profile" not in report:
+        return
+    shown = report["profile"]
+    yield f"profile: {shown['name']}, by {shown['source']}"
+    values = shown["values"]
+    yield f"  thinks between {values['think_open']!r} and {values['think_close']!r}; a step ends in {values['step']!r}"
+    yield f"  cues: {', '.join(values['cues'])}; answer: {values['answer_form']}, by {values['induce_answer']!r}"
+    yield from (f"  found: {what}: {seen}" for what, seen in shown["found"].items())
+    yield from (f"  not found: {what}" for what in shown["missing"])
+    if shown["missing"]:
+        yield (
+            "  to say otherwise: put what `--json` shows under profile.values, corrected, into the model's folder as "
+            "profile.json, or name one behind the model: MODEL?profile=qwen3, MODEL?profile=FILE.json"
+        )
+
+
+def _server(address: str) -> dict[str, Any]:
+    """What a server gives, asked of it, and how its model is taken to think."""
+    from satisfice.engines import load_engine
+
+    engine: Any = load_engine(address)
+    words = engine.words
+    if hasattr(words, "tokenizer"):
+        shown = _profile(words.folder, words.tokenizer)
+    else:
+        shown = _told(
+            Recognised(
+                profile=engine.profile, found={}, source="assumed",
+                missing=(f"everything: the tokenizer is not at hand. Give its folder: {address}?tokenizer=FOLDER",),
+            )
+        )  # fmt: skip
+    if "profile" in parse_qs(urlsplit(address).query):
+        shown = _told(Recognised(profile=engine.profile, found={}, source="the name that was given"))
+    return {"model": {**engine.describe(), "provides": _sorted(engine.provides)}, "profile": shown}
+
+
+def _files(model: str) -> dict[str, Any]:
+    """What the files of a model tell: its tokenizer, its chat template, its configuration. Weights are not loaded."""
+    try:
+        from satisfice.engines._models import model_folder, weights_mark
+        from satisfice.engines._words import TokenizerWords
+    except ModuleNotFoundError as error:
+        raise MissingExtra("looking at a model", "local") from error
+    engine = "vllm" if model.startswith("vllm:") else "local"
+    name, _, options = (model, "", "") if Path(model).is_dir() else model.removeprefix("vllm:").partition("?")
+    folder = model_folder(name)
+    words = TokenizerWords(folder)
+    given = dict(parse_qsl(options)).get("profile")
+    shown = (
+        _told(Recognised(profile=named_profile(given), found={}, source="the name that was given"))
+        if given
+        else _profile(folder, words.tokenizer)
+    )
+    about = _engines()[engine]
+    row = {
+        "engine": engine,
+        "model": name,
+        "folder": str(folder),
+        "weights": weights_mark(folder) if list(folder.glob("*.safetensors")) else "none in this folder",
+        "provides": about["provides"],
+    }
+    for problem in (about["why"], _unfit(folder) if engine == "local" else ""):
+        if problem:
+            row["problem"] = problem
+    return {"model": row, "profile": shown}
+
+
+def _unfit(folder: Path) -> str:
+    """Why the local engine does not run a model, or nothing."""
+    from satisfice.engines.local import check_config, check_folder
+
+    try:
+        check_folder(folder)
+        from transformers import AutoConfig
+
+        check_config(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False), folder)
+    except (BadInput, OSError, ValueError, KeyError) as error:
+        return str(error)
+    return ""
+
+
+def _profile(folder: Path, tokenizer: Any) -> dict[str, Any]:
+    from satisfice.engines._recognise import recognise
+
+    return _told(recognise(folder, tokenizer))
+
+
+def _told(recognised: Recognised) -> dict[str, Any]:
+    """How a model is taken to think: what was seen, what was not, and all values, ready for a `profile.json`."""
+    return {
+        "name": recognised.profile.name,
+        "source": recognised.source,
+        "found": dict(recognised.found),
+        "missing": list(recognised.missing),
+        "values": dataclasses.asdict(recognised.profile),
+    }
 
 
 def _extras() -> dict[str, dict[str, str | None]]:

@@ -1,9 +1,11 @@
 """How one family of models writes its thinking: tags, cue words, and how to ask it for an answer now."""
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from satisfice.core.errors import BadInput, UnknownName
@@ -29,6 +31,7 @@ class Profile:
     name: str
     think_open: str = "<think>"
     think_close: str = "</think>"
+    after_open: str = "\n"  # written behind think_open where the chat template leaves it to the model to open thinking
     cues: tuple[str, ...] = ("Wait", "Alternatively", "Hmm")  # a rule may look just before one of these
     step: str = "\n\n"  # ends one step of thinking
     close_thinking: str = "\n</think>\n\n"  # injected when thinking is cut; contains think_close
@@ -58,6 +61,29 @@ class Profile:
     doubting_words: tuple[str, ...] = ("Wait", "Hmm", "But", "Alternatively")
     hesitations: tuple[str, ...] = ("wait", "hold", "but", "okay", "no", "hmm")  # a trial that says one is no answer
     assurances: tuple[str, ...] = ("It is clear that", "I'm sure about this.")  # injected in place of a reflection
+
+    def opened(self, prompt: str) -> str:
+        """A prompt with thinking open, whatever the chat template does about it.
+
+        Some templates open thinking themselves, some leave it to the model, and some, for models that think on request,
+        close it at once.
+
+        >>> R1.opened("<|im_start|>assistant\\n")
+        '<|im_start|>assistant\\n<think>\\n'
+        >>> R1.opened("<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n")
+        '<|im_start|>assistant\\n<think>\\n'
+        >>> R1.opened("<|Assistant|><think>")
+        '<|Assistant|><think>'
+        """
+        bare = prompt.rstrip()
+        if bare.endswith(self.think_open.rstrip()):
+            return prompt
+        if bare.endswith(self.think_close.rstrip()):
+            prompt = bare.removesuffix(self.think_close.rstrip())
+            bare = prompt.rstrip()
+            if bare.endswith(self.think_open.rstrip()):
+                prompt = bare.removesuffix(self.think_open.rstrip())
+        return prompt + self.think_open + self.after_open
 
     @property
     def candidate(self) -> re.Pattern[str]:
@@ -95,6 +121,7 @@ HARMONY = Profile(
     name="harmony",
     think_open="<|channel|>analysis<|message|>",
     think_close=_FINAL,
+    after_open="",
     close_thinking=_FINAL,
     skip_thinking=_FINAL,
     induce_answer=_FINAL + "\\boxed{",
@@ -109,8 +136,46 @@ HARMONY = Profile(
 )  # fmt: skip
 """gpt-oss: thinking in the analysis channel, the answer in the final one."""
 
-PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (R1, QWEN3, HARMONY)}
-"""The profiles that a model without a `profile.json` of its own can be given by name."""
+PROFILES: Mapping[str, Profile] = {**{profile.name: profile for profile in (R1, QWEN3, HARMONY)}, "gpt-oss": HARMONY}
+"""The profiles that a model can be given by name."""
+
+
+def with_tags(name: str, opens: str, closes: str) -> Profile:
+    """The R1 family's way of thinking between other tags.
+
+    >>> with_tags("magistral", "[THINK]", "[/THINK]").close_thinking
+    '\\n[/THINK]\\n\\n'
+    """
+    if not opens.strip() or not closes.strip():
+        raise BadInput(f"profile {name!r}: thinking must open and close with something, got {opens!r} and {closes!r}.")
+
+    def put(text: str) -> str:
+        return text.replace(R1.think_close, closes)
+
+    return replace(
+        R1, name=name, think_open=opens, think_close=closes, after_open="" if opens.endswith("\n") else R1.after_open,
+        close_thinking=put(R1.close_thinking), skip_thinking=put(R1.skip_thinking),
+        close_at_budget=put(R1.close_at_budget), sure_words=tuple(map(put, R1.sure_words)),
+    )  # fmt: skip
+
+
+def named_profile(name: str) -> Profile:
+    """The profile of a name, or the one in a file whose name ends in `.json`.
+
+    Raises:
+        UnknownName: no profile has that name.
+        BadInput: the file cannot be read, or holds no profile.
+    """
+    if not name.endswith(".json"):
+        if name not in PROFILES:
+            raise UnknownName("profile", name, [*PROFILES, "FILE.json"])
+        return PROFILES[name]
+    try:
+        return profile_from(json.loads(Path(name).expanduser().read_text("utf-8")), name)
+    except (OSError, ValueError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"profile {name}: the file cannot be read as JSON: {error}.") from error
 
 
 def profile_from(row: object, where: str) -> Profile:

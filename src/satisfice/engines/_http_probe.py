@@ -12,7 +12,7 @@ from satisfice.core.errors import BadInput, EngineError
 from satisfice.core.profile import R1, Profile
 from satisfice.engines._http_chunk import Chunk, Usage, read_chunk
 from satisfice.engines._http_wire import Address, Broken, Refused, check_status, open_stream
-from satisfice.engines._words import TokenizerWords, opened
+from satisfice.engines._words import TokenizerWords
 
 SENTINEL = "QUESTION-GOES-HERE-7f3a91"
 TRIED_TOP = (20, 5, 1, None)  # likeliest tokens asked for, in this order; 20 is what rules read, 5 what OpenAI gives
@@ -159,7 +159,7 @@ async def _renderer(
                 f"({address.base}?tokenizer=FOLDER) or the form itself (template=TEXT, with {{question}} in it)."
             )
         before, after = prompt.split(SENTINEL)
-    return lambda question: opened(before + question + after, profile)
+    return lambda question: profile.opened(before + question + after)
 
 
 async def _ask_form(client: httpx.AsyncClient, address: Address, model: str) -> str | None:

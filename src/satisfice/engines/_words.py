@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from satisfice.core.errors import BadInput, MissingExtra
-from satisfice.core.profile import R1, Profile, profile_from
+from satisfice.core.profile import Profile
+from satisfice.engines._recognise import ON, profile_of
 
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]+")
 
@@ -37,8 +38,7 @@ class TokenizerWords:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise BadInput(f"{folder} holds no tokenizer that can be read: {error}") from error
         self.folder = folder
-        own = folder / "profile.json"
-        self.profile: Profile = profile_from(json.loads(own.read_text("utf-8")), str(own)) if own.exists() else R1
+        self.profile: Profile = profile_of(folder, self.tokenizer)
         self.end_ids = self._ends()
         self._pieces: dict[int, bytes] = {}
         self._encode = lru_cache(4096)(lambda text: tuple(self.tokenizer.encode(text, add_special_tokens=False)))
@@ -59,11 +59,15 @@ class TokenizerWords:
 
     def render(self, question: str, profile: Profile) -> str:
         """The question in the model's chat form, with thinking open."""
+        return self.render_chat([{"role": "user", "content": question}], profile)
+
+    def render_chat(self, messages: list[dict[str, str]], profile: Profile) -> str:
+        """A conversation in the model's chat form, with thinking open."""
         if not self.tokenizer.chat_template:
             raise BadInput(f"the tokenizer in {self.folder} has no chat template. Give one that has: template=...")
-        messages = [{"role": "user", "content": question}]
-        prompt = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return opened(str(prompt), profile)
+        return profile.opened(
+            str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **ON))
+        )
 
     def is_special(self, text: str) -> bool:
         """Whether a text is one special token, which servers may leave out of what they send."""
@@ -107,8 +111,3 @@ class TextWords:
 
     def piece(self, token: int) -> bytes:
         return self._pieces[token].encode()
-
-
-def opened(prompt: str, profile: Profile) -> str:
-    """A prompt with thinking open: many chat templates open it themselves."""
-    return prompt if prompt.rstrip().endswith(profile.think_open) else prompt + profile.think_open + "\n"

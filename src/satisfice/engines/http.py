@@ -34,7 +34,7 @@ import httpx
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled, random_key
 from satisfice.core.errors import BadInput, EngineError
-from satisfice.core.profile import Profile
+from satisfice.core.profile import Profile, named_profile
 from satisfice.engines._collect import Collector, Token
 from satisfice.engines._http_chunk import Chunk, Usage, read_chunk
 from satisfice.engines._http_direct import Direct, direct
@@ -45,8 +45,8 @@ from satisfice.engines._past import Past, computed_again
 from satisfice.engines._words import TextWords, TokenizerWords
 
 IN_ADDRESS: Mapping[str, type] = {
-    "model": str, "tokenizer": str, "template": str, "max_length": int, "connections": int, "silence_s": float,
-    "patience_s": float, "key_env": str,
+    "model": str, "tokenizer": str, "template": str, "profile": str, "max_length": int, "connections": int,
+    "silence_s": float, "patience_s": float, "key_env": str,
 }  # fmt: skip
 _TAIL = 32  # pieces of text before a new one within which a stop text may have begun
 UNKNOWN_LENGTH = 1 << 20  # tokens, where a server does not say how long a sequence may be
@@ -86,7 +86,7 @@ class HttpEngine:
         model: str | None = None,
         tokenizer: str | None = None,
         template: str | None = None,
-        profile: Profile | None = None,
+        profile: Profile | str | None = None,
         max_length: int | None = None,
         connections: int = 64,
         silence_s: float = 60.0,
@@ -100,6 +100,7 @@ class HttpEngine:
             if not value > 0:
                 raise BadInput(f"HttpEngine: {name} must be more than 0, got {value}.")
         self.address = Address(base=base_of(address), key_env=key_env, silence_s=silence_s)
+        profile = named_profile(profile) if isinstance(profile, str) else profile
         folder = None
         if tokenizer is not None:
             from satisfice.engines.local import model_folder

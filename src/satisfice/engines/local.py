@@ -1,9 +1,9 @@
 """A transformers causal language model in this process, with continuous batching over asyncio."""
 
 import asyncio
-import json
+import contextlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -18,18 +18,19 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled
 from satisfice.core.errors import BadInput, Unfit
-from satisfice.core.profile import R1, Profile, profile_from
+from satisfice.core.profile import Profile, named_profile
 from satisfice.engines._batch import Job
 from satisfice.engines._cache import ATTENTION
 from satisfice.engines._kernel import Unavailable
-from satisfice.engines._loop import Counters, Loop, run_job, wake_in
+from satisfice.engines._loop import Counters, Loop, run_job
 from satisfice.engines._models import model_folder as model_folder  # this is where others find it
 from satisfice.engines._models import weights_mark as weights_mark
 from satisfice.engines._pieces import token_bytes
+from satisfice.engines._recognise import ON, profile_of
 from satisfice.engines._rows import State
 
 IN_NAME: Mapping[str, type] = {
-    "dtype": str, "device": str, "rows": int, "batch": int, "max_length": int, "cache_gib": float,
+    "dtype": str, "device": str, "profile": str, "rows": int, "batch": int, "max_length": int, "cache_gib": float,
 }  # fmt: skip
 
 
@@ -50,7 +51,7 @@ class LocalEngine:
         self,
         model: str = "pocket",
         *,
-        profile: Profile | None = None,
+        profile: Profile | str | None = None,
         rows: int = 128,
         batch: int = 96,
         max_length: int | None = None,
@@ -76,8 +77,8 @@ class LocalEngine:
             use_safetensors=True, trust_remote_code=False,
         )  # fmt: skip
         self._model = model_.to(device).eval()
-        own = folder / "profile.json"
-        self.profile = profile or (profile_from(json.loads(own.read_text("utf-8")), str(own)) if own.exists() else R1)
+        given = named_profile(profile) if isinstance(profile, str) else profile
+        self.profile = given or profile_of(folder, self._tokenizer)
         self.max_length = min(max_length or config.max_position_embeddings, config.max_position_embeddings)
         ends = self._model.generation_config.eos_token_id
         ends = [ends] if isinstance(ends, int) else list(ends or [])
@@ -129,8 +130,8 @@ class LocalEngine:
 
     def render_chat(self, messages: list[dict[str, str]]) -> str:
         """A conversation in the model's chat form, with thinking open."""
-        text = str(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-        return text if text.rstrip().endswith(self.profile.think_open) else text + self.profile.think_open + "\n"
+        text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **ON)
+        return self.profile.opened(str(text))
 
     def encode(self, text: str) -> list[int]:
         return list(self._encode(text))
@@ -161,8 +162,8 @@ class LocalEngine:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
+        self._loop.tell = lambda calls: wake_in(loop, lambda: _call_all(calls))
         self._loop.start()
-        self._loop.tell = lambda calls: wake_in(loop, calls)
         return self
 
     async def __aexit__(
@@ -215,7 +216,7 @@ class LocalSequence:
             if not done.done():
                 done.set_result(None)
 
-        job = Job(self._state, request, settle, loop, len(self._state.ids))
+        job = Job(self._state, request, lambda: wake_in(loop, settle), len(self._state.ids))
         try:
             return await run_job(self._engine._loop, job, self._engine.post, done)
         finally:
@@ -223,6 +224,17 @@ class LocalSequence:
 
     def close(self) -> None:
         self._engine.post(("close", self._state))
+
+
+def _call_all(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
+
+
+def wake_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """Run `call` in an event loop from another thread; nothing to do when that loop is gone with its program."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call)
 
 
 def check_folder(folder: Path) -> None:

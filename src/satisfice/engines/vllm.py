@@ -27,13 +27,13 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled, random_key
 from satisfice.core.errors import BadInput, EngineError
-from satisfice.core.profile import Profile
+from satisfice.core.profile import Profile, named_profile
 from satisfice.engines._collect import Collector, Token
 from satisfice.engines._past import Past, computed_again
 from satisfice.engines._words import TokenizerWords
 from satisfice.engines.local import check_folder, model_folder, weights_mark
 
-IN_NAME: Mapping[str, type] = {"dtype": str, "batch": int, "max_length": int}
+IN_NAME: Mapping[str, type] = {"dtype": str, "profile": str, "batch": int, "max_length": int}
 TOP = 20  # likeliest tokens a position that may be asked for
 
 
@@ -55,7 +55,7 @@ class VllmEngine:
         self,
         model: str = "pocket",
         *,
-        profile: Profile | None = None,
+        profile: Profile | str | None = None,
         batch: int = 256,
         max_length: int | None = None,
         dtype: str = "auto",
@@ -65,7 +65,8 @@ class VllmEngine:
         check_folder(folder)
         self.model_name, self._dtype, self._weights = model, dtype, weights_mark(folder)
         self._words = TokenizerWords(folder)
-        self.profile = profile or self._words.profile
+        given = named_profile(profile) if isinstance(profile, str) else profile
+        self.profile = given or self._words.profile
         self.end_ids = self._words.end_ids
         own: dict[str, Any] = {
             "model": str(folder), "dtype": dtype, "max_model_len": max_length, "max_num_seqs": batch,

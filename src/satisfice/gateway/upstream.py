@@ -140,15 +140,14 @@ def leaves_thinking_open(prompt: str, engine: Engine) -> bool:
 async def _render(engine: Any, messages: list[dict[str, str]]) -> str:
     if hasattr(engine, "render_chat"):
         return str(engine.render_chat(messages))
-    from satisfice.engines._words import TokenizerWords, opened
+    from satisfice.engines._words import TokenizerWords
 
     if isinstance(engine.words, TokenizerWords):
-        form = engine.words.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return opened(str(form), engine.profile)
+        return engine.words.render_chat(messages, engine.profile)
     asked: dict[str, Any] = {"messages": messages}
     response = await engine.client.post(f"{engine.address.root}/apply-template", json=asked)  # llama.cpp
     if response.is_success:
-        return opened(str(response.json()["prompt"]), engine.profile)
+        return str(engine.profile.opened(str(response.json()["prompt"])))
     asked |= {"model": engine.server.model, "add_generation_prompt": True}
     response = await engine.client.post(f"{engine.address.root}/tokenize", json=asked)  # vLLM, SGLang
     if response.is_success:
@@ -156,7 +155,7 @@ async def _render(engine: Any, messages: list[dict[str, str]]) -> str:
         response = await engine.client.post(f"{engine.address.root}/detokenize", json=asked)
     if not response.is_success:
         raise BadInput("messages: the upstream does not show its chat form, so only one message, a user's, is taken.")
-    return opened(str(response.json()["prompt"]), engine.profile)
+    return str(engine.profile.opened(str(response.json()["prompt"])))
 
 
 def _role(message: Message) -> str:
