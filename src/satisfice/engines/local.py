@@ -1,9 +1,8 @@
 """A transformers causal language model in this process, with continuous batching over asyncio."""
 
 import asyncio
-import contextlib
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +21,7 @@ from satisfice.core.profile import Profile, named_profile
 from satisfice.engines._batch import Job
 from satisfice.engines._cache import ATTENTION
 from satisfice.engines._kernel import Unavailable
-from satisfice.engines._loop import Counters, Loop, run_job
+from satisfice.engines._loop import Counters, Loop, run_job, wake_in
 from satisfice.engines._models import model_folder as model_folder  # this is where others find it
 from satisfice.engines._models import weights_mark as weights_mark
 from satisfice.engines._pieces import token_bytes
@@ -162,8 +161,8 @@ class LocalEngine:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._loop.tell = lambda calls: wake_in(loop, lambda: _call_all(calls))
         self._loop.start()
+        self._loop.tell = lambda calls: wake_in(loop, calls)
         return self
 
     async def __aexit__(
@@ -216,7 +215,7 @@ class LocalSequence:
             if not done.done():
                 done.set_result(None)
 
-        job = Job(self._state, request, lambda: wake_in(loop, settle), len(self._state.ids))
+        job = Job(self._state, request, settle, loop, len(self._state.ids))
         try:
             return await run_job(self._engine._loop, job, self._engine.post, done)
         finally:
@@ -224,17 +223,6 @@ class LocalSequence:
 
     def close(self) -> None:
         self._engine.post(("close", self._state))
-
-
-def _call_all(calls: list[Callable[[], None]]) -> None:
-    for call in calls:
-        call()
-
-
-def wake_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    """Run `call` in an event loop from another thread; nothing to do when that loop is gone with its program."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(call)
 
 
 def check_folder(folder: Path) -> None:
