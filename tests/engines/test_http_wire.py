@@ -52,6 +52,16 @@ def test_an_event_that_is_cut_off_is_no_event():
     assert events_of([b'data: {"a": 1}\n']) == [{"a": 1}]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [b'{"a": 1} {"b": 2}', b'{"a": ' + b"[" * 200_000, b"\xff\xfe", b"NaN x"],
+    ids=["two", "deep", "bytes", "rest"],
+)
+def test_what_is_no_event_is_an_error_and_no_more(said):
+    with pytest.raises(EngineError, match="no JSON"):
+        events_of([b"data: " + said + b"\n\n"])
+
+
 def test_an_endless_event_is_refused(monkeypatch):
     monkeypatch.setattr(wire, "TOO_LONG", 1 << 20)
     with pytest.raises(EngineError, match="more than 1 MB"):

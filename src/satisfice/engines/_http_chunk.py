@@ -84,27 +84,23 @@ def _around(before: str, text: str, stops: tuple[str, ...]) -> list[str]:
 def read_chunk(event: dict[str, Any]) -> Chunk:
     """Read an event; `EngineError` says what is wrong with it."""
     try:
-        return _read(event)
+        usage = _usage(told) if (told := event.get("usage")) else None
+        if not event.get("choices"):
+            return Chunk(usage=usage)
+        choice = event["choices"][0]
+        chunk = Chunk(
+            text=_is(str, choice.get("text") or ""),
+            ids=_numbers(choice.get("token_ids")),
+            prompt_ids=_numbers(choice.get("prompt_token_ids")),
+            finish=choice.get("finish_reason"),
+            stopped_by=choice.get("stop_reason"),
+            usage=usage,
+        )
+        return _with_logprobs(chunk, told) if (told := choice.get("logprobs")) else chunk
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise EngineError(
             f"the server sent an event of a form that is not OpenAI's ({type(error).__name__}: {error})"
         ) from error
-
-
-def _read(event: dict[str, Any]) -> Chunk:
-    usage = _usage(told) if (told := event.get("usage")) else None
-    if not event.get("choices"):
-        return Chunk(usage=usage)
-    choice = event["choices"][0]
-    chunk = Chunk(
-        text=_is(str, choice.get("text") or ""),
-        ids=_numbers(choice.get("token_ids")),
-        prompt_ids=_numbers(choice.get("prompt_token_ids")),
-        finish=choice.get("finish_reason"),
-        stopped_by=choice.get("stop_reason"),
-        usage=usage,
-    )
-    return _with_logprobs(chunk, told) if (told := choice.get("logprobs")) else chunk
 
 
 def _with_logprobs(chunk: Chunk, told: dict[str, Any]) -> Chunk:
@@ -128,7 +124,11 @@ def _usage(told: Any) -> Usage:
 
 
 def _numbers(told: Any) -> tuple[int, ...] | None:
-    return None if told is None else tuple([_is(int, i) for i in told])
+    if told is None:
+        return None
+    for number in told:
+        _is(int, number)
+    return tuple(told)
 
 
 def _by_number(line: dict[str, float]) -> tuple[tuple[float, int], ...]:

@@ -22,6 +22,7 @@ TOO_LONG = 8 << 20  # bytes of one event; no honest server sends as much
 PAUSE_S, LONGEST_PAUSE_S = 0.25, 20.0  # between the first two tries, and at most
 FAREWELL_S = 1.0  # for the last bytes of a stream whose answer is complete
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504, 529})  # the same request may succeed later
+_DECODE = json.JSONDecoder().raw_decode
 
 
 class Broken(Exception):
@@ -113,17 +114,17 @@ class Patience:
     """How long one call waits for a server that refuses, is busy or breaks off, counted from its last token."""
 
     def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
-        self._since = asyncio.get_running_loop().time()
+        self._patience_s, self._time = patience_s, asyncio.get_running_loop().time
+        self._since = self._time()
         self._faults = 0
 
     def progress(self) -> None:
         """A token came."""
-        self._since = asyncio.get_running_loop().time()
+        self._since = self._time()
 
     async def after(self, fault: Broken) -> None:
         """Wait before the next try; `EngineError` when patience is over."""
-        waited = asyncio.get_running_loop().time() - self._since
+        waited = self._time() - self._since
         pause = min(LONGEST_PAUSE_S, PAUSE_S * 2.0**self._faults) * random.uniform(0.75, 1.25)
         pause = max(pause, fault.wait_s or 0.0)
         self._faults += 1
@@ -245,8 +246,11 @@ async def _drain(parts: AsyncIterator[bytes]) -> None:
 
 def _parsed(data: bytes, address: Address) -> dict[str, Any]:
     try:
-        event = json.loads(data.decode())
-    except ValueError as error:
+        text = data.decode()
+        event, end = _DECODE(text)
+        if end != len(text):
+            raise ValueError("something follows")
+    except (ValueError, RecursionError) as error:
         shown = address.scrub(data[:200].decode("utf-8", "replace"))
         raise EngineError(f"the server sent an event that is no JSON: {shown!r}") from error
     if not isinstance(event, dict):
