@@ -207,6 +207,21 @@ def test_what_a_step_has_grown_trains_the_policy_and_what_has_ended_the_value_he
     assert set(np.unique((target > 0).any(axis=1))) <= {False, True}
 
 
+def test_two_modes_compete_and_the_first_token_is_pulled_towards_the_wanted_one(tmp_path: Path) -> None:
+    from satisfice.training.trl_source import LocalSource
+
+    spec = (
+        "adaptive-deep-reasoning(theta=0, weight=5, advantage=grpo(kl=0))"  # brevity is wanted whenever it can be had
+    )
+    with tiny(tmp_path, spec, limit=128, steps=3) as trainer:
+        assert isinstance(trainer.source, LocalSource)
+        trainer.train()
+        logs = [row for row in trainer.state.log_history if "loss/mode_hinge" in row]
+    assert logs[0]["loss/mode_hinge"] > 1  # it always thinks, so being brief is far from the margin
+    assert logs[-1]["loss/mode_hinge"] < logs[0]["loss/mode_hinge"]
+    assert all(row["rollouts/length_right"] < 200 for row in logs)
+
+
 @pytest.mark.parametrize(
     ("spec", "more", "error", "message"),
     [

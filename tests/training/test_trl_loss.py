@@ -139,3 +139,34 @@ def test_every_method_of_the_catalogue_has_a_loss_that_is_known_here_and_an_unkn
         check_terms(method().loss, name)
     with pytest.raises(Unfit, match="adds moon to the loss"):
         check_terms(Loss(terms={"moon": {}}), "own")
+
+
+def test_the_mode_hinge_is_that_of_the_shaper_on_log_odds_and_pulls_the_wanted_way() -> None:
+    from satisfice.shaping.adaptive_deep_reasoning import mode_hinge as in_numpy
+    from satisfice.training.trl_loss import mode_hinge
+
+    probability = torch.tensor([0.1, 0.5, 0.9, 0.9, 0.3], requires_grad=True)
+    wanted = torch.tensor([-1.0, -1.0, -1.0, 1.0, 0.0])
+    found = mode_hinge(probability.log(), wanted, 1.0)
+    odds = np.log(probability.detach().numpy() / (1 - probability.detach().numpy()))
+    assert found[:3].tolist() == pytest.approx(in_numpy(odds[:3], 0.0), abs=1e-4)
+    assert found[3].item() == pytest.approx(float(in_numpy(-odds[3], 0.0)), abs=1e-4)
+    assert found[4] == 0
+    found.sum().backward()
+    assert (torch.sign(probability.grad)).tolist() == [-1, -1, 0, 1, 0]  # type: ignore[arg-type]
+
+
+def test_tokens_of_high_covariance_are_left_out_and_the_denominator_stays() -> None:
+    loss = Loss(terms={"clip-cov": {"share": 0.5, "low": 0.5, "high": 40.0}})
+    logprob = torch.tensor([[-5.0, -0.1, -0.1, -0.1]], requires_grad=True)
+    ones = torch.ones(1, 4)
+    advantage = torch.tensor([[-3.0, 1.0, 1.0, 1.0]])
+    part = Tokens(
+        logprob=logprob, old_logprob=logprob.detach(), entropy=ones, mask=ones, advantage=advantage, share=ones / 4,
+        plain_share=ones / 4, entropy_share=ones / 4,
+    )  # fmt: skip
+    total, _ = batch_loss(loss, part)
+    total.backward()
+    assert logprob.grad is not None
+    assert (logprob.grad != 0).sum() == 2  # of four tokens in the band at most half are left out
+    assert total.item() == pytest.approx(-float((advantage * (logprob.grad != 0)).sum()) / 4)

@@ -110,13 +110,23 @@ class Shaped:
     entropy_weight: Floats | None = None  # [B] or [B, T] factor of the entropy bonus; None: 1 everywhere
     value_target: Floats | None = None  # [B, T] what a value head should have expected at each token
     value_weight: Floats | None = None  # [B, T] factor of its squared error; None: 1 everywhere
+    wanted_mode: Floats | None = None  # [B] whether the prompt should be thought about: 1 yes, -1 no, 0 no matter
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rows = (len(self.reward),)
         if self.keep is None:
             object.__setattr__(self, "keep", np.ones(rows, np.bool_))
-        for name in ("advantage", "reward", "keep", "weight", "entropy_weight", "value_target", "value_weight"):
+        for name in (
+            "advantage",
+            "reward",
+            "keep",
+            "weight",
+            "entropy_weight",
+            "value_target",
+            "value_weight",
+            "wanted_mode",
+        ):
             values = getattr(self, name)
             if values is not None and (values.shape[:1] != rows or not np.isfinite(values).all()):
                 raise BadInput(f"Shaped: {name} must be finite with {rows[0]} rows, got shape {values.shape}.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from satisfice.core.chain import Chain
 from satisfice.core.session import Session
@@ -48,6 +48,13 @@ class Segmented(Protocol):
     def segment(self) -> int:
         """Tokens."""
         ...
+
+
+@runtime_checkable
+class Replaying(Protocol):
+    """A shaper that has the trainer go on training on rollouts of earlier steps, with an advantage as of now."""
+
+    def replay(self, state: State, /) -> Sequence[tuple[Mapping[str, Any], float]]: ...
 
 
 def sampled_tokens(chain: Chain, *, by: str | None = None) -> tuple[bool, ...]:

@@ -10,6 +10,7 @@ from satisfice.core.shaper import Shaper
 from satisfice.shaping.a_dlp import ADlp
 from satisfice.shaping.activevln_early_stop import ActivevlnEarlyStop
 from satisfice.shaping.adacot import Adacot
+from satisfice.shaping.adaptive_deep_reasoning import AdaptiveDeepReasoning
 from satisfice.shaping.bingo import Bingo
 from satisfice.shaping.ceeh import Ceeh
 from satisfice.shaping.conciser_lgrpo import ConciserLgrpo
@@ -45,6 +46,7 @@ from satisfice.shaping.rloo import Rloo
 from satisfice.shaping.s_grpo import SGrpo
 from satisfice.shaping.siri import Siri
 from satisfice.shaping.spa import Spa
+from satisfice.shaping.spear import Spear
 from satisfice.shaping.step_pruner import StepPruner
 from satisfice.shaping.t_ppo import TPpo
 from satisfice.shaping.thinkprune import ThinkPrune
@@ -56,6 +58,7 @@ METHODS: Mapping[str, type[Shaper]] = {
     "a-dlp": ADlp,
     "activevln-early-stop": ActivevlnEarlyStop,
     "adacot": Adacot,
+    "adaptive-deep-reasoning": AdaptiveDeepReasoning,
     "bingo": Bingo,
     "ceeh": Ceeh,
     "conciser-lgrpo": ConciserLgrpo,
@@ -91,6 +94,7 @@ METHODS: Mapping[str, type[Shaper]] = {
     "s-grpo": SGrpo,
     "siri": Siri,
     "spa": Spa,
+    "spear": Spear,
     "step-pruner": StepPruner,
     "t-ppo": TPpo,
     "thinkprune": ThinkPrune,
@@ -104,6 +108,7 @@ __all__ = [
     "ADlp",
     "ActivevlnEarlyStop",
     "Adacot",
+    "AdaptiveDeepReasoning",
     "Bingo",
     "Ceeh",
     "ConciserLgrpo",
@@ -139,6 +144,7 @@ __all__ = [
     "SGrpo",
     "Siri",
     "Spa",
+    "Spear",
     "StepPruner",
     "TPpo",
     "ThinkPrune",

@@ -18,7 +18,7 @@ from satisfice.core.shaper import Capping, Cutting, Loss, Monitoring, Pressure, 
 from satisfice.core.shaper import advance as next_state
 from satisfice.testing.battery import Faulty
 
-_PARTS = ("advantage", "reward", "keep", "weight", "entropy_weight", "value_target", "value_weight")
+_PARTS = ("advantage", "reward", "keep", "weight", "entropy_weight", "value_target", "value_weight", "wanted_mode")
 _TOKENS = 6  # width of per-token columns in the battery
 
 

@@ -32,9 +32,13 @@ def weighed(
     }
     if shaped.value_target is not None:
         parts |= {"value_target": shaped.value_target, "value_share": times(shaped.value_weight)}
+    parts = {name: values * mask for name, values in parts.items()}
+    if shaped.wanted_mode is not None:  # said of the prompt, so also where the first token is none of the policy's
+        rows = np.maximum((shaped.wanted_mode != 0).sum(), 1)
+        parts["wanted_mode"] = np.repeat(shaped.wanted_mode[:, None] / rows, mask.shape[1], axis=1)
     full = {name: np.zeros((size, mask.shape[1])) for name in parts}
     for name, values in parts.items():
-        full[name][list(known)] = values * mask
+        full[name][list(known)] = values
     return full
 
 

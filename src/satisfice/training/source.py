@@ -24,6 +24,11 @@ class Source(Protocol):
 
     steers: bool  # it can make the groups of a steering shaper, and let rollouts grow
 
+    @property
+    def brief_token(self) -> int:
+        """The first token of what makes the model answer without thinking."""
+        ...
+
     def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
         """Answer each ask with the weights as they are now."""
         ...

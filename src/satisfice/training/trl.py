@@ -7,7 +7,7 @@ precision, checkpoints, PEFT, trackers) stays TRL's, Accelerate's and transforme
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,13 @@ from satisfice.core.shaper import (
     reads,
     start,
 )  # fmt: skip
-from satisfice.core.steering import Segmented, Steering
+from satisfice.core.steering import Replaying, Segmented, Steering
 from satisfice.training.checkpoint import read_state, read_underway, write_state
 from satisfice.training.rollout import Ask, AskGroup, Rollout, as_row, batch_of, column_names
 from satisfice.training.segments import Underway, grow_until
 from satisfice.training.shares import weighed
 from satisfice.training.source import Source, made_for
-from satisfice.training.trl_loss import Tokens, batch_loss, check_terms
+from satisfice.training.trl_loss import Tokens, batch_loss, check_terms, cropped
 from satisfice.training.value_head import heard_values, with_value_head
 
 _BY_MODEL = frozenset({"logprob", "entropy", "value"})  # columns that cost a forward pass
@@ -75,6 +75,8 @@ class ShapedTrainer(GRPOTrainer):
             raise Unfit(f"{shaper.card.id} decides while it samples, which needs our own engine: --rollouts local.")
         if isinstance(shaper, Segmented) and refill:
             raise BadInput(f"refill: rollouts of {shaper.card.id} grow over several steps. Leave it at 0.")
+        if isinstance(shaper, Replaying):
+            raise Unfit(f"{shaper.card.id} trains on earlier rollouts again, which this trainer does not do yet.")
         parts, per_update = args.steps_per_generation or 1, args.gradient_accumulation_steps
         self.updates = parts // per_update
         if parts % per_update or args.num_iterations != 1:
@@ -116,7 +118,7 @@ class ShapedTrainer(GRPOTrainer):
 
     # TRL's duty: its losses, one aggregation at a time. Ours: what the shaper asks for, averaged over the whole batch.
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        inputs = _cropped(inputs)
+        inputs = cropped(inputs)
         there = inputs["completion_mask"]
         mask = there * inputs["tool_mask"]  # what the loss counts
         with heard_values(self._policy if self._values else None) as values:
@@ -132,6 +134,8 @@ class ShapedTrainer(GRPOTrainer):
             plain_share=inputs["plain_share"], entropy_share=inputs["entropy_share"],
             reference=inputs.get("ref_per_token_logps"),
             old_logprob=inputs.get("old_per_token_logps", logprob.detach()),
+            brief=self._brief(model, inputs) if "wanted_mode" in inputs else None,
+            wanted_mode=inputs["wanted_mode"][:, 0] if "wanted_mode" in inputs else None,
             value=values(mask.shape[1]), value_target=inputs.get("value_target"), value_share=inputs.get("value_share"),
         )  # fmt: skip
         loss, told = batch_loss(self.shaper.loss, part)
@@ -140,6 +144,14 @@ class ShapedTrainer(GRPOTrainer):
         # Parts are added up; processes are averaged over, and each update has its part of the batch's tokens.
         total: Tensor = loss * self.accelerator.num_processes * self.updates
         return total
+
+    def _brief(self, model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Log-probability of choosing the brief mode after each prompt, [b]: of the first token that skips thinking."""
+        prompt, there = inputs["prompt_ids"], inputs["prompt_mask"]
+        token = torch.full_like(prompt[:, :1], self.source.brief_token)
+        ids, mask = torch.cat([prompt, token], 1), torch.cat([there, torch.ones_like(token)], 1)
+        logprob: Tensor = self._get_per_token_logps_and_entropies(model, ids, mask, 1)[0][:, 0]
+        return logprob
 
     @property
     def _policy(self) -> Any:
@@ -387,22 +399,3 @@ def _empty_groups(batch: Rollouts, shaped: Shaped) -> list[int]:
     """Groups of which nothing is kept."""
     some = batch.groups.any(shaped.keep)
     return sorted({int(g) for g in batch.group[~some]})
-
-
-def _cropped(inputs: dict[str, Any]) -> dict[str, Any]:
-    """A part of the batch without the columns in which none of its rows has a token: padding costs as much as text."""
-    prompt, completion = inputs["prompt_mask"], inputs["completion_mask"]
-    begin = prompt.shape[1] - max(1, int(prompt.sum(1).max()))
-    end = max(1, int(completion.sum(1).max()))
-    cut: dict[str, Callable[[Tensor], Tensor]] = {
-        "prompt_ids": lambda x: x[:, begin:],
-        "prompt_mask": lambda x: x[:, begin:],
-    }
-    wide = completion.shape
-
-    def crop(name: str, value: Any) -> Any:
-        if name in cut:
-            return cut[name](value)
-        return value[:, :end] if isinstance(value, Tensor) and value.shape == wide else value
-
-    return {name: crop(name, value) for name, value in inputs.items()}

@@ -1,7 +1,8 @@
 """What a shaper asks of the loss, in torch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 from satisfice.core.errors import Unfit
 from satisfice.core.shaper import Loss
 from satisfice.shaping.dot import kl_cov_tokens
+from satisfice.shaping.spear import clip_cov_tokens
 
-TERMS = frozenset({"kl-cov", "trust-region", "value"})
+TERMS = frozenset({"clip-cov", "kl-cov", "mode-margin", "trust-region", "value"})
 """The named terms of a loss that this adapter computes."""
 
 
@@ -35,6 +37,8 @@ class Tokens:
     value: Tensor | None = None  # of a value head, with gradient
     value_target: Tensor | None = None  # what it should have been
     value_share: Tensor | None = None  # of its squared error: `Loss.share` times the shaper's value weight
+    brief: Tensor | None = None  # [b] log-probability, with gradient, of the token that chooses the brief mode
+    wanted_mode: Tensor | None = None  # [b] 1: think, -1: be brief, 0: no matter; over the rows of the whole batch
 
 
 def check_terms(loss: Loss, method: str) -> None:
@@ -59,6 +63,8 @@ def batch_loss(loss: Loss, part: Tokens) -> tuple[Tensor, dict[str, float]]:
     share = part.share
     if "kl-cov" in loss.terms:
         policy = _with_kl_cov(loss.terms["kl-cov"], policy, change, part)
+    if "clip-cov" in loss.terms:
+        share = share * _without_clip_cov(loss, ratio, part)
     if loss.top_entropy < 1 and mask.any():
         line = torch.quantile(part.entropy.detach()[mask].float(), 1 - loss.top_entropy)
         share = share * (part.entropy.detach() >= line)
@@ -73,6 +79,13 @@ def batch_loss(loss: Loss, part: Tokens) -> tuple[Tensor, dict[str, float]]:
         total = total - loss.entropy * (part.entropy_share * torch.where(mask, part.entropy, 0.0)).sum()
     if "trust-region" in loss.terms:
         total = total + _trust_region(loss.terms["trust-region"], change, mask) * part.plain_share.sum()
+    if "mode-margin" in loss.terms:
+        assert part.brief is not None
+        assert part.wanted_mode is not None
+        term = loss.terms["mode-margin"]
+        hinge = mode_hinge(part.brief, part.wanted_mode, term["margin"]).sum()
+        total = total + term["weight"] * hinge
+        told["mode_hinge"] = float(hinge.detach())
     if "value" in loss.terms:
         assert part.value is not None
         assert part.value_target is not None
@@ -112,6 +125,33 @@ def divergence(kind: str, change: Tensor) -> Tensor:
             return torch.exp(change) - change - 1
 
 
+def mode_hinge(brief: Tensor, wanted: Tensor, margin: float) -> Tensor:
+    """How far the wanted mode falls short of being ahead by the margin, times how much the row weighs, [b].
+
+    The score of the brief mode's token stands against those of all other tokens together: their difference is the
+    log-odds of the token. `wanted` is above 0 where thinking is wanted and below where brevity is; its size is the
+    row's weight.
+
+    >>> mode_hinge(torch.tensor([0.5]).log(), torch.tensor([-1.0]), 1.0)
+    tensor([1.])
+    """
+    odds = brief - torch.log(-torch.expm1(brief.clamp(max=-1e-6)))
+    return wanted.abs() * torch.relu(margin + odds * torch.sign(wanted))
+
+
+def _without_clip_cov(loss: Loss, ratio: Tensor, part: Tokens) -> Tensor:
+    """1 for every token but those that are left out for their covariance."""
+    term, mask = loss.terms["clip-cov"], np.asarray(part.mask.cpu().numpy(), dtype=np.bool_)
+    advantage = part.advantage.detach()
+    clipped = ((ratio < 1 - loss.clip_low) & (advantage < 0)) | ((ratio > 1 + loss.clip_high) & (advantage > 0))
+    chosen = clip_cov_tokens(
+        advantage.double().cpu().numpy(), part.logprob.detach().double().cpu().numpy(), mask,
+        clipped.expand(mask.shape).cpu().numpy(), share=term["share"], low=term["low"], high=term["high"],
+        seed=int(mask.sum()),
+    )  # fmt: skip
+    return torch.from_numpy(~chosen).to(part.share.device, part.share.dtype)
+
+
 def _with_kl_cov(term: Mapping[str, float], policy: Tensor, change: Tensor, part: Tokens) -> Tensor:
     """In place of the clipped loss, for the tokens of highest covariance of this part: -A rho + weight |log rho|."""
     chosen = kl_cov_tokens(
@@ -130,3 +170,22 @@ def _trust_region(term: Mapping[str, float], change: Tensor, mask: Tensor) -> Te
 
 def _mean(values: Tensor, mask: Tensor) -> float:
     return float(torch.where(mask, values.detach(), 0.0).sum() / mask.sum().clamp(min=1))
+
+
+def cropped(inputs: dict[str, Any]) -> dict[str, Any]:
+    """A part of the batch without the columns in which none of its rows has a token: padding costs as much as text."""
+    prompt, completion = inputs["prompt_mask"], inputs["completion_mask"]
+    begin = prompt.shape[1] - max(1, int(prompt.sum(1).max()))
+    end = max(1, int(completion.sum(1).max()))
+    cut: dict[str, Callable[[Tensor], Tensor]] = {
+        "prompt_ids": lambda x: x[:, begin:],
+        "prompt_mask": lambda x: x[:, begin:],
+    }
+    wide = completion.shape
+
+    def crop(name: str, value: Any) -> Any:
+        if name in cut:
+            return cut[name](value)
+        return value[:, :end] if isinstance(value, Tensor) and value.shape == wide else value
+
+    return {name: crop(name, value) for name, value in inputs.items()}

@@ -66,6 +66,10 @@ class LocalSource:
         self.engine, self.judge, self._temperature = engine, judge, temperature
         self._coroutines = _Coroutines()
 
+    @property
+    def brief_token(self) -> int:
+        return self.engine.encode(self.engine.profile.skip_thinking)[0]
+
     def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
         return self._coroutines.run(sample(self.engine, asks, self.judge, temperature=self._temperature))
 
@@ -118,6 +122,10 @@ class TrlSource:
     def __init__(self, local: LocalSource) -> None:
         self._local = local
         self.trainer: Any = None  # the trainer that generates; set once it is made
+
+    @property
+    def brief_token(self) -> int:
+        return self._local.brief_token
 
     def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
         trainer, engine = self.trainer, self._local.engine
