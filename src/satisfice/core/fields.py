@@ -22,9 +22,11 @@ class Range:
     high: float | None = None
 
     def __contains__(self, value: float) -> bool:
-        return math.isfinite(value) and (self.low is None or value >= self.low) and (
-            self.high is None or value <= self.high
-        )  # fmt: skip
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:  # a whole number beyond all floats
+            return False
+        return finite and (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 
     def __str__(self) -> str:
         if self.low is None and self.high is None:

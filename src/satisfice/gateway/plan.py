@@ -36,6 +36,8 @@ COUNTS = frozenset(
     {"n", "n_max", "warmup", "wave", "drafts", "rounds", "k", "peers", "width", "max_turns", "max_steps"}
 )
 """Fields of policies that say how many chains or rounds there are."""
+LIKELIEST = 100
+"""The most of `top`, the likeliest tokens that a policy sees at each position: each is sent and kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +191,9 @@ def _check_numbers(policy: Policy, settings: Settings) -> None:
     for method in _with_inner(policy):
         for name, kind in field_types(type(method)).items():
             value = getattr(method, name)
-            most = max(settings.limits.chains, getattr(type(method), name, 0) or 0) if name in COUNTS else LONGEST
+            most = {"top": LIKELIEST}.get(name, LONGEST)
+            if name in COUNTS:
+                most = max(settings.limits.chains, getattr(type(method), name, 0) or 0)
             if kind.kind == "int" and value is not None and value > most:
                 raise BadInput(f"{method.card.id}: {name} may be at most {most} on this server, got {value}. Lower it.")
 

@@ -65,7 +65,8 @@ class DeepConf:
         online = self.mode == "online"
         gauges: dict[Chain, Gauge] = {}
         first = min(self.warmup, self.n) if online else self.n
-        chains = await abreast(session, [self._run(session, gauges, new_chain(session)) for _ in range(first)])
+        begun = [new_chain(session) for _ in range(first)]
+        chains = await abreast(session, [self._run(session, gauges, chain) for chain in begun])
         scores = [
             chain_score(gauges[chain].values, self.score if not online else "lowest", self.window) for chain in chains
         ]

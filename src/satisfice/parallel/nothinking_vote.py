@@ -39,7 +39,7 @@ class NoThinkingVote:
     )
 
     n: Annotated[int, Range(1)] = 8  # answers
-    p: Annotated[float, Range(0)] = 0.5  # power of the rank; 0 is plain majority
+    p: Annotated[float, Range(0, 50)] = 0.5  # power of the rank; 0 is plain majority
     top: Annotated[int, Range(1)] = 20  # likeliest tokens that certainty is taken over
     stop: Policy | None = None  # rule that each chain follows; none: it does not think
 
