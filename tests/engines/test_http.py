@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.engines.servers import END, LoopbackServer
 
 from satisfice.catalog import build, check_policy
@@ -445,3 +447,41 @@ def test_text_is_kept_as_it_came_whatever_its_pieces():
     assert [(t.id, t.logprob) for t in last] == [(words.END, -0.5)]
     assert words.decode(words.encode("Wait, 12+34 = </think>\n")) == "Wait, 12+34 = </think>\n"
     assert len(words.encode("</think>")) > 1  # so that a chain looks for it as text
+
+
+@given(st.lists(st.text(max_size=12), max_size=30), st.integers(1, 8))
+def test_text_that_is_too_much_to_remember_is_still_what_it_was(texts, known):
+    from satisfice.engines import _words
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_words, "KNOWN", known)
+        words = _words.TextWords()
+        ids = [words.number(text) for text in texts]
+        assert [words.decode([i]) for i in ids] == texts
+        assert [words.number(text) for text in texts] == ids
+        assert len(set(ids)) == len(set(texts))
+        assert words.END not in ids
+        assert words.decode(words.encode("".join(texts))) == "".join(texts)
+        assert b"".join(words.piece(i) for i in ids) == "".join(texts).encode()
+        assert len(words._pieces) <= max(known, 1)
+
+
+def test_halves_of_characters_from_a_server_are_no_error_of_ours():
+    from satisfice.engines._words import TextWords
+
+    words = TextWords()
+    assert words.piece(words.number("\ud83d")) == b"?"
+    assert words.decode([words.number("\ud83d")]) == "\ud83d"
+
+
+def test_chains_are_the_same_when_no_piece_is_remembered(tiny, monkeypatch):
+    from satisfice.engines import _words
+
+    with LoopbackServer() as server:
+        usual = run(engine_of(server, tiny), "first-cue")
+        monkeypatch.setattr(_words, "KNOWN", 3)
+        engine = engine_of(server, tiny)
+        found = run(engine, "first-cue")
+        assert (found.thinking, found.text, found.ended) == (usual.thinking, usual.text, usual.ended)
+        assert found.ledger.spent == usual.ledger.spent
+        assert len(engine.words._pieces) == 3

@@ -11,6 +11,7 @@ from satisfice.core.profile import Profile
 from satisfice.engines._recognise import ON, profile_of
 
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]+")
+KNOWN = 1 << 18  # different pieces of text that are kept: about 40 MB
 
 
 class Words(Protocol):
@@ -87,6 +88,10 @@ class TextWords:
     The text is the truth. What the server sampled is kept piece by piece as it came; text that a policy puts in, and
     the prompt, are split into words and signs, so how many tokens these are is an estimate. Number 0 is the end of the
     turn, which has no text.
+
+    The first `KNOWN` different pieces are numbered one after another. Whatever passes through later is its own number
+    (its bytes, read as one), so that a gateway does not grow with all that was ever said. Such numbers may be longer
+    than any array holds, but nobody records so much at once.
     """
 
     END = 0
@@ -98,16 +103,26 @@ class TextWords:
 
     def number(self, piece: str) -> int:
         """The token that stands for a piece of text; the empty piece (a part of a character) is one too."""
-        if piece not in self._numbers:
-            self._numbers[piece] = len(self._pieces)
-            self._pieces.append(piece)
+        known = self._numbers.get(piece)
+        if known is not None:
+            return known
+        if len(self._pieces) >= KNOWN:
+            return KNOWN + int.from_bytes(b"\1" + piece.encode("utf-8", "surrogatepass"), "big")
+        self._pieces.append(piece)
+        self._numbers[piece] = len(self._pieces) - 1
         return self._numbers[piece]
 
     def encode(self, text: str) -> list[int]:
         return [self.number(word) for word in _WORDS.findall(text)]
 
     def decode(self, ids: list[int]) -> str:
-        return "".join(self._pieces[i] for i in ids)
+        return "".join([self._text(i) for i in ids])
 
     def piece(self, token: int) -> bytes:
-        return self._pieces[token].encode()
+        return self._text(token).encode("utf-8", "replace")
+
+    def _text(self, token: int) -> str:
+        if token < KNOWN:
+            return self._pieces[token]
+        spelt = token - KNOWN
+        return spelt.to_bytes((spelt.bit_length() + 7) // 8, "big")[1:].decode("utf-8", "surrogatepass")
