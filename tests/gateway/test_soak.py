@@ -10,6 +10,7 @@ def test_many_clients_of_which_some_leave() -> None:
     assert found["others"] == {}
     assert found["right"] > 10
     assert found["left"] > 2
-    assert found["streams_at_the_upstream"] == found["running"] == 0
-    assert found["tasks_after"] <= found["tasks_before"]
+    assert {*found["streams_at_the_upstream"], *found["running"]} == {0}
+    assert found["tasks"][-1] <= found["tasks"][0]
+    assert found["pieces_of_text"][-1] <= 4096
     assert found["memory_mb"][-1] < found["memory_mb"][0] + 30
