@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import chisquare
 from tests.engines.conftest import save_tiny
 from transformers import AutoModelForCausalLM
 
@@ -19,6 +20,7 @@ from satisfice.engines import _kernel
 from satisfice.engines._cache import RowCache
 from satisfice.engines._kernel import SWITCH, Kernel, Unavailable, library
 from satisfice.engines._passes import KernelPass, TorchPass
+from satisfice.engines._sampling import draw, uniforms
 from satisfice.engines.local import LocalEngine
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the kernel needs a C compiler")
@@ -92,6 +94,35 @@ def test_a_chains_numbers_do_not_depend_on_who_reads_beside_it_nor_in_how_many_p
             found[chain].append(scores[at : at + end - begin])
             at += end - begin
     np.testing.assert_array_equal(np.concatenate([np.concatenate(f) for f in found]), whole)
+
+
+def test_tokens_are_drawn_as_torch_draws_them(model: torch.nn.Module) -> None:
+    reader, n = Reader(model, 1), 70
+    chance = np.random.default_rng(0).random(n)
+    for temperature in (0.0, 0.3, 1.1, 5.0):
+        hot = np.full(n, temperature, dtype=np.float32)
+        zeros, places = np.zeros(n, dtype=np.int64), np.arange(n)
+        reader.kernel(TEXTS[2], places, zeros, zeros, zeros[:0], zeros[:1])
+        scores, _, picked = reader.kernel(
+            TEXTS[2], places, zeros, zeros, places, zeros[:1], draws=(hot, chance)
+        )  # fmt: skip
+        wanted = draw(scores, torch.from_numpy(hot), None, torch.from_numpy(chance), [])
+        assert picked is not None
+        assert picked.tolist() == wanted.tolist()
+
+
+def test_drawn_tokens_follow_the_softmax_of_the_scores_over_temperature(model: torch.nn.Module) -> None:
+    reader, n = Reader(model, 1), 40_000
+    zeros = np.zeros(n, dtype=np.int64)
+    chance = uniforms(np.arange(n, dtype=np.uint64), zeros)
+    scores, _, picked = reader.kernel(  # the same token at the same place, over and over
+        zeros + 9, zeros, zeros, zeros, np.arange(n), zeros[:1], draws=(np.full(n, 0.7, dtype=np.float32), chance)
+    )
+    wanted = torch.softmax(scores[0].double() / 0.7, -1).numpy() * n
+    counts = np.bincount(picked, minlength=len(wanted))
+    common = wanted >= 5
+    observed, expected = (np.append(a[common], a[~common].sum()) for a in (counts, wanted))
+    assert chisquare(observed, expected).pvalue > 1e-3
 
 
 def test_a_token_that_the_model_does_not_have_is_an_error(model: torch.nn.Module) -> None:

@@ -195,6 +195,10 @@ static inline __attribute__((always_inline)) void attend(
     for (int64_t t = 0; t < n; t += LANES) {
         for (int g = 0; g < group; g++) {
             vec dot[LANES];
+            for (int64_t j = 0; g == 0 && j < LANES * dim; j += 16) { /* a cache line of what is needed soon */
+                __builtin_prefetch(keys + (t + 2 * LANES) * dim + j);
+                __builtin_prefetch(values + t * dim + j, 0, 2);
+            }
 #pragma GCC unroll 16
             for (int j = 0; j < LANES; j++) dot[j] = splat(0);
             for (int64_t i = 0; i < dim; i += LANES) {
