@@ -68,7 +68,7 @@ def by_verl(shaper: Shaper, batch: Rollouts, state: State, *, filled: bool) -> t
 
     from satisfice.training.verl.batch import More, reward_of
     from satisfice.training.verl.loss import shares
-    from satisfice.training.verl.settings import settings_for
+    from satisfice.training.verl.settings import AVERAGES
 
     name = f"satisfice/{shaper.card.id}"
     estimator = get_adv_estimator_fn(name)
@@ -91,19 +91,18 @@ def by_verl(shaper: Shaper, batch: Rollouts, state: State, *, filled: bool) -> t
         columns={key: more(values) for key, values in batch.columns.items()},
         tokens={key: more(batch[key]) for key in batch.tokens if key not in ("mask", "segment")},
     )
-    settings = settings_for(shaper, max_tokens=LIMIT)
     data = DataProto.from_dict(
         tensors={"token_level_rewards": torch.from_numpy(reward), "response_mask": torch.from_numpy(mask).long()},
         non_tensors={"uid": np.array([f"uid-{g}" for g in more(batch.group)], dtype=object)},
     )
-    algorithm = OmegaConf.create({"adv_estimator": name, "shaper": settings["algorithm.shaper"]})
+    algorithm = OmegaConf.create({"adv_estimator": name})
     found = compute_advantage(data, adv_estimator=name, num_repeat=5, config=algorithm).batch["advantages"]
-    mode, factor = (settings[f"actor_rollout_ref.actor.{key}"] for key in ("loss_agg_mode", "loss_scale_factor"))
+    loss = _constant(shaper)
     share = shares(
-        torch.from_numpy(mask), mode,
+        torch.from_numpy(mask), AVERAGES[loss.aggregation],
         {
             "dp_size": 1, "batch_num_tokens": int(mask.sum()), "global_batch_size": len(mask),
-            "loss_scale_factor": factor,
+            "loss_scale_factor": loss.constant if loss.aggregation == "constant" else None,
         },
     )  # fmt: skip
     assert not found[n:].any()

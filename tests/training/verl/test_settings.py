@@ -43,7 +43,7 @@ def test_one_spec_stands_in_both_places() -> None:
 
 
 def test_losses_that_verl_does_not_compute_are_refused() -> None:
-    with pytest.raises(Unfit, match="do not see"):
+    with pytest.raises(Unfit, match="satisfice train"):
         settings_for(shaping.METHODS["t-ppo"](), max_tokens=512)
 
 

@@ -14,6 +14,7 @@ import pytest
 from satisfice import shaping
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.shaper import Shaper, start
+from satisfice.training.verl.doctor import methods
 
 if importlib.util.find_spec("verl") is None:
     pytest.skip("needs the environment of verl", allow_module_level=True)
@@ -23,11 +24,11 @@ pytestmark = [pytest.mark.verl, pytest.mark.filterwarnings("ignore")]
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-WITHOUT = frozenset({"t-ppo"})  # has a loss for the values of a critic
-METHODS = sorted(shaping.METHODS.keys() - WITHOUT)
+PLACED = methods()
+REFUSED = sorted(name for name, row in PLACED.items() if not row["trainer"])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", sorted(PLACED))
 def test_verl_gives_the_advantages_of_numpy_and_trl(method: str) -> None:
     import routes
     import verl  # noqa: F401  (registers)
@@ -40,7 +41,7 @@ def test_verl_gives_the_advantages_of_numpy_and_trl(method: str) -> None:
     assert compared >= 6  # else there was nothing to compare
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", sorted(PLACED.keys() - REFUSED))
 def test_verls_policy_loss_is_the_shapers(method: str) -> None:
     """Through verl's registry, settings and averages: the loss that `Loss.policy_loss` says, in two micro-batches."""
     import routes
@@ -87,11 +88,11 @@ def test_verls_policy_loss_is_the_shapers(method: str) -> None:
         assert np.isfinite(total)
 
 
-@pytest.mark.parametrize("method", sorted(WITHOUT))
-def test_losses_that_verl_cannot_compute_are_refused(method: str) -> None:
+@pytest.mark.parametrize("method", REFUSED)
+def test_what_has_no_place_in_verl_is_refused_before_a_run_is_written(method: str) -> None:
     from satisfice.training.verl.settings import settings_for
 
-    with pytest.raises(Unfit, match="do not see"):
+    with pytest.raises(Unfit, match="satisfice train"):
         settings_for(shaping.METHODS[method](), max_tokens=64)
 
 
@@ -138,24 +139,29 @@ def test_the_doctor_finds_what_verl_hides(environment: dict[str, str], says: str
     assert says in done.stdout
 
 
-def call(method: str, *, reward: float = 1.0, algorithm: dict[str, Any] | None = None, **given: Any) -> Any:
-    """One call of verl's `compute_advantage` with four rollouts."""
-    import torch
-    from verl.protocol import DataProto
+def call(method: str, *, reward: float = 1.0, algorithm: dict[str, Any] | None = None) -> Any:
+    """One call of verl's `compute_advantage` with four rollouts, as if in a new process."""
     from verl.trainer.ppo.core_algos import get_adv_estimator_fn
-    from verl.trainer.ppo.ray_trainer import compute_advantage
 
     from satisfice.training.verl.estimator import Estimator
 
-    estimator = get_adv_estimator_fn(f"satisfice/{method}")
-    estimator.__dict__.update(Estimator(method).__dict__)  # as in a new process
+    name = f"satisfice/{method}"
+    get_adv_estimator_fn(name).__dict__.update(Estimator(method).__dict__)
+    return call_with(name, algorithm or {}, reward)
+
+
+def call_with(name: str, algorithm: dict[str, Any], reward: float = 1.0) -> Any:
+    import torch
+    from verl.protocol import DataProto
+    from verl.trainer.ppo.ray_trainer import compute_advantage
+
     rewards = torch.zeros(4, 3)
     rewards[:, 2] = torch.tensor([reward, 0.0, reward, 0.0])
     data = DataProto.from_dict(
         tensors={"token_level_rewards": rewards, "response_mask": torch.ones(4, 3).long()},
         non_tensors={"uid": np.array(["a", "a", "b", "b"], dtype=object)},
     )
-    return compute_advantage(data, adv_estimator=f"satisfice/{method}", config=algorithm or {}, **given)
+    return compute_advantage(data, adv_estimator=name, config=algorithm)
 
 
 def test_settings_come_from_the_algorithm_section() -> None:
@@ -164,6 +170,37 @@ def test_settings_come_from_the_algorithm_section() -> None:
     assert float(other / plain) == pytest.approx(np.sqrt(2), rel=1e-3)
     with pytest.raises(BadInput, match="Name one method in both"):
         call("grpo", algorithm={"shaper": "rloo"})
+
+
+def test_a_shaper_of_ones_own_has_an_estimator(tmp_path: Path) -> None:
+    from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+
+    from satisfice.catalog import build
+    from satisfice.training.verl.estimator import Estimator
+    from satisfice.training.verl.settings import settings_for
+
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "from satisfice.core.card import Card\nfrom satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Short:\n"
+        "    card: ClassVar = Card(id='short', paper='', where='', needs=frozenset(), fidelity='standard')\n"
+        "    pressure: ClassVar = Pressure(wrong=True, all_right=True)\n"
+        "    loss: ClassVar = Loss()\n"
+        "    scale: float = 1.0\n"
+        "    def __call__(self, rollouts, state=STATELESS):\n"
+        "        return Shaped(advantage=-self.scale * rollouts.length, reward=rollouts.reward)\n"
+    )
+    spec = f"{path}:Short(scale=2.0)"
+    assert settings_for(build(spec, kind="shaper", allow_files=True), max_tokens=9)["algorithm.adv_estimator"] == (
+        "satisfice"
+    )
+    estimator = get_adv_estimator_fn("satisfice")
+    estimator.__dict__.update(Estimator().__dict__)
+    assert call_with("satisfice", {"shaper": spec}).batch["advantages"][0].tolist() == [-6.0, -6.0, -6.0]
+    estimator.__dict__.update(Estimator().__dict__)
+    with pytest.raises(BadInput, match="name one in"):
+        call_with("satisfice", {})
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,9 @@ from satisfice.core.steering import Segmented, Steering
 from satisfice.training.verl.batch import BY_ESTIMATOR, BY_TRAINER, More, advantages_for, rollouts_of
 
 PREFIX = "satisfice/"
+OWN = "satisfice"  # the estimator for a shaper that is not in the catalogue
 TRAINER = "trainer.v1.trainer_mode=satisfice"
+TERMS = frozenset({"kl-cov", "trust-region"})  # terms of a loss that a policy loss of verl's can compute
 BY_TRL = "Train it with TRL: satisfice train."
 KEEPER = "trainer.checkpoint_callback_class=satisfice.training.verl.keeper.KeepState"
 
@@ -34,15 +36,17 @@ KEEPER = "trainer.checkpoint_callback_class=satisfice.training.verl.keeper.KeepS
 class Estimator:
     """A shaper as verl calls it: `algorithm.adv_estimator=satisfice/kimi-length`.
 
-    Its settings come from `+algorithm.shaper="kimi-length(advantage=rloo)"`; without it they are the method's defaults.
+    Its settings come from `algorithm.shaper="kimi-length(advantage=rloo)"`; without it they are the method's defaults.
+    A shaper of one's own, `algorithm.shaper="./mine.py:MyShaper"`, goes with `algorithm.adv_estimator=satisfice`.
+
     verl passes on rewards, the mask of sampled tokens and the name of each row's prompt, and calls from one process
     with the whole batch. `more` is what our trainer adds before each call. What the shaper remembers is in `state`;
     `kept` says that somebody puts it into the checkpoints.
     """
 
-    def __init__(self, method: str) -> None:
-        self.method = method
-        self.shaper: Shaper = build(method, kind="shaper")
+    def __init__(self, method: str | None = None) -> None:
+        self.method = method  # None: whatever the settings name
+        self.shaper: Shaper = build(method or "grpo", kind="shaper")
         self.state: State = start(self.shaper)
         self.more: More | None = None
         self.by_trainer = self.kept = False
@@ -56,7 +60,9 @@ class Estimator:
         """Advantages and returns, each [B, T]; `rest` is what other releases of verl may add."""
         self.settle(config)
         if index is None:
-            raise BadInput(f"{self.method}: verl names no prompts (uid), so it cannot be told which rollouts compete.")
+            raise BadInput(
+                f"{self.shaper.card.id}: verl names no prompts (uid), so it cannot be told which rollouts compete."
+            )
         if not self.by_trainer:
             check_alone(self.shaper, kept=self.kept)
         mask = response_mask.detach().cpu().numpy().astype(np.bool_)
@@ -73,14 +79,16 @@ class Estimator:
         """Take the settings from verl's `algorithm` section, once.
 
         Raises:
-            BadInput: the section names another method than the estimator.
+            BadInput: the section names another method than the estimator, or none where there must be one.
         """
         if self._settled:
             return
         spec = None if config is None else config.get("shaper")
+        if spec is None and self.method is None:
+            raise BadInput(f"algorithm.adv_estimator={OWN} takes any shaper: name one in algorithm.shaper.")
         if spec is not None:
             shaper = build(str(spec), kind="shaper", allow_files=True)
-            if shaper.card.id != self.method:
+            if self.method not in (None, shaper.card.id):
                 raise BadInput(
                     f"algorithm.shaper is {shaper.card.id}, and algorithm.adv_estimator is {PREFIX}{self.method}. "
                     "Name one method in both."
@@ -128,6 +136,12 @@ def check_trained(shaper: Shaper) -> None:
             raise Unfit(f"{name} {what}, for which verl's queue of rollouts has no place. {BY_TRL}")
     if "entropy" in reads(shaper) and shaper.loss.entropy:
         raise Unfit(f"{name} gives each token an entropy bonus of its own, and verl has one for all. {BY_TRL}")
+    if unseen := sorted(set(shaper.loss.terms) - TERMS) or ["only tokens of high entropy"] * (
+        shaper.loss.top_entropy < 1
+    ):
+        raise Unfit(
+            f"{name} puts {', '.join(unseen)} into the loss, for which verl's policy losses see too little. {BY_TRL}"
+        )
     if by_token := sorted(from_data(shaper) & TOKEN_COLUMNS.keys()):
         raise Unfit(
             f"{name} reads {', '.join(by_token)} for each token, which no row of verl's data can hold. {BY_TRL}"

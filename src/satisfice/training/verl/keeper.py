@@ -7,10 +7,11 @@ from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn
 from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
-from satisfice.core.errors import BadInput
+from satisfice.core.errors import UnknownName
 from satisfice.core.shaper import Stateful
+from satisfice.shaping import METHODS
 from satisfice.training.checkpoint import read_state, write_state
-from satisfice.training.verl.estimator import PREFIX, Estimator
+from satisfice.training.verl.estimator import OWN, PREFIX, Estimator
 
 
 class KeepState(CheckpointCallback):
@@ -39,8 +40,8 @@ def estimator_of(config: Any) -> Estimator:
         BadInput: the run does not use one of ours.
     """
     name = str(config.algorithm.adv_estimator)
-    if not name.startswith(PREFIX):
-        raise BadInput(f"algorithm.adv_estimator is {name}. Set it to one of ours, such as {PREFIX}grpo.")
+    if name != OWN and name.removeprefix(PREFIX) not in METHODS:
+        raise UnknownName("algorithm.adv_estimator", name, [OWN, *(PREFIX + method for method in METHODS)])
     estimator: Estimator = get_adv_estimator_fn(name)
     estimator.settle(config.algorithm)
     return estimator

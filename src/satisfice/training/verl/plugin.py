@@ -10,13 +10,14 @@ import os
 from verl.trainer.ppo.core_algos import register_adv_est, register_policy_loss
 
 from satisfice import shaping
-from satisfice.training.verl.estimator import PREFIX, Estimator
+from satisfice.training.verl.estimator import OWN, PREFIX, Estimator
 from satisfice.training.verl.loss import MODE, policy_loss
 
 ESTIMATORS = {method: Estimator(method) for method in shaping.METHODS}
 
 for _method, _estimator in ESTIMATORS.items():
     register_adv_est(PREFIX + _method)(_estimator)
+register_adv_est(OWN)(Estimator())
 register_policy_loss(MODE)(policy_loss)
 
 if os.environ.get("VERL_PLATFORM") == "satisfice-cpu":

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from satisfice.catalog import canonical
-from satisfice.core.errors import Unfit
 from satisfice.core.shaper import Shaper
-from satisfice.training.verl.estimator import PREFIX
+from satisfice.shaping import METHODS
+from satisfice.training.verl.estimator import OWN, PREFIX, check_trained
 
 ACTOR = "actor_rollout_ref.actor"
 AVERAGES: Mapping[str, str] = {
     "token": "token-mean", "sequence": "seq-mean-token-mean", "constant": "seq-mean-token-sum-norm",
 }  # fmt: skip
-TERMS = frozenset({"kl-cov", "trust-region"})  # those that a policy loss in verl can compute
 DIVERGENCES: Mapping[str, str] = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}
 
 
@@ -20,15 +19,12 @@ def settings_for(shaper: Shaper, *, max_tokens: int) -> dict[str, Any]:
     """verl's keys, with dots, and their values. `max_tokens`: of the longest rollout.
 
     Raises:
-        Unfit: the method wants a loss that verl cannot be told to compute.
+        Unfit: the method wants what verl cannot do.
     """
     loss, spec = shaper.loss, canonical(shaper)
-    if loss.top_entropy < 1:
-        raise Unfit(f"{shaper.card.id} trains on tokens of high entropy only, which verl's policy losses do not see.")
-    if unknown := sorted(set(loss.terms) - TERMS):
-        raise Unfit(f"{shaper.card.id} adds {', '.join(unknown)} to the loss, which verl's policy losses do not see.")
+    check_trained(shaper)
     return {
-        "algorithm.adv_estimator": PREFIX + shaper.card.id,
+        "algorithm.adv_estimator": PREFIX + shaper.card.id if shaper.card.id in METHODS else OWN,
         "algorithm.shaper": spec,
         "algorithm.use_kl_in_reward": False,
         "reward.reward_manager.name": "satisfice",
