@@ -9,10 +9,13 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from satisfice import shaping
 from satisfice.core.errors import Unfit
+from satisfice.core.shaper import Shaper
 from satisfice.training.verl.estimator import PREFIX, check_alone, check_trained, from_data
 
 GROUP, ENTRY = "verl.plugins", "satisfice"
@@ -74,17 +77,11 @@ def methods() -> dict[str, dict[str, Any]]:
     """Shaper -> whether verl's own trainer is enough, whether ours is, what the data must hold, and why not."""
     rows = {}
     for name, cls in shaping.METHODS.items():
-        shaper, row = cls(), {"alone": True, "trainer": True, "data": [], "why": ""}
-        try:
-            check_alone(shaper, kept=True)
-        except Unfit:
-            row["alone"] = False
-        try:
-            check_trained(shaper)
-            row["data"] = sorted(from_data(shaper))
-        except Unfit as error:
-            row |= {"trainer": False, "alone": False, "why": str(error)}
-        rows[name] = row
+        shaper = cls()
+        why = _refusal(check_trained, shaper)
+        alone = not why and not _refusal(partial(check_alone, kept=True), shaper)
+        data = [] if why else sorted(from_data(shaper))
+        rows[name] = {"alone": alone, "trainer": not why, "data": data, "why": why}
     return rows
 
 
@@ -136,6 +133,15 @@ def _gaps(where: str, found: dict[str, Any]) -> list[str]:
         elif not found[name]:
             gaps.append(f"{where}: {name} is not registered")
     return gaps
+
+
+def _refusal(check: Callable[[Shaper], None], shaper: Shaper) -> str:
+    """Why a check refuses a shaper; "" when it does not."""
+    try:
+        check(shaper)
+    except Unfit as error:
+        return str(error)
+    return ""
 
 
 def _in_an_actor() -> dict[str, Any]:

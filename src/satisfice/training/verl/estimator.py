@@ -103,6 +103,7 @@ def check_alone(shaper: Shaper, *, kept: bool) -> None:
     Raises:
         Unfit: what it wants, and what to set.
     """
+    check_trained(shaper)
     name = shaper.card.id
     if reads(shaper) - BY_ESTIMATOR:
         try:
@@ -136,15 +137,14 @@ def check_trained(shaper: Shaper) -> None:
             raise Unfit(f"{name} {what}, for which verl's queue of rollouts has no place. {BY_TRL}")
     if "entropy" in reads(shaper) and shaper.loss.entropy:
         raise Unfit(f"{name} gives each token an entropy bonus of its own, and verl has one for all. {BY_TRL}")
-    if unseen := sorted(set(shaper.loss.terms) - TERMS) or ["only tokens of high entropy"] * (
-        shaper.loss.top_entropy < 1
-    ):
-        raise Unfit(
-            f"{name} puts {', '.join(unseen)} into the loss, for which verl's policy losses see too little. {BY_TRL}"
-        )
+    unseen = sorted(set(shaper.loss.terms) - TERMS)
+    if unseen or shaper.loss.top_entropy < 1:
+        what = ", ".join(unseen) or "a choice of tokens by their entropy"
+        raise Unfit(f"{name} puts {what} into the loss, for which verl's policy losses see too little. {BY_TRL}")
     if by_token := sorted(from_data(shaper) & TOKEN_COLUMNS.keys()):
         raise Unfit(
-            f"{name} reads {', '.join(by_token)} for each token, which no row of verl's data can hold. {BY_TRL}"
+            f"{name} reads {', '.join(by_token)} for each token, which no row of verl's data can hold. Shape such "
+            "rollouts where they are made, with the library alone."
         )
 
 
