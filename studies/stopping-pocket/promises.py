@@ -30,10 +30,10 @@ def promises(fresh: Recording, other: Recording, lynx: Path, cache: Path) -> Ite
     deltas = [d for d in LYNX_RISK if d >= 1 / (load_artefact(str(lynx), "lynx").arrays["wrong"].size + 1)]
     specs = [f'lynx(artefact="{lynx}", delta={d})' for d in deltas]
     yield "lynx, per look", coverage(fresh, other, lynx)
-    yield "lynx: delta", resplits(deltas, table(fresh, specs, cache))
+    yield "lynx: delta", resplits(deltas, table(fresh, specs, cache / "lynx"))
     for rule, (field, values) in PROMISED.items():
         specs = [with_field(rule, field, value) for value in values]
-        lost = np.concatenate([table(recording, specs, cache) for recording in (fresh, other)], axis=1)
+        lost = np.concatenate([table(recording, specs, cache / rule) for recording in (fresh, other)], axis=1)
         yield f"{rule}: {field}", resplits(values, lost)
 
 
@@ -45,8 +45,7 @@ def with_field(rule: str, field: str, value: float) -> str:
 
 def table(recording: Recording, specs: Sequence[str], cache: Path) -> NDArray[np.bool_]:
     """Which problems each rule loses, `[specs, problems]`; kept, because replaying takes its time."""
-    rule = specs[0].partition("(")[0]
-    path = cache / f"{recording.folder.name}-{rule}-{len(specs)}.npy"
+    path = cache / f"{recording.folder.name}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         np.save(path, np.array([one.lost for one in effects(recording, specs)]))

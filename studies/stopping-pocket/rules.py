@@ -23,10 +23,13 @@ def observing(artefacts: Path) -> dict[str, list[str]]:
     """Rules that only look, so that recorded chains tell what they do; as published first, then other settings."""
     lynx, first = f'artefact="{artefacts / "lynx.json"}"', f'artefact="{artefacts / "first-try.json"}"'
     knowing = f'artefact="{artefacts / "knowing-before-saying.json"}"'
-    watch = "greedy=true, overlap=false, reuse_answer=false"  # what a recording can answer for
+    watch = "greedy=true, overlap=false"  # what a recording can answer for
     return {
         "answer-consistency": [f"answer-consistency(k={k})" for k in (10, 2, 3, 5, 8, 15, 20)],
         "deer": [f"deer(threshold={t})" for t in (0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999)],
+        "deer, keeping the trial answer": [
+            f"deer(threshold={t}, reuse_answer=true)" for t in (0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995)
+        ],
         "dynasor-cot, observing": [
             f"dynasor-cot(k={k}, chunk={chunk}, {watch})" for k, chunk in ((3, 64), (2, 32), (3, 32), (5, 32), (2, 64))
         ],
@@ -49,7 +52,6 @@ def acting(artefacts: Path) -> dict[str, list[str]]:
     head = f'artefact="{artefacts / "specexit.json"}"'
     return {
         "concise": [f"concise(threshold={t})" for t in (0.5, 0.8, 0.95)],
-        "deer, keeping the trial answer": [f"deer(threshold={t}, reuse_answer=true)" for t in (0.95, 0.98, 0.995)],
         "deer-pro": [f"deer-pro(threshold={t})" for t in (0.95, 0.98, 0.99)],
         "dynasor-cot": ["dynasor-cot", "dynasor-cot(k=5, chunk=32)"],
         "eot-temperature": [f"eot-temperature(beta={b})" for b in (2.0, 1.0, 4.0)],
@@ -62,8 +64,13 @@ def acting(artefacts: Path) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
+CLAIMED = ("eot-temperature", "specexit")
+"""Rules that act and looked as if they save: these run on as many problems as a claim needs."""
+
+SURE = (0.9999, 0.9995, 0.999, 0.995, 0.99, 0.985, 0.98, 0.975, 0.97, 0.96, 0.95)
 PROMISED = {
-    "deer": ("threshold", (0.9999, 0.9995, 0.999, 0.995, 0.99, 0.985, 0.98, 0.975, 0.97, 0.96, 0.95)),
+    "deer": ("threshold", SURE),
+    "deer(reuse_answer=true)": ("threshold", SURE),
     "es-cot(trigger=cue)": ("d_min", (4, 3, 2, 1)),
     "entropy-reduction": ("h_stop", (0.005, 0.02, 0.05, 0.1, 0.2)),
 }

@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--learn", type=int, default=600, help="problems a task that the gate on questions learns from")
     parser.add_argument("--others", type=int, default=500, help="problems of every other task")
     parser.add_argument("--live", type=int, default=300, help="problems a tier for rules that act")
+    parser.add_argument("--live-others", type=int, default=100, help="problems of every other task for rules that act")
     parser.add_argument("--live-choose", type=int, default=120, help="problems a tier to choose their settings on")
     parser.add_argument("--check", type=int, default=40, help="problems a tier on which replayed and live are compared")
     parser.add_argument("--artefacts", type=Path, default=HERE / "artefacts", help="where what rules learn is kept")
@@ -59,9 +60,9 @@ def main() -> None:
     for stage in args.stage.split(","):
         if stage not in STAGES:
             parser.error(f"no stage {stage!r}; there are {', '.join(STAGES)}")
-        begin = time.monotonic()
+        begin, busy = time.monotonic(), time.process_time()
         getattr(study, stage.replace("-", "_"))()
-        print(f"{stage}: {time.monotonic() - begin:.0f} s", flush=True)
+        print(f"{stage}: {time.monotonic() - begin:.0f} s, {time.process_time() - busy:.0f} s of a core", flush=True)
 
 
 class Study:
@@ -153,10 +154,14 @@ class Study:
                 self.replay_cells("eval", task, [*rules.PLAIN, *specs])
 
     def live(self) -> None:
-        """Run the rules that act on the first problems of both tiers, and `full` beside them."""
-        specs = self.specs(rules.acting(self.artefacts))
+        """Run the rules that act, and `full` beside them; on fewer problems where nothing is claimed."""
+        grids = rules.acting(self.artefacts)
+        specs, claimed = self.specs(grids), self.specs({rule: grids[rule] for rule in rules.CLAIMED})
         for task in rules.TIERS:
-            self.live_cells("eval", task, ["full", *specs], self.args.live)
+            self.live_cells("eval", task, ["full", *claimed], self.args.problems)
+            self.live_cells("eval", task, specs, self.args.live)
+        for task in rules.OTHERS:
+            self.live_cells("eval", task, ["full", *specs], self.args.live_others)
 
     def check(self) -> None:
         """Run some of what was replayed live: every number of every sample must be the same."""
@@ -195,16 +200,7 @@ class Study:
                 results += [self.set_against("eval", task, spec, where) for spec in there]
             print(task, flush=True)
         extra = {name: self.read(f"{name}.json") for name in ("chosen", "check", "promises")}
-        extra["acting"] = [
-            row for some in rules.acting(self.artefacts).values() for row in map(self.glimpse, some) if row
-        ]
         show.write(HERE, results, extra, self.artefacts)
-
-    def glimpse(self, spec: str) -> dict[str, Any]:
-        """What a rule that acts did on the calibration split, where it was run."""
-        there = [task for task in rules.TIERS if self.cell_path("calibration", task, spec, "live").exists()]
-        found = {task: self.gains("calibration", task, spec, "live") for task in there}
-        return {"policy": canonical(build(spec)), "n": self.args.live_choose, **found} if found else {}
 
     # Cells: the samples of one rule on one task
 
@@ -266,6 +262,7 @@ class Study:
         cell, full = (
             {(row["problem"], row["seed"]): row for row in self.cell(split, task, one, where)} for one in (spec, "full")
         )
+        full = {key: full[key] for key in cell}  # a rule that acts may have been run on fewer problems
         compared = paired(cell, full, margin=MARGIN, is_baseline=spec == "full")
         return {"policy": canonical(build(spec)), "task": task, "how": where, **summary(cell), **compared}
 

@@ -11,6 +11,7 @@ from rules import OTHERS, TIERS
 from satisfice.bench.metrics import O1_PRUNER, aes
 
 MARK = ("<!-- tables:begin -->", "<!-- tables:end -->")
+CLAIM = 2000  # problems that it takes to say that a rule saves
 COLUMNS = (
     "task", "policy", "how", "n", "accuracy", "accuracy_low", "accuracy_high", "kept", "spent", "probe", "injected",
     "dropped", "truncated_rate", "no_answer_rate", "unknown_rate", "delta_accuracy", "delta_accuracy_low",
@@ -30,9 +31,7 @@ def write(folder: Path, rows: Sequence[Mapping[str, Any]], extra: Mapping[str, A
     tidy = json.loads(json.dumps(extra).replace(str(artefacts) + "/", "").replace('\\"', ""))
     (folder / "results.json").write_text(json.dumps({"schema_version": 1, "rows": kept, **tidy}, indent=1) + "\n")
     draw(kept, folder / "frontier.png")
-    tables = "\n\n".join(
-        [*(tier_table(kept, task) for task in TIERS), acting_table(tidy), others_table(kept), promise_table(tidy)]
-    )
+    tables = "\n\n".join([*(tier_table(kept, task) for task in TIERS), others_table(kept), promise_table(tidy)])
     readme = folder / "README.md"
     text = readme.read_text("utf-8") if readme.exists() else "\n".join(MARK)
     before, _, rest = text.partition(MARK[0])
@@ -51,47 +50,32 @@ def tier_table(rows: Sequence[Mapping[str, Any]], task: str) -> str:
         cells = [
             f"`{row['policy']}`", row["how"], row["n"], f"{100 * row['accuracy']:.1f}", f"{row['spent']:.0f}",
             _span(row, "saving", 100, " %"), _span(row, "delta_accuracy", 100, "", sign=True), f"{row['aes']:.2f}",
-            row["verdict"],
+            "no claim" if row["verdict"] == "saves" and row["n"] < CLAIM else row["verdict"],
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
-def acting_table(extra: Mapping[str, Any]) -> str:
-    """Rules that act, on a few problems of the calibration split."""
-    rows = extra.get("acting") or []
-    if not rows:
-        return ""
-    lines = [
-        f"**Rules that act**, live on {rows[0]['n']} problems a tier of the calibration split (a glimpse, no claims): "
-        "saving in percent / accuracy difference in points", "",
-        "| rule | " + " | ".join(TIERS) + " |", "|" + " --- |" * (1 + len(TIERS)),
-    ]  # fmt: skip
-    for row in rows:
-        told = [f"{100 * row[task][1]:.0f} / {100 * row[task][0]:+.1f}" if task in row else "" for task in TIERS]
-        lines.append(f"| `{row['policy']}` | " + " | ".join(told) + " |")
-    return "\n".join(lines)
-
-
 def others_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Saving and accuracy difference of the replayed rules on the tasks that settings were not chosen on."""
-    tasks = [t for t in OTHERS if any(row["task"].startswith(t) for row in rows)]
+    """Saving and accuracy difference of the rules on the tasks that settings were not chosen on."""
+    cells = {(row["how"], row["policy"], row["task"].partition("@")[0]): row for row in rows}
+    tasks = [task for task in OTHERS if ("replayed", "full", task) in cells]
     if not tasks:
         return ""
-    policies = list(
-        dict.fromkeys(row["policy"] for row in rows if row["how"] == "replayed" and row["policy"] != "full")
-    )
-    cells = {(row["policy"], row["task"].partition("@")[0]): row for row in rows if row["how"] == "replayed"}
-    n = max(cells["full", t]["n"] for t in tasks)
+    n = {how: max(row["n"] for (its, _, task), row in cells.items() if its == how and task in OTHERS)
+         for how in dict.fromkeys(its for its, _, task in cells if task in OTHERS)}  # fmt: skip
     lines = [
-        f"**The other tasks**, {n} problems each (no claims): saving in percent / accuracy difference in points", "",
-        "| rule | " + " | ".join(tasks) + " |", "|" + " --- |" * (1 + len(tasks)),
-        "| accuracy of `full` | " + " | ".join(f"{100 * cells['full', t]['accuracy']:.1f}" for t in tasks) + " |",
+        f"**The other tasks** ({', '.join(f'{how}: {count} problems each' for how, count in n.items())}; no claims): "
+        "saving in percent / accuracy difference in points", "",
+        "| rule | how | " + " | ".join(tasks) + " |", "|" + " --- |" * (2 + len(tasks)),
+        "| accuracy of `full` | | " + " | ".join(f"{100 * cells['replayed', 'full', t]['accuracy']:.1f}" for t in tasks)
+        + " |",
     ]  # fmt: skip
-    for policy in policies:
-        row = [cells.get((policy, t)) for t in tasks]
-        told = [f"{100 * r['saving']:.0f} / {100 * r['delta_accuracy']:+.1f}" if r else "" for r in row]
-        lines.append(f"| `{policy}` | " + " | ".join(told) + " |")
+    for how, policy in dict.fromkeys((how, policy) for how, policy, task in cells if task in OTHERS):
+        if policy != "full":
+            row = [cells.get((how, policy, t)) for t in tasks]
+            told = [f"{100 * r['saving']:.0f} / {100 * r['delta_accuracy']:+.1f}" if r else "" for r in row]
+            lines.append(f"| `{policy}` | {how} | " + " | ".join(told) + " |")
     return "\n".join(lines)
 
 
