@@ -4,10 +4,14 @@
 `generate` and, where `.venv-vllm` is installed (`make test-vllm` installs it), with vLLM's offline engine, one after
 the other in every round. Then it runs every policy beside `full` and gives the conversion,
 (1 - wall ratio) / (1 - spent ratio): 1 means that the share of time saved equals the share of tokens saved.
+
+Beside the wall stand the same figures by processor time, which a busy machine changes less. `--profile` says instead
+where the local engine's processor time goes, on one thread.
 """
 
 import argparse
 import asyncio
+import collections
 import json
 import os
 import platform
@@ -16,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +53,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--policies", default=POLICIES, help="whose conversion is measured; empty for none")
     parser.add_argument("--without", default="", help="leave out: generate, vllm")
+    parser.add_argument("--profile", action="store_true", help="where the time of the local engine goes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    found = asyncio.run(measure(options))
+    found = asyncio.run(profile(options) if options.profile else measure(options))
     if options.json:
         print(json.dumps(found, indent=2))
+    elif options.profile:
+        show_profile(found)
     else:
         show(found)
 
@@ -63,7 +70,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     problems = mixed_problems(options.problems)
     rules = parse_policies(options.policies) if options.policies else []
     rates: dict[str, list[float]] = {"local": [], "generate": [], "vllm": []}
-    walls: dict[str, list[tuple[float, int]]] = {canonical(rule): [] for rule in rules}
+    frugal: dict[str, list[float]] = {name: [] for name in rates}  # tokens a processor second
+    walls: dict[str, list[tuple[float, float]]] = {canonical(rule): [] for rule in rules}
+    works: dict[str, list[tuple[float, float]]] = {name: [] for name in walls}
     engine = LocalEngine(options.model, batch=max(96, options.chains))
     vllm = None if "vllm" in options.without else Vllm.start(options.model, options.chains)
     generate = None if "generate" in options.without else Generate(options.model, options.chains)
@@ -73,24 +82,26 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         fork_ms, cancel_steps = await moves(engine, problems[0])
         prompts = [engine.open(p.question, p.id).ids for p in problems]
         for _ in track(range(options.rounds), "rounds", console=Console(stderr=True)):
-            wall, spent = await run(engine, full, problems, options.chains)
+            wall, work, spent = await run(engine, full, problems, options.chains)
             rates["local"].append(spent / wall)
+            frugal["local"].append(spent / work)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             for rule in rules:
-                rule_wall, rule_spent = await run(engine, rule, problems, options.chains)
-                walls[canonical(rule)].append((rule_wall / wall, rule_spent / spent))  # type: ignore[arg-type]
-            if vllm is not None:
-                rates["vllm"].append(vllm.tokens_per_s(prompts))
-            if generate is not None:
-                rates["generate"].append(generate.tokens_per_s(prompts))
+                rule_wall, rule_work, rule_spent = await run(engine, rule, problems, options.chains)
+                walls[canonical(rule)].append((rule_wall / wall, rule_spent / spent))
+                works[canonical(rule)].append((rule_work / work, rule_spent / spent))
+            for name, other in (("vllm", vllm), ("generate", generate)):
+                if other is not None:
+                    tokens, wall, work = other.solve(prompts)
+                    rates[name].append(tokens / wall)
+                    frugal[name].append(tokens / work)
     if vllm is not None:
         vllm.stop()
     median = {name: statistics.median(found) if found else None for name, found in rates.items()}
-    ratios = {
-        name: [a / b for a, b in zip(rates["local"], rates[name], strict=True)]
-        for name in ("generate", "vllm")
-        if rates[name]
-    }
+    ratios, ratios_cpu = (
+        {name: [a / b for a, b in zip(of["local"], of[name], strict=True)] for name in ("generate", "vllm") if of[name]}
+        for of in (rates, frugal)
+    )
     return {
         "schema_version": 1,
         "problems": len(problems), "tasks": TASKS, "chains": options.chains, "rounds": options.rounds,
@@ -99,6 +110,10 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "ratio_generate": statistics.median(ratios["generate"]) if "generate" in ratios else None,
         "ratio_vllm": statistics.median(ratios["vllm"]) if "vllm" in ratios else None,
         "ratio_range": {name: spread(found) for name, found in ratios.items()},
+        "tokens_per_cpu_s": {name: statistics.median(found) for name, found in frugal.items() if found},
+        "ratio_cpu": {name: statistics.median(found) for name, found in ratios_cpu.items()},
+        "ratio_cpu_range": {name: spread(found) for name, found in ratios_cpu.items()},
+        "conversion_cpu": {name: statistics.median(map(conversion, found)) for name, found in works.items()},
         "conversion": {name: statistics.median(map(conversion, found)) for name, found in walls.items()},
         "conversion_range": {name: spread(map(conversion, found)) for name, found in walls.items()},
         "saving": {name: 1 - statistics.median(spent for _, spent in found) for name, found in walls.items()},
@@ -131,8 +146,10 @@ def mixed_problems(count: int) -> list[Problem]:
     return [problem for group in zip(*tiers, strict=True) for problem in group][:count]
 
 
-async def run(engine: LocalEngine, policy: Policy, problems: Sequence[Problem], chains: int) -> tuple[float, int]:
-    """Wall seconds and spent tokens of one policy over all problems, so many at once."""
+async def run(
+    engine: LocalEngine, policy: Policy, problems: Sequence[Problem], chains: int
+) -> tuple[float, float, int]:
+    """Wall seconds, processor seconds and spent tokens of one policy over all problems, so many at once."""
     waiting, spent = iter(problems), 0
 
     async def worker() -> None:
@@ -145,11 +162,66 @@ async def run(engine: LocalEngine, policy: Policy, problems: Sequence[Problem], 
                 raise RuntimeError(solution.error)
             spent += solution.ledger.spent
 
-    begin = time.perf_counter()
+    begin, worked = time.perf_counter(), time.process_time()
     async with asyncio.TaskGroup() as group:
         for _ in range(chains):
             group.create_task(worker())
-    return time.perf_counter() - begin, spent
+    return time.perf_counter() - begin, time.process_time() - worked, spent
+
+
+async def profile(options: argparse.Namespace) -> dict[str, Any]:
+    """Processor seconds of the local engine by what they go into, and how full its steps are, policy by policy."""
+    torch.set_num_threads(1)  # what other threads do is not told apart
+    problems = mixed_problems(options.problems)
+    engine, found = LocalEngine(options.model, batch=max(96, options.chains)), {}
+    clock = Clock()
+    loop, passes = engine._loop, engine._loop.passes
+    for owner, method, name in (
+        (loop, "_read_inbox", "messages, starting, waking"), (loop, "_admit", "messages, starting, waking"),
+        (loop, "_deliver", "messages, starting, waking"), (loop, "_step", "keeping the batch"),
+        (loop, "_sample", "tokens, signals and stops"), (passes, "step", "the model"), (passes, "read", "the model"),
+    ):  # fmt: skip
+        setattr(owner, method, clock.timed(getattr(owner, method), name))
+    async with engine:
+        for rule in parse_policies("full," + options.policies):
+            await run(engine, rule, problems[:32], options.chains)  # warm up
+            clock.seconds.clear()
+            before = engine.counters
+            wall, work, spent = await run(engine, rule, problems, options.chains)
+            after = engine.counters
+            clock.seconds["sessions and policies"] = work - sum(clock.seconds.values())
+            steps = after.steps - before.steps
+            found[canonical(rule)] = {
+                "wall_s": wall, "cpu_s": work, "spent": spent, "steps": steps,
+                "chains_per_step": (after.sampled - before.sampled) / steps,
+                "read": after.prefilled + after.fed - before.prefilled - before.fed,
+                "shares": {name: seconds / work for name, seconds in clock.seconds.items()},
+            }  # fmt: skip
+    return {"schema_version": 1, "problems": len(problems), "chains": options.chains, "profile": found,
+            "machine": {"load_before": LOAD, **engine.describe()}}  # fmt: skip
+
+
+class Clock:
+    """Processor seconds of one thread by what they go into; inner parts are taken out of outer ones."""
+
+    def __init__(self) -> None:
+        self.seconds: collections.defaultdict[str, float] = collections.defaultdict(float)
+        self._inner = [0.0]
+
+    def timed(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """The call, with its time booked under `name`."""
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            begin = time.thread_time()
+            self._inner.append(0.0)
+            try:
+                return call(*args, **kwargs)
+            finally:
+                took = time.thread_time() - begin
+                self.seconds[name] += took - self._inner.pop()
+                self._inner[-1] += took
+
+        return wrapped
 
 
 async def moves(engine: LocalEngine, problem: Problem) -> tuple[float, int]:
@@ -188,9 +260,10 @@ class Generate:
         ).eval()
         self.batch = batch
 
-    def tokens_per_s(self, prompts: list[list[int]]) -> float:
+    def solve(self, prompts: list[list[int]]) -> tuple[int, float, float]:
+        """Tokens, wall seconds and processor seconds."""
         tokens, end = 0, self.model.generation_config.eos_token_id
-        begin = time.perf_counter()
+        begin, worked = time.perf_counter(), time.process_time()
         for at in range(0, len(prompts), self.batch):
             rows = self.tokenizer.pad(
                 {"input_ids": prompts[at : at + self.batch]}, padding_side="left", return_tensors="pt"
@@ -201,7 +274,7 @@ class Generate:
                 )
             new = out[:, rows["input_ids"].shape[1] :]
             tokens += int(((new == end).cumsum(1) - (new == end).long() == 0).sum())  # up to the end of turn, that too
-        return tokens / (time.perf_counter() - begin)
+        return tokens, time.perf_counter() - begin, time.process_time() - worked
 
 
 class Vllm:
@@ -222,12 +295,14 @@ class Vllm:
         )
         return cls(process, cls._answer(process)["version"])
 
-    def tokens_per_s(self, prompts: list[list[int]]) -> float:
+    def solve(self, prompts: list[list[int]]) -> tuple[int, float, float]:
+        """Tokens, wall seconds and processor seconds, of the processes that vLLM starts too."""
         assert self.process.stdin is not None
+        worked = cpu_seconds(self.process.pid)
         self.process.stdin.write(json.dumps({"prompts": prompts, "limit": LIMIT, "temperature": TEMPERATURE}) + "\n")
         self.process.stdin.flush()
         answer = self._answer(self.process)
-        return float(answer["tokens"] / answer["wall_s"])
+        return int(answer["tokens"]), float(answer["wall_s"]), cpu_seconds(self.process.pid) - worked
 
     @staticmethod
     def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -242,6 +317,26 @@ class Vllm:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(60)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process and those below it have used so far; from Linux's own count."""
+    folder = Path("/proc") / str(pid)
+    user, system = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+    below = [int(child) for task in folder.glob("task/*/children") for child in task.read_text().split()]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, below))
+
+
+def show_profile(found: dict[str, Any]) -> None:
+    """The profile as a table, for people."""
+    names = list(dict.fromkeys(name for one in found["profile"].values() for name in one["shares"]))
+    table = Table("policy", "processor s", "tokens", "steps", "chains a step", *names)
+    for policy, one in found["profile"].items():
+        table.add_row(
+            policy, f"{one['cpu_s']:.2f}", f"{one['spent']:,}", str(one["steps"]), f"{one['chains_per_step']:.1f}",
+            *(f"{one['shares'].get(name, 0):.0%}" for name in names),
+        )  # fmt: skip
+    Console().print(table)
 
 
 def show(found: dict[str, Any]) -> None:

@@ -341,6 +341,16 @@ def test_the_prompt_is_the_chat_form_with_thinking_open(tiny: Path) -> None:
     assert engine.decode(tokenizer.encode(engine.render("1+1?"), add_special_tokens=False)) == engine.render("1+1?")
 
 
+def test_text_is_that_of_the_tokenizer_for_any_tokens(tiny: Path) -> None:
+    engine, tokenizer = LocalEngine(str(tiny)), AutoTokenizer.from_pretrained(tiny)
+    draws = random.Random(0)
+    for n in range(60):
+        ids = [draws.randrange(len(tokenizer)) for _ in range(n)]
+        assert engine.decode(ids) == tokenizer.decode(
+            ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )  # fmt: skip
+
+
 def test_sampling_past_the_context_ends_in_an_answer_from_the_reserve(tiny: Path) -> None:
     async def go() -> None:
         async with LocalEngine(str(tiny), max_length=80) as engine:
