@@ -156,7 +156,7 @@ class LocalReplica(RolloutReplica):
 
     async def launch_servers(self) -> None:
         actor = ray.remote(LocalServer).options(
-            name=_server_name(self.replica_rank), max_concurrency=self.max_concurrency, num_cpus=0.1
+            name=_server_name(self.replica_rank), max_concurrency=self.max_concurrency, num_cpus=0
         )
         server = actor.remote(str(self.model_config.path), int(self.config.max_num_seqs))
         await server.start.remote()
