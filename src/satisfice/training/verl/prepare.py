@@ -7,12 +7,13 @@ The script goes on where a run stopped. On several nodes start Ray first (`deplo
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from satisfice.catalog import build, canonical
-from satisfice.core.errors import BadInput
+from satisfice.core.errors import BadInput, SatisficeError
 from satisfice.core.rollouts import COLUMNS
 from satisfice.core.shaper import Shaper
 from satisfice.tasks import Task, load_task
@@ -39,14 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     shaper = build(args.shaper, kind="shaper", allow_files=True)
     names = [name.strip() for name in args.tasks.split(",")]
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_rows(args.out / "train.parquet", [load_task(name, split="train", limit=args.limit) for name in names])
-    write_rows(args.out / "val.parquet", [load_task(name, split="calibration", limit=args.val_limit) for name in names])
     settings = run_settings(
         shaper, args.out.absolute(), model=args.model, prompts=args.prompts, group=args.group,
         max_tokens=args.max_tokens, max_prompt=args.max_prompt, rate=args.learning_rate, gpus=args.gpus,
         nodes=args.nodes, steps=args.steps,
     )  # fmt: skip
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_rows(args.out / "train.parquet", [load_task(name, split="train", limit=args.limit) for name in names])
+    write_rows(args.out / "val.parquet", [load_task(name, split="calibration", limit=args.val_limit) for name in names])
     write_run(shaper, settings, args.out.absolute(), gpus=args.gpus)
     print(f"Written to {args.out}: train.parquet, val.parquet, train.yaml. Start it with: bash {args.out / 'train.sh'}")
 
@@ -178,4 +179,7 @@ def write_run(shaper: Shaper, settings: dict[str, Any], out: Path, *, gpus: int)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SatisficeError as error:
+        sys.exit(f"error: {error}")
