@@ -188,7 +188,7 @@ def train_problems(seed: int) -> Iterator[tuple[str, str, str, Any]]:
     import reasoning_gym
 
     rng = random.Random(seed)
-    size = 10**8
+    size = 10**6  # gsm_symbolic draws a list of this length when it is made
     sets = [
         (name, reasoning_gym.create_dataset(name, seed=rng.randrange(2**31), size=size, **config))
         for name, config, _ in SOURCES
