@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from satisfice.catalog import canonical
 from satisfice.core.engine import Engine
@@ -56,12 +57,6 @@ def create_app(
             finally:
                 await settle_tasks(gateway.shadows)
 
-    async def chat(request: Request) -> Response:
-        return await gateway.take(request, ChatBody)
-
-    async def completions(request: Request) -> Response:
-        return await gateway.take(request, CompletionBody)
-
     async def models(request: Request) -> Response:
         gateway.door.guest(request.headers.get("authorization", ""))
         row = {"id": gateway.model, "object": "model", "created": gateway.since, "owned_by": "satisfice"}
@@ -102,14 +97,25 @@ def create_app(
         "/openapi.json": openapi, "/": home,
     }  # fmt: skip
     routes = [
-        Route("/v1/chat/completions", chat, methods=["POST"]),
-        Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/chat/completions", Post(gateway, ChatBody), methods=["POST"]),
+        Route("/v1/completions", Post(gateway, CompletionBody), methods=["POST"]),
         *(Route(path, answer, methods=["GET"]) for path, answer in gets.items()),
     ]
     handlers: dict[Any, Any] = {SatisficeError: told, HTTPException: strange}
     app = Starlette(routes=routes, lifespan=life, exception_handlers=handlers)
     app.state.gateway = gateway
     return app
+
+
+class Post:
+    """A route for one kind of request. As an application it is spared what wraps a function, at each token."""
+
+    def __init__(self, gateway: "Gateway", kind: type[Body]) -> None:
+        self._gateway, self._kind = gateway, kind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._gateway.take(Request(scope, receive), self._kind)
+        await response(scope, receive, send)
 
 
 class Gateway:

@@ -26,12 +26,14 @@ class Writer:
         self.started = True
         headers = {**self.headers, "content-type": kind}
         rows = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await self._out({"type": "http.response.start", "status": status, "headers": rows})
+        await self._send({"type": "http.response.start", "status": status, "headers": rows})  # waits for nobody
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """A part of the body."""
         self.ended = not more
-        await self._out({"type": "http.response.body", "body": data, "more_body": more})
+        self.waits_since = time.monotonic()
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        self.waits_since = None
 
     async def events(self, data: bytes) -> None:
         """Part of a stream of events, which begins with the first."""
@@ -52,11 +54,6 @@ class Writer:
         self.headers["content-length"] = str(len(data))
         await self.start(status, "application/json")
         await self.write(data, more=False)
-
-    async def _out(self, message: dict[str, object]) -> None:
-        self.waits_since = time.monotonic()
-        await self._send(message)
-        self.waits_since = None
 
 
 class Reply(Response):

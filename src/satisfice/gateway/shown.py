@@ -65,7 +65,10 @@ class Shown:
             self._text = ""
             return []
         if self.answer_from is None:
-            keep = 0 if last else max(_may_begin(self._text, (self._close,)), 0 if self._raw else _space(self._text))
+            keep = 0
+            if not last:
+                space = 0 if self._raw else len(self._text) - len(self._text.rstrip())
+                keep = max(space, _may_begin(self._text, (self._close,)))
             return self._release("content" if self._raw else "reasoning", keep)
         found = min((at for stop in self._stop if (at := self._text.find(stop)) >= 0), default=-1)
         if found >= 0:
@@ -75,8 +78,9 @@ class Shown:
         return self._release("content", 0 if last else _may_begin(self._text, self._stop))
 
     def _release(self, kind: Literal["reasoning", "content"], keep: int) -> list[Piece]:
-        text, self._text = self._text[: len(self._text) - keep], self._text[len(self._text) - keep :]
-        return self._piece(kind, text)
+        shown = len(self._text) - keep
+        text, self._text = self._text[:shown], self._text[shown:]
+        return self._piece(kind, text) if text else []
 
     def _piece(self, kind: Literal["reasoning", "content"], text: str) -> list[Piece]:
         if not self._begun[kind]:
@@ -98,7 +102,3 @@ def _may_begin(text: str, markers: Iterable[str]) -> int:
             at = text.find(mark[0], at + 1)
         longest = max(longest, len(text) - at if at >= 0 else 0)
     return longest
-
-
-def _space(text: str) -> int:
-    return len(text) - len(text.rstrip())

@@ -28,16 +28,15 @@ class Form:
         """New text by the names of its fields."""
         said: dict[str, str] = {}
         for kind, text in pieces:
-            for name in self._fields(kind):
+            for name in self._fields[kind]:
                 said[name] = said.get(name, "") + text
         return said
 
-    def _fields(self, kind: str) -> tuple[str, ...]:
-        if kind == "content":
-            return ("content",)
-        if self.hide_reasoning:
-            return ()
-        return ("reasoning", "reasoning_content") if self.reasoning == "both" else (self.reasoning,)
+    @cached_property
+    def _fields(self) -> dict[str, tuple[str, ...]]:
+        both = ("reasoning", "reasoning_content")
+        reasoning = both if self.reasoning == "both" else (self.reasoning,)
+        return {"content": ("content",), "reasoning": () if self.hide_reasoning else reasoning}
 
     def chunk(self, pieces: Sequence[Piece], *, first: bool = False) -> bytes:
         """An event of a stream; nothing when there is nothing to say."""
