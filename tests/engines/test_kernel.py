@@ -96,6 +96,19 @@ def test_a_chains_numbers_do_not_depend_on_who_reads_beside_it_nor_in_how_many_p
     np.testing.assert_array_equal(np.concatenate([np.concatenate(f) for f in found]), whole)
 
 
+def test_weights_that_change_are_noticed(tiny: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
+    reader = Reader(model, 1)
+    before, _ = reader(WHOLE)
+    changed = {name: value * 1.1 for name, value in model.state_dict().items()}
+    model.load_state_dict(changed)
+    after, _ = reader(WHOLE)
+    with torch.no_grad():
+        out = model(torch.from_numpy(TEXTS[0])[None])
+    np.testing.assert_allclose(after[: LENGTHS[0]], out.logits[0], atol=1e-4)
+    assert np.abs(after - before).max() > 0.1
+
+
 def test_tokens_are_drawn_as_torch_draws_them(model: torch.nn.Module) -> None:
     reader, n = Reader(model, 1), 70
     chance = np.random.default_rng(0).random(n)

@@ -155,30 +155,37 @@ class Kernel:
             raise Unavailable("it computes Llama, Mistral, Qwen2 and Qwen3 in float32 on a CPU")
         if model.num_parameters() > SMALL:
             raise Unavailable(f"beyond {SMALL:,} parameters torch's products are as quick")
-        base, config = model.model, model.config
-        attention = base.layers[0].self_attn
         self._library = library()
         self._lanes = int(self._library.kernel_lanes())
-        if attention.head_dim % self._lanes:
-            raise Unavailable(f"heads of {attention.head_dim} are not whole vectors of {self._lanes}")
-        self._cache, self._kept = cache, list[NDArray[np.float32]]()
-        self._layers, self._width, self._vocab = (
-            config.num_hidden_layers,
-            config.hidden_size,
-            model.lm_head.out_features,
-        )
-        cos, sin = base.rotary_emb(base.embed_tokens.weight[:1], torch.arange(longest)[None])
-        layers = (_Layer * self._layers)(*(self._layer(layer) for layer in base.layers))
+        if (dim := model.model.layers[0].self_attn.head_dim) % self._lanes:
+            raise Unavailable(f"heads of {dim} are not whole vectors of {self._lanes}")
+        self._cache, self._origin, self._longest = cache, model, longest
+        self._layers, self._width = model.config.num_hidden_layers, model.config.hidden_size
+        self._vocab = model.lm_head.out_features
+        self._columns = -(-self._vocab // (2 * self._lanes)) * 2 * self._lanes  # of scores, with padding
+        self._threads = torch.get_num_threads()
+        self._seen = -1  # which state of the cache the addresses belong to
+        self._weights = tuple(model.parameters())
+        self._pack()
+
+    def _pack(self) -> None:
+        """Copy the model's weights as they are now."""
+        base, config = self._origin.model, self._origin.config
+        attention, embed = base.layers[0].self_attn, base.embed_tokens.weight
+        self._packed = self._version()
+        self._kept = list[NDArray[np.float32]]()
+        cos, sin = base.rotary_emb(embed[:1], torch.arange(self._longest)[None])
+        self._blocks = (_Layer * self._layers)(*(self._layer(layer) for layer in base.layers))
         self._model = _Model(
             self._layers, self._width, config.num_attention_heads, config.num_key_value_heads, attention.head_dim,
-            config.intermediate_size, self._vocab, config.rms_norm_eps, attention.scaling,
-            self._plain(base.embed_tokens.weight), self._plain(base.norm.weight), self._panels(model.lm_head.weight),
-            self._plain(cos[0]), self._plain(sin[0]), ctypes.addressof(layers),
+            config.intermediate_size, self._vocab, config.rms_norm_eps, attention.scaling, self._plain(embed),
+            self._plain(base.norm.weight), self._panels(self._origin.lm_head.weight), self._plain(cos[0]),
+            self._plain(sin[0]), ctypes.addressof(self._blocks),
         )  # fmt: skip
-        self._held = layers
-        self._threads = torch.get_num_threads()
-        self._columns = -(-self._vocab // (2 * self._lanes)) * 2 * self._lanes  # of scores, with padding
-        self._seen = -1  # which state of the cache the addresses belong to
+
+    def _version(self) -> int:
+        """Grows whenever a weight is changed in place: a model can be trained while an engine samples from it."""
+        return sum(weight._version for weight in self._weights if not weight.is_inference())
 
     def __call__(
         self, tokens: NDArray[np.int64], positions: NDArray[np.int64], slabs: NDArray[np.int64],
@@ -197,6 +204,8 @@ class Kernel:
             self._seen, slabs_ = self._cache.changes, self._cache.slabs
             self._addresses = np.array([_addresses(slab, self._layers) for slab in slabs_], dtype=np.uintp)
             self._widths = np.array([slab.width for slab in slabs_], dtype=np.int64)
+        if self._version() != self._packed:
+            self._pack()
         scores = np.empty((len(want), self._columns), dtype=np.float32)
         states = np.empty((self._layers + 1, len(want), self._width), dtype=np.float32) if hidden else None
         temperature, chance = draws or (None, None)
