@@ -49,11 +49,20 @@ def library() -> ctypes.CDLL:
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None or os.name != "posix":
         raise Unavailable("no C compiler (cc) on this machine")
-    made_of = hashlib.sha256(SOURCE.read_bytes())
-    made_of.update(repr((compiler, FLAGS, _processor())).encode())
-    path = _folder() / f"kernel-{made_of.hexdigest()[:16]}.so"
-    if not path.exists():
-        _compile(compiler, path)
+    folder = _folder()
+    if folder is not None:
+        made_of = hashlib.sha256(SOURCE.read_bytes())
+        made_of.update(repr((compiler, FLAGS, _processor())).encode())
+        path = folder / f"kernel-{made_of.hexdigest()[:16]}.so"
+        if not path.exists():
+            _compile(compiler, path)
+        return _load(path)
+    with tempfile.TemporaryDirectory(prefix="satisfice-") as own:
+        _compile(compiler, Path(own) / "kernel.so")
+        return _load(Path(own) / "kernel.so")
+
+
+def _load(path: Path) -> ctypes.CDLL:
     try:
         found = ctypes.CDLL(str(path))
     except OSError as error:
@@ -74,21 +83,16 @@ def _compile(compiler: str, path: Path) -> None:
         raise Unavailable(f"{compiler} could not compile the kernel: {error}") from None
 
 
-def _folder() -> Path:
-    """A folder for compiled code that nobody else can write to."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "satisfice"
+def _folder() -> Path | None:
+    """The user's folder for what can be made again, if nobody else can write to it."""
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "satisfice"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = folder.stat()
-        if (
-            about.st_uid == os.getuid()
-            and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            and os.access(folder, os.W_OK)
-        ):
-            return folder
-    except OSError:
-        pass
-    return Path(tempfile.mkdtemp(prefix="satisfice-"))
+    except (OSError, RuntimeError):  # no home, or none that can be written
+        return None
+    private = about.st_uid == os.getuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return folder if private and os.access(folder, os.W_OK) else None
 
 
 def _processor() -> str:
@@ -100,45 +104,30 @@ def _processor() -> str:
         return f"{platform.machine()} {platform.processor()}"
 
 
+# The structs of the C file, field by field.
+
+
+def _pointers(names: str) -> tuple[tuple[str, type[ctypes.c_void_p]], ...]:
+    return tuple((name, ctypes.c_void_p) for name in names.split())
+
+
 class _Layer(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_void_p)
-        for name in (
-            "norm", "qkv", "qkv_bias", "q_norm", "k_norm", "out", "out_bias", "mlp_norm", "gate_up", "gate_up_bias",
-            "down", "down_bias",
-        )
+    _fields_ = _pointers(
+        "norm qkv qkv_bias q_norm k_norm out out_bias mlp_norm gate_up gate_up_bias down down_bias"
     )  # fmt: skip
 
 
 class _Model(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("layers", "width", "heads", "kv_heads", "dim", "inner", "vocab")),
-        *((name, ctypes.c_float) for name in ("eps", "scale")),
-        *((name, ctypes.c_void_p) for name in ("embed", "norm", "head", "cos", "sin", "layer")),
-    )
+        ("eps", ctypes.c_float), ("scale", ctypes.c_float), *_pointers("embed norm head cos sin layer"),
+    )  # fmt: skip
 
 
 class _Batch(ctypes.Structure):
     _fields_ = (
         ("wanted", ctypes.c_int64),
-        *(
-            (name, ctypes.c_void_p)
-            for name in (
-                "token",
-                "position",
-                "slab",
-                "row",
-                "want",
-                "cache",
-                "slab_width",
-                "scores",
-                "states",
-                "temperature",
-                "chance",
-                "picked",
-                "cuts",
-            )
-        ),
+        *_pointers("token position slab row want cache slab_width scores states temperature chance picked cuts"),
         ("parts", ctypes.c_int64),
     )
 
