@@ -17,6 +17,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 DEFAULT_LIMIT = 2_000  # what a claim on a generated task needs
 SEED_STRIDE = 100_000_000  # reasoning-gym's item i of seed s is item i-1 of seed s+1: keep seeds far apart
+DRAWN_AT_ONCE = {"gsm_symbolic": 1_000_000}  # it draws a list as long as itself when it is made; a prefix is the same
 PATIENCE = 20_000  # questions in a row that bring nothing new, after which a family counts as exhausted
 
 
@@ -87,13 +88,14 @@ def split_of(question: str) -> Split:
 def _dataset(family: Family, seed: int) -> Any:
     import reasoning_gym
 
-    return reasoning_gym.create_dataset(family.dataset, seed=seed * SEED_STRIDE, size=SEED_STRIDE, **family.config)
+    size = DRAWN_AT_ONCE.get(family.dataset, SEED_STRIDE)
+    return reasoning_gym.create_dataset(family.dataset, seed=seed * SEED_STRIDE, size=size, **family.config)
 
 
 def _unique(family: Family, dataset: Any, split: Split) -> Iterator[Problem]:
     seen: set[str] = set()
     barren = 0
-    for index in range(SEED_STRIDE):
+    for index in range(len(dataset)):
         if barren >= PATIENCE:
             return
         entry = dataset[index]
