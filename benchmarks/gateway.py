@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="each way; of four requests a stream, or of 64 to vLLM")
     parser.add_argument("--first-ms", type=float, default=50.0, help="until the paced server's first token")
     parser.add_argument("--token-ms", type=float, default=20.0, help="between its tokens")
+    parser.add_argument("--apart", action="store_true", help="each of its streams by its own clock, not in step")
     parser.add_argument("--vllm", action="store_true", help="in front of vLLM in place of the paced server")
     parser.add_argument("--rule", default="deer(threshold=0.976)", help="what runs in front of vLLM besides full")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -93,6 +94,7 @@ def paced(options: argparse.Namespace) -> dict[str, Any]:
         path = Path(folder) / "streams.json"
         path.write_text(json.dumps({"root": str(model_folder("pocket").resolve()), "rows": rows}))
         pace = ["--first-ms", str(options.first_ms), "--token-ms", str(options.token_ms)]
+        pace += ["--apart"] if options.apart else []
         command = [sys.executable, str(Path(__file__).parent / "paced.py"), str(path), "--port", "{port}", *pace]
         with running(command, "/v1/models") as (upstream, _), gateway(upstream) as (address, process):
             ways = {
@@ -117,7 +119,7 @@ def paced(options: argparse.Namespace) -> dict[str, Any]:
             through, direct = (1000 * quantile(first[way + more], p / 100) for way in ("through", "direct"))
             name = f"first_token{more.replace(' ', '_')}"
             figures |= {f"{name}_added_ms_p{p}": through - direct, f"{name}_direct_ms_p{p}": direct}
-    return {**figures, "cpu_us_per_token": 1e6 * cpu / tokens, "token_ms": options.token_ms}
+    return {**figures, "cpu_us_per_token": 1e6 * cpu / tokens, "token_ms": options.token_ms, "apart": options.apart}
 
 
 def quantile(values: list[float], p: float) -> float:

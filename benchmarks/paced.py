@@ -1,13 +1,15 @@
 """A server that replays recorded streams at the pace of the clock: `python benchmarks/paced.py FILE --port 8000`.
 
-It speaks vLLM's completions, and sends a token when it is due however slow a reader is. FILE is JSON: `root`, the
-folder of the model, and `rows` with `prompt` and `ids` (token ids) and `texts` (one for each of `ids`).
+It speaks vLLM's completions, and sends a token when it is due however slow a reader is: all streams in step, as from a
+server that batches, or each from when it began (`--apart`). FILE is JSON: `root`, the folder of the model, and `rows`
+with `prompt` and `ids` (token ids) and `texts` (one for each of `ids`).
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ END = 5  # the token that ends a turn of the pocket reasoner
 class Paced:
     """Serves recorded streams. Whoever asks for what was not recorded gets two tokens at once."""
 
-    def __init__(self, recorded: dict[str, Any], *, first_ms: float, token_ms: float) -> None:
+    def __init__(self, recorded: dict[str, Any], *, first_ms: float, token_ms: float, apart: bool) -> None:
+        self.apart = apart
         self.root, self.first_s, self.token_s = recorded["root"], first_ms / 1000, token_ms / 1000
         self.rows = {tuple(row["prompt"]): row for row in recorded["rows"]}
         self.lengths = sorted({len(prompt) for prompt in self.rows})
@@ -56,6 +59,8 @@ class Paced:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         clock = asyncio.get_running_loop()
         due = clock.time() + (self.first_s if row and done == 0 else 0.0)
+        if not self.apart and self.token_s:
+            due = math.ceil(due / self.token_s) * self.token_s
         sent, stops = 0, set(body.get("stop_token_ids") or [END])
         for token, text in zip(ids, texts, strict=True):
             if row:
@@ -95,6 +100,8 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--first-ms", type=float, default=50.0, help="until the first token")
     parser.add_argument("--token-ms", type=float, default=20.0, help="between tokens")
+    parser.add_argument("--apart", action="store_true", help="each stream by its own clock")
     options = parser.parse_args()
-    server = Paced(json.loads(options.file.read_text()), first_ms=options.first_ms, token_ms=options.token_ms)
+    recorded = json.loads(options.file.read_text())
+    server = Paced(recorded, first_ms=options.first_ms, token_ms=options.token_ms, apart=options.apart)
     asyncio.run(server.serve(options.port))
