@@ -207,6 +207,22 @@ def test_what_a_step_has_grown_trains_the_policy_and_what_has_ended_the_value_he
     assert set(np.unique((target > 0).any(axis=1))) <= {False, True}
 
 
+def test_remembered_rollouts_take_the_places_of_groups_that_say_nothing(tmp_path: Path) -> None:
+    # Most rollouts run into this limit: a right one is something special, and many groups have none.
+    with tiny(tmp_path, "spear(imitate=1)", limit=72, steps=3, rows=16) as trainer:
+        trainer.train()
+        logs = [row for row in trainer.state.log_history if "rollouts/replayed" in row]
+        state, batch = trainer.shaper_state, trainer._batch
+    assert logs[0]["rollouts/replayed"] == 0  # there is nothing to remember yet
+    assert logs[-1]["shaping/remembered"] == len([one for one in state["memory"] if one["step"] < 2])
+    replayed = ~np.isnan(batch["behaviour"]).all(axis=1)
+    assert replayed.sum() == logs[-1]["rollouts/replayed"] > 0
+    assert batch["share"][replayed].sum() == pytest.approx(1)  # its full weight from the second step on
+    assert (batch["advantage"][replayed].max(axis=1) > 0).all()
+    assert not batch["plain_share"][replayed].any()
+    assert 0 < logs[-1]["grad_norm"] < 100
+
+
 def test_two_modes_compete_and_the_first_token_is_pulled_towards_the_wanted_one(tmp_path: Path) -> None:
     from satisfice.training.trl_source import LocalSource
 

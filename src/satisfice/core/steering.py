@@ -52,9 +52,15 @@ class Segmented(Protocol):
 
 @runtime_checkable
 class Replaying(Protocol):
-    """A shaper that has the trainer go on training on rollouts of earlier steps, with an advantage as of now."""
+    """A shaper that has the trainer go on training on rollouts of earlier steps.
+
+    `replay` gives what is remembered (`prompt`, its lasting name; `ids`; `logprob` as it was sampled with) with an
+    advantage as of now, `imitation` how much their loss weighs beside the batch's.
+    """
 
     def replay(self, state: State, /) -> Sequence[tuple[Mapping[str, Any], float]]: ...
+
+    def imitation(self, state: State, /) -> float: ...
 
 
 def sampled_tokens(chain: Chain, *, by: str | None = None) -> tuple[bool, ...]:

@@ -29,8 +29,9 @@ class Spear:
     covariance between advantage and log-probability (`clip_cov_tokens`), so that entropy does not collapse. For tasks
     with tools; no brevity is asked for. State: the memory.
 
-    Differs from the code, https://github.com/TencentYoutuResearch/SPEAR, of which no line is used here: what is
-    remembered keeps its place in a JSON object, so `size` is best kept small for long rollouts.
+    Differs from the code, https://github.com/TencentYoutuResearch/SPEAR, of which no line is used here: remembered
+    rollouts take the places of those whose groups say nothing, so a step has as many rows as without them. The memory
+    is part of the state and so of every checkpoint: keep `size` small for long rollouts.
     """
 
     card: ClassVar = Card(
@@ -101,6 +102,10 @@ class Spear:
             return []
         again = recalibrated([one["reward"] for one in memory], state["means"], state["stds"])
         return [(one, float(a)) for one, a in zip(memory, again, strict=True) if a > 0]
+
+    def imitation(self, state: State) -> float:
+        """Weight of the loss on them."""
+        return replay_weight(state["step"], self.imitate)
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         state = state or self.init()

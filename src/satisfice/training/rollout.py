@@ -23,7 +23,7 @@ from satisfice.tasks import Task
 SAID = frozenset(
     {
         "answer_found", "decision_token", "finished", "first_new", "mode", "repetitive", "step_count",
-        "thinking_closed", "well_formed", "words",
+        "thinking_closed", "turns", "well_formed", "words",
     }
 )  # fmt: skip
 """Columns that are read off a rollout. Others must stand in the metadata of the problems."""
@@ -206,6 +206,7 @@ def said(
         "repetitive": float(goes_in_circles(rollout.ids)),
         "step_count": float(sum(bool(step.strip()) for step in thinking.split(profile.step))),
         "thinking_closed": float(closed_once),
+        "turns": 0.0,  # nobody calls a tool here
         "well_formed": float(closed_once and answer is not None and not rollout.truncated),
         "words": float(len(re.findall(r"\S+", answer_text))),
     }

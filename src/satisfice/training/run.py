@@ -124,7 +124,8 @@ def _prepared(
         problems = _measured(plan, source, problems, out)
     looked = run.get("preflight")
     if looked is None:
-        rollouts = _answers(plan, source, problems[:LOOKED_AT], plan.group)
+        some = LOOKED_AT // 4 if isinstance(plan.shaper, Steering) else LOOKED_AT  # each of these may take many chains
+        rollouts = _answers(plan, source, problems[:some], plan.group)
         named = column_names(problems)
         known = [as_row(rollout, named) for rollout in rollouts if rollout.verdict is not Verdict.UNKNOWN]
         if not known:

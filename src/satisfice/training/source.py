@@ -29,6 +29,10 @@ class Source(Protocol):
         """The first token of what makes the model answer without thinking."""
         ...
 
+    def prompt(self, problem: Problem) -> tuple[int, ...]:
+        """Token ids of a problem's prompt."""
+        ...
+
     def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
         """Answer each ask with the weights as they are now."""
         ...

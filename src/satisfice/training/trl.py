@@ -38,9 +38,11 @@ from satisfice.core.shaper import (
 )  # fmt: skip
 from satisfice.core.steering import Replaying, Segmented, Steering
 from satisfice.training.checkpoint import read_state, read_underway, write_state
+from satisfice.training.replay import picked, silent_rows, with_memories
 from satisfice.training.rollout import Ask, AskGroup, Rollout, as_row, batch_of, column_names
 from satisfice.training.segments import Underway, grow_until
 from satisfice.training.shares import weighed
+from satisfice.training.signals import brief_chances, signals
 from satisfice.training.source import Source, made_for
 from satisfice.training.trl_loss import Tokens, batch_loss, check_terms, cropped
 from satisfice.training.value_head import heard_values, with_value_head
@@ -75,8 +77,6 @@ class ShapedTrainer(GRPOTrainer):
             raise Unfit(f"{shaper.card.id} decides while it samples, which needs our own engine: --rollouts local.")
         if isinstance(shaper, Segmented) and refill:
             raise BadInput(f"refill: rollouts of {shaper.card.id} grow over several steps. Leave it at 0.")
-        if isinstance(shaper, Replaying):
-            raise Unfit(f"{shaper.card.id} trains on earlier rollouts again, which this trainer does not do yet.")
         parts, per_update = args.steps_per_generation or 1, args.gradient_accumulation_steps
         self.updates = parts // per_update
         if parts % per_update or args.num_iterations != 1:
@@ -133,8 +133,8 @@ class ShapedTrainer(GRPOTrainer):
             logprob=logprob, entropy=entropy, mask=mask, advantage=inputs["advantages"], share=inputs["share"],
             plain_share=inputs["plain_share"], entropy_share=inputs["entropy_share"],
             reference=inputs.get("ref_per_token_logps"),
-            old_logprob=inputs.get("old_per_token_logps", logprob.detach()),
-            brief=self._brief(model, inputs) if "wanted_mode" in inputs else None,
+            old_logprob=_old(inputs, logprob),
+            brief=brief_chances(self, model, inputs) if "wanted_mode" in inputs else None,
             wanted_mode=inputs["wanted_mode"][:, 0] if "wanted_mode" in inputs else None,
             value=values(mask.shape[1]), value_target=inputs.get("value_target"), value_share=inputs.get("value_share"),
         )  # fmt: skip
@@ -144,14 +144,6 @@ class ShapedTrainer(GRPOTrainer):
         # Parts are added up; processes are averaged over, and each update has its part of the batch's tokens.
         total: Tensor = loss * self.accelerator.num_processes * self.updates
         return total
-
-    def _brief(self, model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Log-probability of choosing the brief mode after each prompt, [b]: of the first token that skips thinking."""
-        prompt, there = inputs["prompt_ids"], inputs["prompt_mask"]
-        token = torch.full_like(prompt[:, :1], self.source.brief_token)
-        ids, mask = torch.cat([prompt, token], 1), torch.cat([there, torch.ones_like(token)], 1)
-        logprob: Tensor = self._get_per_token_logps_and_entropies(model, ids, mask, 1)[0][:, 0]
-        return logprob
 
     @property
     def _policy(self) -> Any:
@@ -196,6 +188,8 @@ class ShapedTrainer(GRPOTrainer):
             name: values[first : first + len(mine)]
             for name, values in weighed(self.shaper.loss, self.limit, len(rows), known, batch, shaped).items()
         }
+        if isinstance(self.shaper, Replaying):
+            self._replay(self.shaper, mine, first, known, batch, shaped)
         self.shaper_state = advance(self.shaper, self.shaper_state, batch)
         shaping += time.perf_counter()
         spent = sum(row["spent"] for row in rows)
@@ -301,33 +295,9 @@ class ShapedTrainer(GRPOTrainer):
     def _described(self, mine: Sequence[Rollout]) -> list[dict[str, Any]]:
         rows = [as_row(rollout, self._named) for rollout in mine]
         if reads(self.shaper) & _BY_MODEL:
-            for row, signals in zip(rows, self._signals(mine), strict=True):
-                row |= signals
+            for row, told in zip(rows, signals(self, mine, values=self._values), strict=True):
+                row |= told
         return rows
-
-    def _signals(self, mine: Sequence[Rollout]) -> list[dict[str, list[float]]]:
-        """What the policy before this update says at each token, in parts as in training."""
-        pad = self._tokenizer.pad_token_id
-        found: list[dict[str, list[float]]] = []
-        for at in range(0, len(mine), size := self.args.per_device_train_batch_size):
-            part = mine[at : at + size]
-            before = max(len(rollout.prompt) for rollout in part)
-            width = before + max(len(rollout.ids) for rollout in part)
-            ids = torch.full((len(part), width), pad, device=self.accelerator.device)
-            mask = torch.zeros_like(ids)
-            for line, there, rollout in zip(ids, mask, part, strict=True):
-                spot = slice(before - len(rollout.prompt), before + len(rollout.ids))
-                line[spot] = torch.tensor([*rollout.prompt, *rollout.ids])
-                there[spot] = 1
-            with torch.no_grad(), heard_values(self._policy if self._values else None) as values:
-                logprob, entropy, _ = self._get_per_token_logps_and_entropies(
-                    self.model, ids, mask, width - before, compute_entropy=True
-                )
-                told = {"logprob": logprob, "entropy": entropy, "value": values(width - before)}
-            for row, rollout in enumerate(part):
-                end = len(rollout.ids)
-                found.append({n: v[row, :end].float().tolist() for n, v in told.items() if v is not None})
-        return found
 
     def _replaced(self, mine: list[Rollout], empty: Sequence[int], first: int, round_: int) -> list[Rollout]:
         """Rollouts of other problems in place of those groups; the same problems on every process."""
@@ -340,6 +310,26 @@ class ShapedTrainer(GRPOTrainer):
         for place, rollout in zip(places, new, strict=True):
             filled[place] = replace(rollout, spent=rollout.spent + mine[place].spent)
         return filled
+
+    def _replay(
+        self, shaper: Replaying, mine: list[Rollout], first: int, known: Sequence[int], batch: Rollouts, shaped: Shaped
+    ) -> None:
+        """Put remembered rollouts in the places of those whose groups say nothing."""
+        places = [known[row] for row in silent_rows(batch, shaped)]
+        chosen = picked(shaper.replay(self.shaper_state), len(places), random_key(self.args.seed, self.batch_number))
+        weight = shaper.imitation(self.shaper_state)
+        here = range(first, first + len(mine))
+        some = {place - first: one for place, one in zip(places, chosen, strict=False) if place in here}
+        everything = [memory for memory, _ in chosen]
+        self._batch = with_memories(self._batch, some, everything, self.shaper.loss, self.limit, weight)
+        by_id = {problem.id: problem for problem in self._pool}
+        for place, (memory, _) in some.items():
+            problem = by_id[memory["prompt"]]
+            mine[place] = replace(
+                mine[place], problem=problem, prompt=self.source.prompt(problem), ids=tuple(memory["ids"]), mask=None,
+                injected=0, parts=(),
+            )  # fmt: skip
+        self.note("rollouts/replayed", float(len(chosen)))
 
     def _watch(self) -> None:
         """Sample the monitor's problems when the shaper wants it; the processes share them out."""
@@ -393,6 +383,14 @@ def _rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
 def _reward(shaped_reward: list[float | None], **rest: Any) -> list[float | None]:
     """TRL's reward function: what the shaper made of it, so that TRL's own logs show it."""
     return shaped_reward
+
+
+def _old(inputs: Mapping[str, Any], logprob: Tensor) -> Tensor:
+    """Log-probabilities under the policy that sampled: before this update, or as a remembered rollout brought them."""
+    old: Tensor = inputs.get("old_per_token_logps", logprob.detach())
+    if "behaviour" in inputs:
+        old = torch.where(torch.isnan(inputs["behaviour"]), old, inputs["behaviour"])
+    return old
 
 
 def _empty_groups(batch: Rollouts, shaped: Shaped) -> list[int]:

@@ -70,6 +70,15 @@ class LocalSource:
     def brief_token(self) -> int:
         return self.engine.encode(self.engine.profile.skip_thinking)[0]
 
+    def prompt(self, problem: Problem) -> tuple[int, ...]:
+        async def read() -> tuple[int, ...]:
+            base = self.engine.open(problem.question, problem.id)
+            ids = tuple(base.ids)
+            base.close()
+            return ids
+
+        return self._coroutines.run(read())
+
     def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
         return self._coroutines.run(sample(self.engine, asks, self.judge, temperature=self._temperature))
 
@@ -126,6 +135,9 @@ class TrlSource:
     @property
     def brief_token(self) -> int:
         return self._local.brief_token
+
+    def prompt(self, problem: Problem) -> tuple[int, ...]:
+        return self._local.prompt(problem)
 
     def sample(self, asks: Sequence[Ask]) -> list[Rollout]:
         trainer, engine = self.trainer, self._local.engine
