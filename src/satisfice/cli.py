@@ -222,14 +222,15 @@ def _doctor_verl(as_json: bool) -> None:
 def card(
     model: Annotated[str, typer.Argument(help="`pocket`, or a folder with a model.")] = "pocket",
     as_json: Json = False,
+    tasks: Annotated[str | None, typer.Option(help="Tasks, easiest first. Default: the tiers of chain-sum.")] = None,
     limit: Annotated[int, typer.Option(help="Problems a tier.", min=1)] = 2000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Measure what a model card says: does thinking pay, does reflection, how much is overthinking."""
-    from satisfice.bench.card import measure_card
+    from satisfice.bench.card import TASKS, measure_card
 
     engine = load(model)
-    measured = measure_card(engine, limit=limit, seed=seed)
+    measured = measure_card(engine, limit=limit, seed=seed, tasks=names(tasks) if tasks else TASKS)
     if as_json:
         print_json(measured)
         return

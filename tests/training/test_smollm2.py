@@ -40,12 +40,12 @@ def test_a_cycle_goes_round() -> None:
 
 def test_the_card_shows_what_was_measured() -> None:
     row = dict.fromkeys(SHOWN, 0.5) | {"accuracy_low": 0.4, "accuracy_high": 0.6, "thinking_tokens": 210.0}
-    options = argparse.Namespace(limit=300, samples=10, steps=5, rank=8, sharpen_steps=2, seed=0)
-    page = "\n".join(card_lines({"tiers": {"leg-counting:easy@1": row}}, options))
+    options = argparse.Namespace(samples=10, steps=5, rank=8, sharpen_steps=2, seed=0)
+    page = "\n".join(card_lines({"n": 300, "tiers": {"leg-counting:easy@1": row}}, options))
     assert "| `leg-counting:easy@1` | 0.500 (0.400 to 0.600) | 0.500 |" in page
     assert "on its own right chains" in page
     assert "A claim needs 1,500 problems" in page
-    assert "A claim" not in "\n".join(card_lines({"tiers": {}}, argparse.Namespace(**vars(options) | {"limit": 1500})))
+    assert "A claim" not in "\n".join(card_lines({"n": 1500, "tiers": {}}, options))
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ def test_all_stages_and_a_resumed_run_ends_in_the_same_weights(tmp_path: Path, m
     base = save_tiny(tmp_path / "base", max_position_embeddings=2048)
     options = argparse.Namespace(
         out=tmp_path / "out", base=str(base), steps=4, tokens=2048, rank=4, learning_rate=1e-2, samples=3, tries=1,
-        keep=1, sharpen_steps=2, limit=0, threads=1, device="cpu", seed=0,
+        keep=1, sharpen_steps=2, threads=1, device="cpu", seed=0,
     )  # fmt: skip
     adapter = make_adapter(options)
     assert {path.name for path in adapter.iterdir()} >= {
@@ -69,6 +69,10 @@ def test_all_stages_and_a_resumed_run_ends_in_the_same_weights(tmp_path: Path, m
     note = json.loads((tmp_path / "out" / "taught" / "training.json").read_text())
     assert note["steps"] == 4
     assert all(later < note["loss"][0] for later in note["loss"][1:])
+
+    (tmp_path / "out" / "card.json").write_text(json.dumps({"n": 20, "tiers": {}}))
+    make_adapter(options)  # all is done but the page
+    assert "A claim needs" in (adapter / "README.md").read_text()
 
     shutil.rmtree(tmp_path / "out" / "taught")  # as if it had been killed after its second step
     shutil.rmtree(tmp_path / "out" / "checkpoints-taught" / "checkpoint-4")
