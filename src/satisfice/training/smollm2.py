@@ -9,11 +9,11 @@ Three stages, each of which is skipped when its result is there, so the same com
 
        satisfice card smollm2+DIR/adapter --tasks TASKS --limit 1500 --json > DIR/card.json
 
-How long: 512 tokens forward and back take 3.0 seconds of one core (bfloat16 autocast, EPYC with avx512_bf16; 4.7 in float32),
-so a step of 4,096 tokens about 12 s on two cores that do nothing else, and the run as it stands, from these figures and
-not yet done: 500 steps 100 minutes, 2,000 own chains half an hour, 80 steps more 16 minutes. On cores that others use too,
-`--threads 1`: two threads that wait for one another take four times the time. With a GPU (`--device cuda`) take
-`--steps 3000 --tokens 16384 --samples 5000 --sharpen-steps 500`.
+How long: 512 tokens forward and back take 3.0 seconds of one core (bfloat16 autocast, EPYC with avx512_bf16; 4.7 in
+float32), so a step of 4,096 tokens some 12 s on two cores that do nothing else. From that, and not done yet, the run as
+it stands: 500 steps 100 minutes, 2,000 own chains half an hour, 80 steps more 16 minutes. On cores that others use too
+say `--threads 1`: two threads lose more in waiting for one another than they gain. With a GPU (not tried): `--device
+cuda --steps 3000 --tokens 16384 --samples 5000 --sharpen-steps 500`.
 """
 
 import argparse
