@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from satisfice.core.errors import BadInput
 from satisfice.engines import _kernel
 from satisfice.engines._cache import RowCache
-from satisfice.engines._kernel import SWITCH, Kernel, Unavailable, library
+from satisfice.engines._kernel import SWITCH, Draws, Kernel, Unavailable, library
 from satisfice.engines._passes import KernelPass, TorchPass
 from satisfice.engines._sampling import draw, uniforms
 from satisfice.engines.local import LocalEngine
@@ -116,12 +116,19 @@ def test_tokens_are_drawn_as_torch_draws_them(model: torch.nn.Module) -> None:
         hot = np.full(n, temperature, dtype=np.float32)
         zeros, places = np.zeros(n, dtype=np.int64), np.arange(n)
         reader.kernel(TEXTS[2], places, zeros, zeros, zeros[:0], zeros[:1])
-        scores, _, picked = reader.kernel(
-            TEXTS[2], places, zeros, zeros, places, zeros[:1], draws=(hot, chance)
-        )  # fmt: skip
-        wanted = draw(scores, torch.from_numpy(hot), None, torch.from_numpy(chance), [])
-        assert picked is not None
-        assert picked.tolist() == wanted.tolist()
+        begins = np.cumsum([0, *(i % 3 for i in range(n))])  # none, one or two biases
+        tokens, values = np.arange(begins[-1]) % 250, np.full(begins[-1], 4, dtype=np.float32)
+        values[::5] = -np.inf
+        for bias in (None, (begins, tokens, values)):
+            scores, _, picked = reader.kernel(
+                TEXTS[2], places, zeros, zeros, places, zeros[:1], draws=Draws(hot, chance, bias)
+            )  # fmt: skip
+            if bias is not None:
+                where = torch.from_numpy(np.stack((np.repeat(places, np.diff(begins)), tokens)))
+                scores = scores.index_put(tuple(where), torch.from_numpy(values), accumulate=True)
+            wanted = draw(scores, torch.from_numpy(hot), None, torch.from_numpy(chance), [])
+            assert picked is not None
+            assert picked.tolist() == wanted.tolist()
 
 
 def test_drawn_tokens_follow_the_softmax_of_the_scores_over_temperature(model: torch.nn.Module) -> None:
@@ -129,7 +136,7 @@ def test_drawn_tokens_follow_the_softmax_of_the_scores_over_temperature(model: t
     zeros = np.zeros(n, dtype=np.int64)
     chance = uniforms(np.arange(n, dtype=np.uint64), zeros)
     scores, _, picked = reader.kernel(  # the same token at the same place, over and over
-        zeros + 9, zeros, zeros, zeros, np.arange(n), zeros[:1], draws=(np.full(n, 0.7, dtype=np.float32), chance)
+        zeros + 9, zeros, zeros, zeros, np.arange(n), zeros[:1], draws=Draws(np.full(n, 0.7, dtype=np.float32), chance)
     )
     wanted = torch.softmax(scores[0].double() / 0.7, -1).numpy() * n
     counts = np.bincount(picked, minlength=len(wanted))

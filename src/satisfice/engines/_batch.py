@@ -54,7 +54,7 @@ class Batch:
             self.stops,
             self.watched,
             self.asked,  # whether signals are wanted, or looked at by a watch
-            self.special,  # whether drawing takes more than a temperature
+            self.special,  # whether a sampler or top-p has a say
             self.room,  # width of its row
             self.slabs,  # number of its slab
             self.rows,
@@ -101,7 +101,7 @@ class Batch:
             state.valid, len(state.ids) - 1 - state.valid, state.ids[state.valid],
             min(job.begin + request.limit, self._max_length), job.stops, request.watch is not None,
             request.watch is not None or bool(request.signals.needs),
-            bool(request.bias) or request.sampler is not None or request.top_p < 1,
+            request.sampler is not None or request.top_p < 1,
             0, 0, 0, key,
         )  # fmt: skip
 
@@ -110,10 +110,23 @@ class Batch:
         self.hidden = any(request.signals.hidden for request in requests)
         self.told = [request.on_tokens for request in requests if request.on_tokens is not None]
         self.plain = not self.special.any()
+        self._biased = any(request.bias for request in requests)
 
     def chances(self, ready: NDArray[np.intp], at: NDArray[np.int64]) -> NDArray[np.float64]:
         """The number in [0, 1) by which each job in `ready` draws its token for position `at`."""
         return uniforms(self._keys[ready], at)
+
+    def biases(
+        self, ready: NDArray[np.intp]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None:
+        """Where the biases of each job in `ready` begin `[ready + 1]`, their tokens, their values; None without any."""
+        if not self._biased:
+            return None
+        found = [self.jobs[i].request.bias for i in ready]
+        tokens = [token for bias in found for token in bias]
+        values = [value for bias in found for value in bias.values()]
+        begins = np.cumsum([0, *map(len, found)])
+        return begins, np.array(tokens, dtype=np.int64), np.array(values, dtype=np.float32)
 
     def advance(self, take: NDArray[np.int64] | None) -> NDArray[np.intp]:
         """All have read `take` tokens (None: one each); returns which of them are to sample now."""
@@ -135,21 +148,16 @@ class Batch:
 
     def pick(self, ready: NDArray[np.intp], logits: torch.Tensor) -> NDArray[np.int64]:
         """Draw a token for each job in `ready` from its row of float32 `[len(ready), vocab]` scores."""
-        scores, samplers = logits, dict[int, list[int]]()
-        if not self.plain:
-            places, tokens, values = list[int](), list[int](), list[float]()
-            for place in np.flatnonzero(self.special[ready]).tolist():
-                request = self.jobs[ready[place]].request
-                if request.bias:
-                    places += [place] * len(request.bias)
-                    tokens += request.bias.keys()
-                    values += request.bias.values()
-                if request.sampler is not None:
-                    samplers.setdefault(id(request.sampler), []).append(place)
-            if places:
-                where = torch.tensor(places, device=self.device), torch.tensor(tokens, device=self.device)
-                added = torch.tensor(values, dtype=scores.dtype, device=self.device)
-                scores = scores.index_put(where, added, accumulate=True)
+        scores = logits
+        if (bias := self.biases(ready)) is not None:
+            begins, tokens, values = bias
+            places = np.repeat(np.arange(len(ready)), np.diff(begins))
+            where, added = (torch.from_numpy(np.stack((places, tokens))), torch.from_numpy(values))
+            scores = scores.index_put(tuple(where.to(self.device)), added.to(self.device), accumulate=True)
+        samplers: dict[int, list[int]] = {}
+        for place in np.flatnonzero(self.special[ready]).tolist():
+            if (sampler := self.jobs[ready[place]].request.sampler) is not None:
+                samplers.setdefault(id(sampler), []).append(place)
         top_p = self._top_p[ready]
         filters: list[tuple[torch.Tensor, Any]] = [
             (torch.tensor(group, device=self.device), self.jobs[ready[group[0]]].request.sampler)

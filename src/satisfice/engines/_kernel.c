@@ -52,6 +52,9 @@ struct batch {
     const float *temperature;                     /* [wanted]; 0 is greedy */
     const double *chance;                         /* [wanted] in [0, 1) */
     int64_t *picked;                              /* [wanted] a token drawn for each, or none */
+    const int64_t *bias_from;                     /* [wanted + 1] where each one's biases begin, or none */
+    const int64_t *bias_token;                    /* what is added to the score of which token before the draw */
+    const float *bias;
     const int64_t *cuts;                          /* [parts + 1] places where one thread's part ends */
     int64_t parts;
 };
@@ -288,6 +291,15 @@ static int64_t draw(const float *scores, int64_t vocab, float temperature, doubl
     return best;
 }
 
+/* The scores of a wanted token with its biases; a copy in `space` if there are any. */
+static const float *biased(const struct batch *b, int64_t i, int64_t vocab, float *space) {
+    const float *scores = b->scores + i * vocab;
+    if (!b->bias_from || b->bias_from[i] == b->bias_from[i + 1]) return scores;
+    memcpy(space, scores, 4 * vocab);
+    for (int64_t k = b->bias_from[i]; k < b->bias_from[i + 1]; k++) space[b->bias_token[k]] += b->bias[k];
+    return space;
+}
+
 static float *claim(float **free_from, int64_t floats) {
     float *got = *free_from;
     *free_from += padded(floats, 16);
@@ -305,7 +317,7 @@ static int forward(const struct model *m, const struct batch *b, int64_t first, 
     longest = padded(longest, LANES);
     const int64_t rows = end - first < BLOCK ? end - first : BLOCK;
     const int64_t seen_step = padded(heads * dim, 16);
-    const int64_t most = GROUP * longest > vocab ? GROUP * longest : vocab;
+    const int64_t most = GROUP * longest > 2 * vocab ? GROUP * longest : 2 * vocab;
     const int64_t each = 2 * wide + columns + seen_step + inner;
     float *scratch = aligned_alloc(64, 4 * padded(rows * each + dim + most + 8 * 16, 16));
     if (!scratch) return 1;
@@ -372,7 +384,7 @@ static int forward(const struct model *m, const struct batch *b, int64_t first, 
         product(asked - done, normed, wide, m->head, d, vocab, NULL, b->scores + done * vocab, vocab, STORE);
         if (b->picked)
             for (int64_t i = done; i < asked; i++)
-                b->picked[i] = draw(b->scores + i * vocab, m->vocab, b->temperature[i], b->chance[i], weight);
+                b->picked[i] = draw(biased(b, i, vocab, weight + vocab), m->vocab, b->temperature[i], b->chance[i], weight);
         done = asked;
     }
     free(scratch);

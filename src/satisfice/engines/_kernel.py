@@ -16,7 +16,7 @@ import stat
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,17 @@ FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-pthread")
 SWITCH = "SATISFICE_KERNEL"  # 0: never compile, never load
 _WORTH_SHARING = 4  # tokens for each thread; fewer are quicker done than handed over
 _TOKEN = 120  # what a token's products cost, in positions that attention reads
+
+
+class Draws(NamedTuple):
+    """How tokens are drawn: a temperature and a number in [0, 1) for each, and what is added to scores before.
+
+    The third is where each one's biases begin `[wanted + 1]`, their tokens and their values, or None.
+    """
+
+    temperature: NDArray[np.float32]
+    chance: NDArray[np.float64]
+    bias: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None = None
 
 
 class Unavailable(Exception):
@@ -127,7 +138,10 @@ class _Model(ctypes.Structure):
 class _Batch(ctypes.Structure):
     _fields_ = (
         ("wanted", ctypes.c_int64),
-        *_pointers("token position slab row want cache slab_width scores states temperature chance picked cuts"),
+        *_pointers(
+            "token position slab row want cache slab_width scores states temperature chance picked "
+            "bias_from bias_token bias cuts"
+        ),
         ("parts", ctypes.c_int64),
     )
 
@@ -179,15 +193,16 @@ class Kernel:
     def __call__(
         self, tokens: NDArray[np.int64], positions: NDArray[np.int64], slabs: NDArray[np.int64],
         rows: NDArray[np.int64], want: NDArray[np.int64], chains: NDArray[np.int64], *, hidden: bool = False,
-        draws: tuple[NDArray[np.float32], NDArray[np.float64]] | None = None,
+        draws: Draws | None = None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], NDArray[np.int64] | None]:  # fmt: skip
         """Scores `[wanted, vocab]` of the tokens at the places `want`; their states layer by layer; tokens drawn.
 
         `tokens`, `positions`, `slabs` (numbers of slabs) and `rows` have an entry for each token; `want` ascends;
         `chains` are the places at which another chain's tokens begin. All of them are contiguous and of 64 bits. There
-        are states with `hidden`, and tokens `[wanted]` with `draws`: a temperature and a number in [0, 1) for each.
+        are states with `hidden`, and tokens `[wanted]` with `draws`.
         """
-        if (most := tokens.max(initial=0)) >= self._vocab:
+        biased = tokens[:0] if draws is None or draws.bias is None else draws.bias[1]
+        if (most := max(tokens.max(initial=0), biased.max(initial=0))) >= self._vocab:
             raise IndexError(f"token {most} is none of the model's, which has embeddings of {self._vocab}")
         if self._cache.changes != self._seen:
             self._seen, slabs_ = self._cache.changes, self._cache.slabs
@@ -197,12 +212,12 @@ class Kernel:
             self._pack()
         scores = np.empty((len(want), self._columns), dtype=np.float32)
         states = np.empty((self._layers + 1, len(want), self._width), dtype=np.float32) if hidden else None
-        temperature, chance = draws or (None, None)
+        temperature, chance, bias = draws or (None, None, None)
         picked = None if draws is None else np.empty(len(want), dtype=np.int64)
         cuts = self._cuts(positions, chains)
         arrays = (
             tokens, positions, slabs, rows, want, self._addresses, self._widths, scores, states, temperature, chance,
-            picked, cuts,
+            picked, *(bias or (None, None, None)), cuts,
         )  # fmt: skip
         batch = _Batch(len(want), *(None if a is None else a.ctypes.data for a in arrays), len(cuts) - 1)
         if self._library.kernel_forward(ctypes.byref(self._model), ctypes.byref(batch)):

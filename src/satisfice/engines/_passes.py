@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from satisfice.engines._batch import Batch, Job, causal_mask
 from satisfice.engines._cache import BLOCK, MIN_ROWS, RowCache, Segment, Slab, View
 from satisfice.engines._forward import forward_of
-from satisfice.engines._kernel import Kernel, Unavailable
+from satisfice.engines._kernel import Draws, Kernel, Unavailable
 from satisfice.engines._rows import State
 
 CHUNK = 64  # tokens that a pass of reading takes of each chain
@@ -88,7 +88,9 @@ class KernelPass:
             positions = (batch.at - begins)[whose] + np.arange(len(whose))
             ready = np.flatnonzero(take > batch.unread)
             want, upto = ends[ready] - 1, (batch.at + take)[ready]
-        draws = (batch.temperature[ready], batch.chances(ready, upto)) if batch.plain else None
+        draws = (
+            Draws(batch.temperature[ready], batch.chances(ready, upto), batch.biases(ready)) if batch.plain else None
+        )
         scores, states, picked = self._kernel(
             tokens, positions, slabs, rows, want, begins, hidden=batch.hidden, draws=draws
         )  # fmt: skip
