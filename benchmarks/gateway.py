@@ -35,7 +35,7 @@ from satisfice.core.session import Session, solve
 from satisfice.engines.local import LocalEngine, model_folder
 from satisfice.tasks import load_task
 
-VLLM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "vllm"
+VLLM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "python"
 LIMIT = 512  # tokens a chain
 EACH = 3  # requests that a stream makes one after another, in a round
 
@@ -44,11 +44,12 @@ def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=16, help="at once")
-    parser.add_argument("--rounds", type=int, default=3, help="each way; of four requests a stream, or of 64 to vLLM")
+    parser.add_argument("--rounds", type=int, default=3, help="each way")
     parser.add_argument("--first-ms", type=float, default=50.0, help="until the paced server's first token")
     parser.add_argument("--token-ms", type=float, default=20.0, help="between its tokens")
     parser.add_argument("--apart", action="store_true", help="each of its streams by its own clock, not in step")
     parser.add_argument("--vllm", action="store_true", help="in front of vLLM in place of the paced server")
+    parser.add_argument("--problems", type=int, default=64, help="in front of vLLM, each way in each round")
     parser.add_argument("--rule", default="deer(threshold=0.976)", help="what runs in front of vLLM besides full")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
@@ -133,17 +134,18 @@ def quantile(values: list[float], p: float) -> float:
 
 def before_vllm(options: argparse.Namespace) -> dict[str, Any]:
     """Figures in front of vLLM: wall seconds and tokens, in turns."""
-    rows = [{"question": problem.question} for problem in load_task("chain-sum:hard", limit=64).problems]
+    rows = [{"question": problem.question} for problem in load_task("chain-sum:hard", limit=options.problems).problems]
     ways: dict[str, list[tuple[float, int]]] = {"direct": [], "full": [], options.rule: []}
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            str(VLLM), "serve", str(model_folder("pocket").resolve()), "--served-model-name", "pocket",
-            "--port", "{port}", "--max-model-len", "2048", "--dtype", "float32", "--generation-config", "vllm",
+            str(VLLM), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_folder("pocket").resolve()),
+            "--served-model-name", "pocket", "--port", "{port}", "--max-model-len", "2048", "--dtype", "float32",
+            "--generation-config", "vllm", "--enforce-eager",
         ]  # fmt: skip
         settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
         log = Path(folder) / "vllm.log"
         with (
-            running(command, "/health", wait_s=400, log=log, **settings) as (upstream, _),
+            running(command, "/health", wait_s=600, log=log, **settings) as (upstream, _),
             gateway(f"{upstream}?connections={options.streams * 4}") as (address, _),
         ):
             chat = {"max_tokens": LIMIT, "temperature": 1.1, "top_p": 1.0}
@@ -258,7 +260,7 @@ def gateway(upstream: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """`satisfice serve` before an upstream."""
     code = "import sys; from satisfice.cli import main; sys.argv[0] = 'satisfice'; main()"
     command = [sys.executable, "-c", code, "serve", "--upstream", upstream, "--port", "{port}"]
-    with running(command, "/readyz") as found:
+    with running(command, "/readyz", wait_s=400) as found:
         yield found
 
 
