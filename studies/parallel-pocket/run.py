@@ -34,11 +34,14 @@ from satisfice.parallel._confidence import token_confidence, window_means
 HERE = Path(__file__).parent
 WINDOW = 32  # tokens; DeepConf's 2,048 are longer than any chain here
 LOOK = 64  # tokens at which the predictor of failure looks
+PROBLEMS = {"products:hard": 2000, "chain-sum:hard": 500}  # sums are nearly all right: there is little to gain
+LIVE = {"products:hard": 100, "chain-sum:hard": 50}
 COLUMNS = (
     "task", "policy", "how", "n", "accuracy", "accuracy_low", "accuracy_high", "kept", "spent", "dropped", "steps",
     "delta_accuracy", "delta_accuracy_low", "delta_accuracy_high", "saving", "saving_low", "saving_high",
     "no_answer_rate", "unknown_rate",
 )  # fmt: skip
+MARKS = ("<!-- tables:begin -->", "<!-- tables:end -->")
 STAGES = ("record", "replay", "live", "restart", "show")
 
 
@@ -83,10 +86,10 @@ def main() -> None:
     """Do the stages that were asked for, in their order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/parallel-pocket"))
-    parser.add_argument("--tasks", default="chain-sum:hard,products:hard")
-    parser.add_argument("--problems", type=int, default=2000, help="a task, recorded")
+    parser.add_argument("--tasks", default=",".join(PROBLEMS))
+    parser.add_argument("--problems", type=int, help=f"a task, recorded (default: {PROBLEMS})")
     parser.add_argument("--chains", type=int, default=16, help="a problem, recorded")
-    parser.add_argument("--live", type=int, default=200, help="problems a task for policies that act")
+    parser.add_argument("--live", type=int, help=f"problems a task for policies that act (default: {LIVE})")
     parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
     parser.add_argument("--results", type=Path, default=HERE, help="where results.json and figure.png go")
     args = parser.parse_args()
@@ -107,9 +110,10 @@ def folder(args: argparse.Namespace, kind: str, task: str) -> Path:
 
 def do_record(args: argparse.Namespace, task: str) -> None:
     """Record what is not yet recorded; every problem has its first chain before any has its second."""
+    limit = args.problems or PROBLEMS[task]
     plan = RecordPlan(
-        model="pocket", tasks=(load_task(task, limit=args.problems),), limit=args.problems, chains=args.chains, at=(),
-        top_logprobs=20, concurrency=128,
+        model="pocket", tasks=(load_task(task, limit=limit),), limit=limit, chains=args.chains, at=(), top_logprobs=20,
+        concurrency=128,
     )  # fmt: skip
     asyncio.run(record(plan, load_engine("pocket", rows=256, batch=256), folder(args, "recordings", task)))
 
@@ -123,7 +127,7 @@ def do_replay(args: argparse.Namespace, task: str) -> None:
 
 def do_live(args: argparse.Namespace, task: str) -> None:
     """Run the policies that act."""
-    plan = make_plan(model="pocket", tasks=[task], policies=",".join(acting()), limit=args.live)
+    plan = make_plan(model="pocket", tasks=[task], policies=",".join(acting()), limit=args.live or LIVE[task])
     asyncio.run(run_bench(plan, load_engine("pocket", rows=256, batch=128), folder(args, "live", task)))
 
 
@@ -184,6 +188,30 @@ def do_show(args: argparse.Namespace, tasks: str) -> None:
     results = {"schema_version": 1, "runs": environment, "rows": rows, "restart_or_wait": restarts}
     (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     draw(rows, args.results / "figure.png")
+    page = args.results / "README.md"
+    before, begin, rest = page.read_text("utf-8").partition(MARKS[0]) if page.exists() else ("", MARKS[0], MARKS[1])
+    tables = "\n\n".join(table(rows, task) for task in tasks.split(","))
+    page.write_text(f"{before}{begin or MARKS[0]}\n{tables}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}", "utf-8")
+
+
+def table(rows: Sequence[Mapping[str, Any]], task: str) -> str:
+    """What each policy got and spent on a task, the cheapest first."""
+    lines = [
+        f"**{task}**", "",
+        "| policy | how | n | accuracy (95 %) | against one chain, points (95 %) | spent | longest path |",
+        "|" + " --- |" * 7,
+    ]  # fmt: skip
+    here = [row for row in rows if row["task"].partition("@")[0] == task]
+    for row in sorted(here, key=lambda row: (row["how"] == "live", row["spent"])):
+        gain = "" if row["policy"] == "full" else _span(row, "delta_accuracy", sign="+")
+        cells = (f"`{row['policy']}`", row["how"], row["n"], _span(row, "accuracy"), gain, f"{row['spent']:.0f}")
+        lines.append("| " + " | ".join(map(str, cells)) + f" | {row['steps']:.0f} |")
+    return "\n".join(lines)
+
+
+def _span(row: Mapping[str, Any], name: str, sign: str = "") -> str:
+    middle, low, high = (f"{100 * row[name + end]:{sign}.1f}" for end in ("", "_low", "_high"))
+    return f"{middle} ({low} to {high})"
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
