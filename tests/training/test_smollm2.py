@@ -64,6 +64,8 @@ def test_all_stages_and_a_resumed_run_ends_in_the_same_weights(tmp_path: Path, m
     assert {path.name for path in adapter.iterdir()} >= {
         "adapter_model.safetensors", "adapter_config.json", "profile.json", "chat_template.jinja", "training.json",
     }  # fmt: skip
+    assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == str(base)
+    assert not (adapter / "README.md").exists()  # until there is a card
     first = load_file(tmp_path / "out" / "taught" / "adapter_model.safetensors")
     assert any(value.any() for name, value in first.items() if "lora_B" in name)  # it learned something
     note = json.loads((tmp_path / "out" / "taught" / "training.json").read_text())

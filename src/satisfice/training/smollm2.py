@@ -181,6 +181,10 @@ def _train(options: Any, base: Path, stage: Stage, data: Sequence[Path]) -> None
     part = options.out / f"{stage.name}.part"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part)
+    (part / "README.md").unlink(missing_ok=True)  # peft's own; the card takes its place
+    config_file = part / "adapter_config.json"
+    named = json.loads(config_file.read_text("utf-8")) | {"base_model_name_or_path": options.base}  # no path of ours
+    config_file.write_text(json.dumps(named, indent=2) + "\n", "utf-8")
     profile = json.loads(Path(str(files("satisfice").joinpath("models/smollm2/profile.json"))).read_text("utf-8"))
     (part / "profile.json").write_text(json.dumps({**profile, "name": "smollm2+reasoning"}, indent=2) + "\n", "utf-8")
     (part / "chat_template.jinja").write_text(TEMPLATE, "utf-8")
