@@ -54,12 +54,13 @@ class LoopbackServer:
         self, script: Callable[[str, str], str] = steps_script, *, tokenizer: Any = None, extended: bool | None = None,
         logprobs: bool = True, top: int = 20, honest: bool = True, stops: bool = True, cached: bool = True,
         form: bool = True, usage: bool = True, key: str = "", pause_s: float = 0.0, models: tuple[str, ...] = ("toy",),
-        budget: str = "", lists: bool = True, burst: int = 1,
+        budget: str = "", lists: bool = True, burst: int = 1, chokes_on: str = "",
     ) -> None:  # fmt: skip
         self.script, self.tokenizer = script, tokenizer
         self.extended = tokenizer is not None if extended is None else extended
         self.logprobs, self.top, self.honest, self.stops, self.cached = logprobs, top, honest, stops, cached
         self.form, self.usage, self.key, self.pause_s, self.models = form, usage, key, pause_s, models
+        self.chokes_on = chokes_on  # a field that it accepts and then breaks off over
         self.burst = burst  # tokens whose text is sent together
         self.lists = lists  # its list of models; without it asking for one fails
         self.budget = budget  # the field of a thinking budget that it obeys; it ignores all others
@@ -183,6 +184,10 @@ class LoopbackServer:
         if fault.kind == "plain":
             return await _reply(writer, 200, {"choices": [{"text": "46"}]})
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        if self.chokes_on in body:
+            await _event(writer, {"error": {"message": f"{self.chokes_on} is set but not configured", "code": 400}})
+            await _chunk(writer, b"")
+            return True
         self.now += 1
         self.most = max(self.most, self.now)
         gone = asyncio.create_task(reader.read(1))

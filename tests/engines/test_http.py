@@ -282,6 +282,15 @@ def test_a_budget_that_the_server_keeps_is_used(tokenizer, tiny, field):
         assert solution.ledger.injected == 0
 
 
+@pytest.mark.parametrize("field", ["thinking_token_budget", "stop"])
+def test_what_a_server_chokes_on_in_the_middle_it_cannot_do(tokenizer, tiny, field):
+    """vLLM accepts a budget that it is not set up for, and says so where tokens should be."""
+    with LoopbackServer(tokenizer=tokenizer, chokes_on=field) as server:
+        engine = engine_of(server, tiny)
+        assert (engine.server.budget, engine.server.stops) == (None, field != "stop")
+        assert run(engine, "full").text == "46"
+
+
 def test_a_budget_that_the_server_takes_and_ignores_is_not_offered(tokenizer, tiny):
     with LoopbackServer(tokenizer=tokenizer) as server:
         engine = engine_of(server, tiny)

@@ -276,7 +276,7 @@ async def _stops_itself(ask: Ask, base: dict[str, Any]) -> bool:
         if not texts:
             return False
         got = await ask({**calm, "stop": [texts[0]], "include_stop_str_in_output": True})
-    except Refused:
+    except EngineError:
         return False
     return any(c.finish == "stop" for c in got) and "".join(c.text for c in got).endswith(texts[0])
 
@@ -291,7 +291,7 @@ async def _budget_field(ask: Ask, base: dict[str, Any], profile: Profile) -> str
     if await ends({}):
         return None
     for name, field in BUDGETS.items():
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(EngineError):  # a status that refuses, or 200 and an error in the stream, as vLLM does
             if await ends(field(0)):
                 return name
     return None
