@@ -215,26 +215,33 @@ def _span(row: Mapping[str, Any], name: str, sign: str = "") -> str:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Accuracy against all tokens and against decode steps on the longest path, a row of panels for each task."""
-    table = [{**row, "family": row["policy"].partition("(")[0]} for row in rows]
+    """Accuracy against all tokens and against the longest path, a row of panels a task; what was replayed only."""
+    seen = [{**row, "policy family": _family(row["policy"])} for row in rows if row["how"] == "replayed"]
 
     def panel(task: str, x: str, title: str) -> Any:
-        base = alt.Chart(alt.Data(values=[row for row in table if row["task"] == task])).encode(
-            x=alt.X(f"{x}:Q", title=title, scale=alt.Scale(type="log", nice=False)),
-            color=alt.Color("family:N", title=None),
-            shape=alt.Shape("how:N", title=None),
+        base = alt.Chart(alt.Data(values=[row for row in seen if row["task"] == task])).encode(
+            x=alt.X(f"{x}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=12)),
+            color=alt.Color("policy family:N", title=None, scale=alt.Scale(scheme="tableau10")),
         )
-        points = base.mark_point(size=45).encode(
-            y=alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(zero=False)), tooltip=["policy:N", "n:Q"]
-        )
-        bars = base.mark_rule(opacity=0.4).encode(y="accuracy_low:Q", y2="accuracy_high:Q")
-        return (bars + points).properties(width=340, height=260, title=task)
+        low, high = (alt.Y(f"accuracy{end}:Q", title="accuracy", scale=alt.Scale(zero=False)) for end in ("_low", ""))
+        bars = base.mark_rule(opacity=0.35).encode(y=low, y2="accuracy_high:Q")
+        points = base.mark_line(point={"filled": True, "size": 45}, opacity=0.8).encode(y=high, order=f"{x}:Q")
+        return (bars + points).properties(width=400, height=280, title=task.partition("@")[0])
 
     panels = [
         panel(task, "spent", "tokens, all chains") | panel(task, "steps", "decode steps on the longest path")
-        for task in dict.fromkeys(row["task"] for row in rows)
+        for task in dict.fromkeys(row["task"] for row in seen)
     ]
-    alt.vconcat(*panels).save(str(path), scale_factor=2)
+    alt.vconcat(*panels).save(str(path), ppi=110)
+
+
+def _family(policy: str) -> str:
+    """What stays the same while n grows."""
+    name, _, fields = policy.partition("(")
+    told = [f for f in fields.rstrip(")").split(", ") if f.split("=")[0] in ("eta", "mode", "measure", "judge")]
+    if name == "first-finish" and "k=" in fields:
+        told = ["several"]
+    return f"{name} ({', '.join(told)})" if told else name
 
 
 def _short(value: Any) -> Any:
