@@ -12,6 +12,8 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -205,16 +207,12 @@ class Study:
     # Cells: the samples of one rule on one task
 
     def replay_cells(self, split: Split, task: str, specs: Sequence[str]) -> None:
-        """Replay the rules whose cells are not there."""
+        """Replay the rules whose cells are not there, in two processes."""
         left = [spec for spec in dict.fromkeys(specs) if not self.cell_path(split, task, spec, "replayed").exists()]
-        if left:
-            recording = self.recording(split, task)
-            engine = ReplayEngine(recording)
-            for spec in left:
-                plan = replay_plan(recording, spec)
-                self.keep(
-                    split, task, spec, "replayed", asyncio.run(work(plan, engine, RecordedVerdicts(recording), 1))
-                )
+        parts = [part for part in (left[::2], left[1::2]) if part]
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            for done in [pool.submit(replay_some, self.args, split, task, part) for part in parts]:
+                done.result()
 
     def live_cells(self, split: Split, task: str, specs: Sequence[str], n: int, name: str = "live") -> None:
         """Run the rules whose cells are not there, on the first `n` problems."""
@@ -281,6 +279,17 @@ class Study:
         """What was kept; empty if it was not."""
         path = self.out / name
         return json.loads(path.read_text()) if path.exists() else {}
+
+
+def replay_some(args: argparse.Namespace, split: Split, task: str, specs: Sequence[str]) -> None:
+    """Replay some rules on a task, and keep their cells."""
+    study = Study(args)
+    recording = study.recording(split, task)
+    engine = ReplayEngine(recording)
+    for spec in specs:
+        plan = replay_plan(recording, spec)
+        rows = asyncio.run(work(plan, engine, RecordedVerdicts(recording), 1))
+        study.keep(split, task, spec, "replayed", rows)
 
 
 CHECKED_CAP = rules.CAPS[1]
