@@ -161,6 +161,20 @@ def test_faults_are_those_of_httpx(answer, error):
     assert run(work) == 0
 
 
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "nowhere.invalid"])
+def test_names_are_looked_up(name):
+    async def work():
+        talker = Talker([chunked(b"here")])
+        async with talker.client() as client:
+            client._host = name
+            try:
+                return await ask(client, talker.url)
+            except httpx.ConnectError:
+                return None
+
+    assert run(work) == (None if name.endswith("invalid") else (200, b"here"))
+
+
 def test_nobody_there():
     async def work():
         talker = Talker()

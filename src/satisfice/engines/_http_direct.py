@@ -7,6 +7,7 @@ gets all that has come since. What `httpx` raises is raised here too, so that ei
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import socket
 import urllib.request
@@ -100,16 +101,13 @@ class Direct:
 
     async def _connect(self) -> "_Connection":
         loop, problem = asyncio.get_running_loop(), "no address"
-        try:
-            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise httpx.ConnectError(str(error)) from error
+        addresses = await self._addresses()
         name = self._host if self._secure else None
-        for address in dict.fromkeys(row[4][0] for row in found):
+        for address in addresses:
             try:
-                async with asyncio.timeout((self._timeout.connect or 10.0) / len(found)):
+                async with asyncio.timeout((self._timeout.connect or 10.0) / len(addresses)):
                     _, made = await loop.create_connection(
-                        _Connection, str(address), self._port, ssl=self._context, server_hostname=name
+                        _Connection, address, self._port, ssl=self._context, server_hostname=name
                     )
                 return made
             except TimeoutError:
@@ -117,6 +115,15 @@ class Direct:
             except OSError as error:
                 problem = str(error)
         raise httpx.ConnectError(problem)
+
+    async def _addresses(self) -> list[str]:
+        with contextlib.suppress(ValueError):  # a number needs no looking up, which is done in a thread
+            return [str(ipaddress.ip_address(self._host))]
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        return list(dict.fromkeys(str(row[4][0]) for row in found))
 
 
 class _Stale(httpx.RemoteProtocolError):
