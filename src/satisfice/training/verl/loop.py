@@ -79,8 +79,9 @@ class ShapedLoop(AgentLoopBase):
         rollout, model = self.rollout_config, self.config.actor_rollout_ref.model
         words, profile = words_of(copy_to_local(model.path), self.config.algorithm.get("profile"))
         prompt = list(await self.ct_build_initial_tokens(list(row["raw_prompt"])))
-        if not words.decode(prompt[-8:]).rstrip().endswith(profile.think_open):
-            prompt += words.encode(profile.think_open + "\n")  # as `opened` does with the text
+        text = words.decode(prompt)
+        opened = profile.opened(text)
+        prompt = prompt + words.encode(opened[len(text) :]) if opened.startswith(text) else words.encode(opened)
         return ServerEngine(
             self.server_manager, words, profile, prompt=prompt, question=problem.question,
             max_length=len(prompt) + rollout.response_length, settings=params,
