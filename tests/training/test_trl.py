@@ -116,6 +116,23 @@ def test_a_step_in_parts_has_the_gradient_of_the_whole(tmp_path: Path) -> None:
     assert norms[0] > 1e-3
 
 
+def test_passes_without_padding_say_the_same_of_each_token(tmp_path: Path) -> None:
+    with tiny(tmp_path, "grpo", rows=16, limit=128) as trainer:
+        some = trainer._generate_and_score_completions(inputs_of(trainer))
+        ids, there = (torch.cat([some[f"prompt_{kind}"], some[f"completion_{kind}"]], 1) for kind in ("ids", "mask"))
+        mask = some["completion_mask"].bool()
+        assert len(set(mask.sum(1).tolist())) > 1
+        found = [
+            trainer._get_per_token_logps_and_entropies(
+                trainer.model, ids, there, mask.shape[1], batch_size=rows, compute_entropy=True
+            )
+            for rows in (None, 16, 3)
+        ]
+    for one in found[1:]:
+        for whole, lots in zip(found[0][:2], one[:2], strict=True):
+            assert torch.allclose(whole[mask], lots[mask], atol=1e-5)
+
+
 def test_groups_without_anything_to_learn_are_sampled_again_with_other_problems(tmp_path: Path) -> None:
     with tiny(tmp_path, "dapo(limit=64, cache=8)", refill=2, rows=12, limit=64) as trainer:
         asked: list[list[tuple[int, str]]] = []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from satisfice.core.errors import Unfit
 from satisfice.core.shaper import Loss, Shaped
 from satisfice.shaping import METHODS, Drpo
-from satisfice.training.trl_loss import Tokens, batch_loss, check_terms, divergence
+from satisfice.training.trl_loss import Tokens, batch_loss, by_length, check_terms, divergence
 
 B, T = 5, 7
 
@@ -170,3 +170,33 @@ def test_tokens_of_high_covariance_are_left_out_and_the_denominator_stays() -> N
     assert logprob.grad is not None
     assert (logprob.grad != 0).sum() == 2  # of four tokens in the band at most half are left out
     assert total.item() == pytest.approx(-float((advantage * (logprob.grad != 0)).sum()) / 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 6)), min_size=1, max_size=7), st.integers(1, 4), st.data())
+def test_rows_of_like_length_go_together_and_come_back_in_order(
+    lengths: list[tuple[int, int]], rows: int, data: st.DataObject
+) -> None:
+    before, kept = max(p for p, _ in lengths), max(1, max(c for _, c in lengths))
+    ids = torch.tensor(
+        data.draw(st.lists(st.integers(1, 9), min_size=(n := len(lengths) * (before + kept)), max_size=n))
+    )
+    ids = ids.view(len(lengths), -1)
+    there = torch.zeros_like(ids)
+    for row, (prompt, completion) in enumerate(lengths):
+        there[row, before - prompt : before + completion] = 1
+    widths = []
+
+    def through(ids: torch.Tensor, there: torch.Tensor, kept: int) -> tuple[torch.Tensor, None]:
+        """Something of each place that depends on all tokens of its row before it."""
+        widths.append(ids.shape)
+        return (ids * there).cumsum(1)[:, -kept:], None
+
+    found, nothing = by_length(through, ids, there, kept, rows)
+    assert nothing is None
+    assert found is not None
+    whole = through(ids, there, kept)[0]
+    assert torch.equal(found * there[:, -kept:], whole * there[:, -kept:])
+    assert all(height <= rows for height, _ in widths[:-1])
+    if rows == 1:  # no padding at all, but for a place where something is asked of an empty completion
+        assert sum(width for _, width in widths[:-1]) == sum(p + max(1, c) for p, c in lengths)

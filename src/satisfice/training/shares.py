@@ -44,3 +44,9 @@ def weighed(
 
 def _wide(values: Floats, mask: Any) -> Floats:
     return values if values.ndim == 2 else np.repeat(values[:, None], mask.shape[1], axis=1)
+
+
+def empty_groups(batch: Rollouts, shaped: Shaped) -> list[int]:
+    """Groups of which nothing is kept."""
+    some = batch.groups.any(shaped.keep)
+    return sorted({int(g) for g in batch.group[~some]})

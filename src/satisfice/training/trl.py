@@ -7,7 +7,7 @@ precision, checkpoints, PEFT, trackers) stays TRL's, Accelerate's and transforme
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,13 @@ from satisfice.training.checkpoint import read_state, read_underway, write_state
 from satisfice.training.replay import picked, silent_rows, with_memories
 from satisfice.training.rollout import Ask, AskGroup, Rollout, as_row, batch_of, column_names
 from satisfice.training.segments import Underway, grow_until
-from satisfice.training.shares import weighed
+from satisfice.training.shares import empty_groups, weighed
 from satisfice.training.signals import brief_chances, signals
 from satisfice.training.source import Source, made_for
-from satisfice.training.trl_loss import Tokens, batch_loss, check_terms, cropped
+from satisfice.training.trl_loss import Tokens, batch_loss, by_length, check_terms, cropped, old_logprobs
 from satisfice.training.value_head import heard_values, with_value_head
 
+ROWS = 8  # that go through the model together on a CPU
 _BY_MODEL = frozenset({"logprob", "entropy", "value"})  # columns that cost a forward pass
 
 
@@ -127,13 +128,14 @@ class ShapedTrainer(GRPOTrainer):
                 torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1),
                 torch.cat([inputs["prompt_mask"], there], 1),
                 mask.shape[1],
+                batch_size=None if self._values else len(mask),  # a value head hears one pass
                 compute_entropy=True,
             )
         part = Tokens(
             logprob=logprob, entropy=entropy, mask=mask, advantage=inputs["advantages"], share=inputs["share"],
             plain_share=inputs["plain_share"], entropy_share=inputs["entropy_share"],
             reference=inputs.get("ref_per_token_logps"),
-            old_logprob=_old(inputs, logprob),
+            old_logprob=old_logprobs(inputs, logprob),
             brief=brief_chances(self, model, inputs) if "wanted_mode" in inputs else None,
             wanted_mode=inputs["wanted_mode"][:, 0] if "wanted_mode" in inputs else None,
             value=values(mask.shape[1]), value_target=inputs.get("value_target"), value_share=inputs.get("value_share"),
@@ -144,6 +146,20 @@ class ShapedTrainer(GRPOTrainer):
         # Parts are added up; processes are averaged over, and each update has its part of the batch's tokens.
         total: Tensor = loss * self.accelerator.num_processes * self.updates
         return total
+
+    # TRL's duty: chunks of rows, all as wide as the batch. Ours: rows of like length together, which on CPUs, where
+    # padding costs as much as text, halves a step.
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int,
+        batch_size: int | None = None, **more: Any,
+    ) -> Any:  # fmt: skip
+        one = super()._get_per_token_logps_and_entropies
+        if batch_size is None or input_ids.device.type != "cpu":
+            return one(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **more)
+        return by_length(
+            lambda ids, there, kept: one(model, ids, there, kept, **more),
+            input_ids, attention_mask, logits_to_keep, min(batch_size, ROWS),
+        )  # fmt: skip
 
     @property
     def _policy(self) -> Any:
@@ -177,7 +193,7 @@ class ShapedTrainer(GRPOTrainer):
             shaping = time.perf_counter()
             shaped = self.shaper(batch, self.shaper_state)
             shaping = time.perf_counter() - shaping
-            empty = _empty_groups(batch, shaped)
+            empty = empty_groups(batch, shaped)
             if not empty or round_ == self._refill:
                 break
             mine = self._replaced(mine, empty, first, round_ + 1)
@@ -383,17 +399,3 @@ def _rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
 def _reward(shaped_reward: list[float | None], **rest: Any) -> list[float | None]:
     """TRL's reward function: what the shaper made of it, so that TRL's own logs show it."""
     return shaped_reward
-
-
-def _old(inputs: Mapping[str, Any], logprob: Tensor) -> Tensor:
-    """Log-probabilities under the policy that sampled: before this update, or as a remembered rollout brought them."""
-    old: Tensor = inputs.get("old_per_token_logps", logprob.detach())
-    if "behaviour" in inputs:
-        old = torch.where(torch.isnan(inputs["behaviour"]), old, inputs["behaviour"])
-    return old
-
-
-def _empty_groups(batch: Rollouts, shaped: Shaped) -> list[int]:
-    """Groups of which nothing is kept."""
-    some = batch.groups.any(shaped.keep)
-    return sorted({int(g) for g in batch.group[~some]})

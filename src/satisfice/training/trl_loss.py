@@ -1,6 +1,6 @@
 """What a shaper asks of the loss, in torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,3 +189,33 @@ def cropped(inputs: dict[str, Any]) -> dict[str, Any]:
         return value[:, :end] if isinstance(value, Tensor) and value.shape == wide else value
 
     return {name: crop(name, value) for name, value in inputs.items()}
+
+
+def by_length(
+    through: Callable[[Tensor, Tensor, int], Sequence[Tensor | None]], ids: Tensor, there: Tensor, kept: int, rows: int
+) -> list[Tensor | None]:
+    """What `through(ids, there, kept)` says of each row, with only so many rows of about the same length at a time.
+
+    `ids` and `there`, where a token is, are [b, P + kept]: prompts padded on the left, completions on the right. Each
+    lot is as wide as its longest row, so that padding costs next to nothing. Results are [b, kept], in the order of the
+    rows, 0 beyond a lot's longest completion.
+    """
+    order = torch.argsort(there.sum(1), stable=True)
+    prompt, completion = there[:, :-kept].sum(1), there[:, -kept:].sum(1)
+    begin = there.shape[1] - kept
+    lots = []
+    for some in order.split(rows):
+        first, last = begin - max(1, int(prompt[some].max())), max(1, int(completion[some].max()))
+        spot = slice(first, begin + last)
+        told = through(ids[some, spot], there[some, spot], last)
+        lots.append([None if x is None else torch.nn.functional.pad(x, (0, kept - last)) for x in told])
+    back = torch.argsort(order)
+    return [None if column[0] is None else torch.cat(column)[back] for column in zip(*lots, strict=True)]
+
+
+def old_logprobs(inputs: Mapping[str, Any], logprob: Tensor) -> Tensor:
+    """Log-probabilities under the policy that sampled: before this update, or as a remembered rollout brought them."""
+    old: Tensor = inputs.get("old_per_token_logps", logprob.detach())
+    if "behaviour" in inputs:
+        old = torch.where(torch.isnan(inputs["behaviour"]), old, inputs["behaviour"])
+    return old
