@@ -7,8 +7,10 @@ The same requests then go to it directly and through `satisfice serve`, in turns
   while the other streams run, and (`together`) of as many that come in the same instant;
 - processor time of the gateway's process for each token that it passes on.
 
-`--vllm` does without the paced server and serves the pocket reasoner by vLLM on this machine (`.venv-vllm`, which `make
-test-vllm` installs): wall seconds of the same problems directly, through the gateway under `full`, and under a rule.
+`--vllm` does without the paced server and serves a model by vLLM on this machine (`.venv-vllm`, which `make test-vllm`
+installs): wall seconds of the same problems directly, through the gateway under `full`, and under a rule. All three
+share the machine's cores: with the pocket reasoner a token costs vLLM hardly more than it costs the gateway, which is
+the worst case there can be; `--model smollm2 --dtype bfloat16` is the smallest real one.
 """
 
 import argparse
@@ -49,6 +51,9 @@ def main() -> None:
     parser.add_argument("--token-ms", type=float, default=20.0, help="between its tokens")
     parser.add_argument("--apart", action="store_true", help="each of its streams by its own clock, not in step")
     parser.add_argument("--vllm", action="store_true", help="in front of vLLM in place of the paced server")
+    parser.add_argument("--model", default="pocket", help="that vLLM serves: pocket, smollm2 or a folder")
+    parser.add_argument("--dtype", default="float32", help="in which vLLM runs it")
+    parser.add_argument("--task", default="chain-sum:hard", help="whose problems vLLM is asked")
     parser.add_argument("--problems", type=int, default=64, help="in front of vLLM, each way in each round")
     parser.add_argument("--rule", default="deer(threshold=0.976)", help="what runs in front of vLLM besides full")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -134,12 +139,13 @@ def quantile(values: list[float], p: float) -> float:
 
 def before_vllm(options: argparse.Namespace) -> dict[str, Any]:
     """Figures in front of vLLM: wall seconds and tokens, in turns."""
-    rows = [{"question": problem.question} for problem in load_task("chain-sum:hard", limit=options.problems).problems]
+    rows = [{"question": problem.question} for problem in load_task(options.task, limit=options.problems).problems]
     ways: dict[str, list[tuple[float, int]]] = {"direct": [], "full": [], options.rule: []}
+    model = str(model_folder(options.model).resolve())
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            str(VLLM), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_folder("pocket").resolve()),
-            "--served-model-name", "pocket", "--port", "{port}", "--max-model-len", "2048", "--dtype", "float32",
+            str(VLLM), "-m", "vllm.entrypoints.openai.api_server", "--model", model,
+            "--served-model-name", "served", "--port", "{port}", "--max-model-len", "2048", "--dtype", options.dtype,
             "--generation-config", "vllm", "--enforce-eager",
         ]  # fmt: skip
         settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
@@ -185,7 +191,7 @@ def timed(address: str, rows: list[dict[str, Any]], streams: int, fields: dict[s
         for row in waiting:
             usage: dict[str, int] = {}
             body = {
-                "model": "pocket", "messages": [{"role": "user", "content": row["question"]}], **fields,
+                "model": "served", "messages": [{"role": "user", "content": row["question"]}], **fields,
                 "stream": True, "stream_options": {"include_usage": True},
             }  # fmt: skip
             async for event in stream(address, body):

@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import math
+import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|><think>{% endif %}"
 )
+WINDOW = 32  # batches' worth of examples that are put in order of length together
 BUDGETS = (16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -46,14 +48,15 @@ def main() -> None:
     """Do the stages that were asked for, in their order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/seq-vs-parallel"))
-    parser.add_argument("--tokens", type=float, default=15.0, help="millions of tokens that each model is trained on")
-    parser.add_argument("--batch", type=int, default=8192, help="tokens of a training step")
+    parser.add_argument("--tokens", type=float, default=7.0, help="millions of tokens that each model is trained on")
+    parser.add_argument("--batch", type=int, default=4096, help="tokens of a training step")
     parser.add_argument("--problems", type=int, default=2000, help="a puzzle, to evaluate on")
     parser.add_argument("--samples", type=int, default=64, help="of the direct model, a problem")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--stage", default="train,sample,show")
     parser.add_argument("--results", type=Path, default=HERE)
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     for stage in args.stage.split(","):
         begin = time.monotonic()
         {"train": do_train, "sample": do_sample, "show": do_show}[stage](args)
@@ -154,29 +157,42 @@ def train(folder: Path, family: str, kind: str, tokens: int, batch: int, avoid: 
 def _batches(
     tokenizer: Any, source: Iterator[tuple[str, str]], tokens: int, batch: int
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Padded batches of about `batch` tokens; prompts carry no loss."""
-    seen, pool = 0, list[tuple[list[int], int]]()
+    """Padded batches of at most `batch` tokens, each of rows of about the same length; prompts carry no loss."""
+    rng, seen, window, size = random.Random(0), 0, list[tuple[list[int], int]](), 0
     for prompt, completion in source:
         head, tail = (tokenizer.encode(text, add_special_tokens=False) for text in (prompt, completion))
         if len(head) + len(tail) > SHAPE["max_position_embeddings"]:
             continue
-        pool.append((head + tail, len(head)))
-        if (max(len(ids) for ids, _ in pool)) * len(pool) >= batch:
-            width = max(len(ids) for ids, _ in pool)
-            ids = torch.full((len(pool), width), tokenizer.pad_token_id)
-            labels = torch.full((len(pool), width), -100)
-            for row, (one, begin) in enumerate(pool):
-                ids[row, : len(one)] = torch.tensor(one)
-                labels[row, begin : len(one)] = torch.tensor(one[begin:])
-            yield {
-                "input_ids": ids,
-                "labels": labels,
-                "attention_mask": (labels != -100) | (ids != tokenizer.pad_token_id),
-            }
-            seen += sum(len(one) for one, _ in pool)
-            pool = []
+        window.append((head + tail, len(head)))
+        size += len(window[-1][0])
+        if size >= min(WINDOW * batch, tokens - seen):
+            batches = list(_packed(sorted(window, key=lambda row: len(row[0])), batch))
+            rng.shuffle(batches)
+            for rows in batches:
+                yield _padded(rows, tokenizer.pad_token_id)
+            seen, window, size = seen + size, [], 0
             if seen >= tokens:
                 return
+
+
+def _packed(rows: Sequence[tuple[list[int], int]], batch: int) -> Iterator[list[tuple[list[int], int]]]:
+    """Neighbours together, as many as fit when all are as long as the longest."""
+    pack: list[tuple[list[int], int]] = []
+    for row in rows:
+        if pack and len(row[0]) * (len(pack) + 1) > batch:  # the new one is the longest
+            yield pack
+            pack = []
+        pack.append(row)
+    yield pack
+
+
+def _padded(rows: Sequence[tuple[list[int], int]], pad: int) -> dict[str, torch.Tensor]:
+    width = max(len(ids) for ids, _ in rows)
+    ids, labels = torch.full((len(rows), width), pad), torch.full((len(rows), width), -100)
+    for row, (one, begin) in enumerate(rows):
+        ids[row, : len(one)] = torch.tensor(one)
+        labels[row, begin : len(one)] = torch.tensor(one[begin:])
+    return {"input_ids": ids, "labels": labels, "attention_mask": (labels != -100) | (ids != pad)}
 
 
 # Sampling and counting

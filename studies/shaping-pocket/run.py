@@ -188,7 +188,7 @@ class Study:
         plan = TrainPlan(
             model="pocket", tasks=tasks, shaper=build(METHODS[name], kind="shaper"), steps=args.steps,
             prompts=args.prompts, group=args.group, max_tokens=LIMIT, temperature=1.1, bf16=True, seed=seed,
-            learning_rate=args.learning_rate, save_every=5,
+            learning_rate=args.learning_rate, save_every=5, part=64,
         )  # fmt: skip
 
         def step(row: Mapping[str, Any]) -> None:
