@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("--vllm", action="store_true", help="in front of vLLM in place of the paced server")
     parser.add_argument("--model", default="pocket", help="that vLLM serves: pocket, smollm2 or a folder")
     parser.add_argument("--dtype", default="float32", help="in which vLLM runs it")
+    parser.add_argument("--temperature", type=float, default=1.1, help="at which vLLM samples")
+    parser.add_argument("--max-tokens", type=int, default=LIMIT, help="an answer of vLLM's")
     parser.add_argument("--task", default="chain-sum:hard", help="whose problems vLLM is asked")
     parser.add_argument("--problems", type=int, default=64, help="in front of vLLM, each way in each round")
     parser.add_argument("--rule", default="deer(threshold=0.976)", help="what runs in front of vLLM besides full")
@@ -154,7 +156,7 @@ def before_vllm(options: argparse.Namespace) -> dict[str, Any]:
             running(command, "/health", wait_s=600, log=log, **settings) as (upstream, _),
             gateway(f"{upstream}?connections={options.streams * 4}") as (address, _),
         ):
-            chat = {"max_tokens": LIMIT, "temperature": 1.1, "top_p": 1.0}
+            chat = {"max_tokens": options.max_tokens, "temperature": options.temperature, "top_p": 1.0}
             for turn in range(options.rounds + 1):  # the first warms up
                 for name in ways:
                     where = upstream if name == "direct" else address

@@ -48,7 +48,7 @@ def main() -> None:
     """Do the stages that were asked for, in their order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/seq-vs-parallel"))
-    parser.add_argument("--tokens", type=float, default=7.0, help="millions of tokens that each model is trained on")
+    parser.add_argument("--tokens", type=float, default=4.0, help="millions of tokens that each model is trained on")
     parser.add_argument("--batch", type=int, default=4096, help="tokens of a training step")
     parser.add_argument("--problems", type=int, default=2000, help="a puzzle, to evaluate on")
     parser.add_argument("--samples", type=int, default=64, help="of the direct model, a problem")
@@ -119,7 +119,7 @@ def train(folder: Path, family: str, kind: str, tokens: int, batch: int, avoid: 
     batches = list(_batches(tokenizer, examples(family, kind, avoid), tokens, batch))
     torch.manual_seed(0)
     ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **SHAPE, **ids))
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **SHAPE, **ids, attn_implementation="eager"))
     model.config.use_cache = False
 
     class InOrder(Trainer):

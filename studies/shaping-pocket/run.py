@@ -2,9 +2,10 @@
 
     python studies/shaping-pocket/run.py --out runs/shaping-pocket
 
-1. screen    one seed of each method, measured on the calibration split;
-2. confirm   the best five and `grpo`, five other seeds each, on the evaluation split, which screening never saw: the
-             tiers that were trained on, sums of another make, and a stop rule on top of the trained models;
+1. screen    one seed of each method, a short training, measured on the calibration split;
+2. confirm   the best five and `grpo`, five other seeds each and a longer training, on the evaluation split, which
+             screening never saw: the tiers that were trained on, sums of another make, and a stop rule on top of the
+             trained models;
 3. report    results.json, figure.png and the tables.
 
 Everything resumes: the same command goes on where it was stopped, inside a training too. `--minutes 9` stops by itself.
@@ -48,12 +49,12 @@ METHODS = {
     "kimi-length": "kimi-length",
     "lp-sigmoid": "lp-sigmoid(alpha=0.4)",
     "o1-pruner": "o1-pruner",
-    "thinkprune": "thinkprune(first=400, last=200, drop=100, stage_steps=20)",
+    "thinkprune": "thinkprune(first=400, last=200, drop=100, stage_steps={third})",
     "grpo-lambda": "grpo-lambda",
     "dler": "dler(limit=250)",
     "da-dler": "da-dler(easy_limit=120, limit=250)",
     "drpo": "drpo(capacity=640)",
-    "siri": "siri(longest=400, shortest=200, cycle=30)",
+    "siri": "siri(longest=400, shortest=200, cycle={half})",
     "palu": "palu(longest=640, floor=16)",
     "laser": "laser(target=128)",
     "laser-d": "laser-d(lower=32, upper=640, interval=16, every=10, monitor_prompts=24, fallback=320)",
@@ -62,19 +63,19 @@ METHODS = {
     "a-dlp": "a-dlp(target=0.95)",
     "frugal": "frugal(limit=250)",
     "conciser-lgrpo": "conciser-lgrpo(limit=640)",
-    "curriculum-budget": "curriculum-budget(start=256, interval=15)",
-    "ceeh": "ceeh(total_steps=60)",
+    "curriculum-budget": "curriculum-budget(start=256, interval={quarter})",
+    "ceeh": "ceeh(total_steps={steps})",
     "format-length-surrogate": "format-length-surrogate(limit=640, turn=0.25)",
     "cosine-length": "cosine-length(limit=640)",
     "dot": "dot(alpha=1.5, margin=8)",
-    "epo": "epo(total_steps=60)",
+    "epo": "epo(total_steps={steps})",
     "s-grpo": "s-grpo",
     "pppo": "pppo",
     "ulorl": "ulorl(limit=640)",
     "t-ppo": "t-ppo(window=160)",
 }
 """The methods with the paper's settings, but for lengths and numbers of steps, which are set to this model's chains and
-to sixty steps, and for dot's alpha, since 3 standard deviations cannot occur among 8 rollouts."""
+to the steps of a training, and for dot's alpha, since 3 standard deviations cannot occur among 8 rollouts."""
 
 LEFT_OUT = {
     "l1-exact": "its prompts ask for a number of tokens",
@@ -88,6 +89,11 @@ LEFT_OUT = {
 }
 
 
+def spec(name: str, steps: int) -> str:
+    """A method for a training of so many steps."""
+    return METHODS[name].format(steps=steps, half=steps // 2, third=steps // 3, quarter=steps // 4)
+
+
 class OutOfTime(Exception):
     """`--minutes` are over; what was done is kept."""
 
@@ -98,11 +104,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/shaping-pocket"), help="trainings and measurements")
     parser.add_argument("--stage", choices=["screen", "confirm", "report", "all"], default="all")
     parser.add_argument("--only", default="", help="screen these methods alone, with commas")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--screen-steps", type=int, default=40, help="of a training in the screening")
+    parser.add_argument("--steps", type=int, default=100, help="of a training in the confirmation")
     parser.add_argument("--prompts", type=int, default=8, help="problems a step")
     parser.add_argument("--group", type=int, default=8, help="rollouts a problem")
-    parser.add_argument("--limit", type=int, default=120, help="problems a tier to train on")
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--limit", type=int, default=200, help="problems a tier to train on")
+    parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--screen-problems", type=int, default=400, help="problems a tier in the screening")
     parser.add_argument("--problems", type=int, default=2000, help="problems a tier in the confirmation")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="of the confirmation's trainings")
@@ -142,7 +149,7 @@ class Study:
         tasks, n = TRAINED_ON, self.args.screen_problems
         self.measure("pocket", "screen/untrained", tasks, "full", n, "calibration")
         for name in self.methods:
-            if (model := self.train(name, 0)) is None:
+            if (model := self.train(name, 0, self.args.screen_steps)) is None:
                 continue
             self.measure(model, f"screen/{name}", tasks, "full", n, "calibration")
             row = self.screened(name)
@@ -155,7 +162,7 @@ class Study:
         self.measure("pocket", "confirm/untrained", tasks, policies, n, "eval")
         for name in self.chosen():
             for seed in self.seeds():
-                if (model := self.train(name, seed)) is not None:
+                if (model := self.train(name, seed, self.args.steps)) is not None:
                     self.measure(model, f"confirm/{name}-{seed}", tasks, policies, n, "eval")
 
     def report(self) -> str:
@@ -181,12 +188,12 @@ class Study:
 
     # Parts
 
-    def train(self, name: str, seed: int) -> str | None:
+    def train(self, name: str, seed: int, steps: int) -> str | None:
         """The folder of a trained model; trains what is left of it. None when the pre-flight sees no hope."""
         args, out = self.args, self.args.out / "train" / f"{name}-{seed}"
         tasks = tuple(load_task(task, split="train", limit=args.limit) for task in TRAINED_ON)
         plan = TrainPlan(
-            model="pocket", tasks=tasks, shaper=build(METHODS[name], kind="shaper"), steps=args.steps,
+            model="pocket", tasks=tasks, shaper=build(spec(name, steps), kind="shaper"), steps=steps,
             prompts=args.prompts, group=args.group, max_tokens=LIMIT, temperature=1.1, bf16=True, seed=seed,
             learning_rate=args.learning_rate, save_every=5, part=64,
         )  # fmt: skip
