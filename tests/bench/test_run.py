@@ -187,6 +187,33 @@ def test_a_policy_that_fails_fails_its_problem_and_what_it_spent_is_counted(ques
     assert row["error_rate"] == pytest.approx(len(failed) / 12)
 
 
+def test_samples_that_failed_are_done_again_by_the_same_command(questions, tmp_path):
+    @dataclass(frozen=True, kw_only=True)
+    class Recovering(Moody):
+        async def __call__(self, session):
+            if well:
+                return await session.chain().finish()
+            return await super().__call__(session)
+
+    well = False
+    plan = plan_of(questions, "full")
+    plan = Plan(model="scripted", tasks=plan.tasks, policies={**plan.policies, "moody": Recovering()})
+    run(plan, tmp_path / "run")
+    first = list(read_samples(tmp_path / "run"))
+    again = run(plan, tmp_path / "run")
+    assert [row["error"] for row in list(read_samples(tmp_path / "run"))].count("ArithmeticError: not today") == 6
+    assert [row["error_rate"] for row in again["rows"]] == [0, pytest.approx(0.5)]
+
+    well, told = True, []
+    results = run(plan, tmp_path / "run", told=Told(start=lambda done, size: told.append((done, size))))
+    assert told == [(18, 24)]
+    samples = list(read_samples(tmp_path / "run"))
+    assert len(samples) == len(first) == 24
+    assert not any(row["error"] for row in samples)
+    assert all(row["error_rate"] == 0 for row in results["rows"])
+    assert [row for row in first if not row["error"]] == samples[:18]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Greedy:
     """Wants what the scripted engine lacks."""

@@ -139,19 +139,28 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def read_samples(path: Path) -> Iterator[dict[str, Any]]:
-    """The complete rows of a run's `samples.jsonl`; `BadInput` names a line that is none."""
+    """The complete rows of a run's `samples.jsonl`; `BadInput` names a line that is none.
+
+    Failed samples come last, and only those that were not done again afterwards.
+    """
+    failed: dict[tuple[Any, ...], dict[str, Any]] = {}
     with (path / SAMPLES).open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):  # the run was killed while it wrote this, or writes it now
-                return
+                break
             try:
                 row = json.loads(line)
-                row["policy"], row["task"], row["problem"], row["seed"]
+                key = row["policy"], row["task"], row["problem"], row["seed"]
             except (ValueError, TypeError, KeyError) as error:
                 raise BadInput(
                     f"{path / SAMPLES} line {number} is no sample ({error}). The file was changed: remove that line."
                 ) from error
-            yield row
+            failed.pop(key, None)
+            if row.get("error"):
+                failed[key] = row
+            else:
+                yield row
+    yield from failed.values()
 
 
 def clean(value: Any) -> Any:

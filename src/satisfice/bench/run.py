@@ -62,7 +62,7 @@ class Judging(Protocol):
 async def run_bench(
     plan: Plan, engine: Engine, out: Path, *, told: Told | None = None, judge: Judging | None = None
 ) -> dict[str, Any]:
-    """Do what is left of a plan and return the results, which are also in `out`.
+    """Do what is left of a plan and return the results, which are also in `out`. Samples that failed are done again.
 
     Raises:
         Unfit: the engine lacks what a policy needs.
@@ -79,9 +79,9 @@ async def run_bench(
             raise BadInput(
                 f"out: {out} has samples that are not of this run, such as {sorted(strange)[0]}. Remove them."
             )
-        told.start(len(samples), len(jobs))
+        left = [job for job in jobs if job.key not in samples or samples[job.key]["error"]]
+        told.start(len(jobs) - len(left), len(jobs))
         run = _Run(plan=plan.ready(engine), engine=engine, folder=folder, told=told, samples=samples)
-        left = [job for job in jobs if job.key not in samples]
         if left:
             async with engine, judge or Judge(plan.tasks) as judging:
                 await run.work(left, judging)
