@@ -68,3 +68,16 @@ def test_no_such_model_and_no_tokenizer(tmp_path: Path) -> None:
 def test_without_a_model_nothing_heavy_is_read() -> None:
     code = "import sys, satisfice.doctor; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_whether_small_models_run_through_the_kernel_and_why_not(monkeypatch):
+    from satisfice.engines._kernel import library
+
+    library.cache_clear()
+    monkeypatch.setenv("SATISFICE_KERNEL", "0")
+    assert examine()["kernel"] == {"ready": False, "why": "switched off by SATISFICE_KERNEL=0"}
+    library.cache_clear()
+    monkeypatch.delenv("SATISFICE_KERNEL")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert examine()["kernel"] == {"ready": False, "why": "no C compiler (cc) on this machine"}
+    library.cache_clear()

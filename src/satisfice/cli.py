@@ -190,6 +190,11 @@ def doctor(
     for name, engine in report["engines"].items():
         table.add_row(name, "yes" if engine["ready"] else escape(f"no: {engine['why']}"), ", ".join(engine["provides"]))
     out_console.print(table)
+    kernel = report["kernel"]
+    told = "yes" if kernel["ready"] else f"no, which makes them slower: {kernel['why']}"
+    out_console.print(
+        f"compiled kernel for small models on CPUs: {told}", highlight=False, markup=False, soft_wrap=True
+    )
     pocket = report["pocket"]
     out_console.print(
         f"pocket model: {pocket['bytes'] / 1e6:.1f} MB" if pocket["weights"] else "pocket model: not there"

@@ -31,6 +31,7 @@ def examine(model: str | None = None) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "extras": _extras(),
         "engines": _engines(),
+        "kernel": _kernel(),
         "pocket": _pocket(),
     }
     if model is not None:
@@ -191,6 +192,19 @@ def _offers(module: str, engine: str) -> frozenset[Need]:
 
 def _sorted(needs: frozenset[Need]) -> list[str]:
     return sorted(need.value for need in needs)
+
+
+def _kernel() -> dict[str, Any]:
+    """Whether the local engine can run small models through its compiled kernel, and why not."""
+    if importlib.util.find_spec("torch") is None:
+        return {"ready": False, "why": "the local engine is not installed"}
+    from satisfice.engines._kernel import Unavailable, library
+
+    try:
+        library()
+    except Unavailable as error:
+        return {"ready": False, "why": str(error)}
+    return {"ready": True, "why": ""}
 
 
 def _pocket() -> dict[str, Any]:
