@@ -73,7 +73,6 @@ def serve(
         _sources(upstream or [], model, upstream_key_env), settings, name=name, when_open=_keep_what_is_loaded
     )
     logging.basicConfig(level=logging.INFO if log_requests else logging.WARNING, format="%(asctime)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     err_console.print(f"satisfice serves at http://{host}:{port}, its page included.", highlight=False)
     uvicorn.run(
         app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=drain_s,

@@ -168,7 +168,7 @@ def _engines() -> dict[str, dict[str, Any]]:
     return {
         "local": _engine("local", ("torch", "transformers"), lambda: _offers("local", "LocalEngine")),
         "vllm": _engine("vllm", ("vllm", "torch", "transformers"), lambda: _offers("vllm", "VllmEngine")),
-        "http": _engine("http", ("httptools", "httpx"), lambda: _offers("http", "HttpEngine")),
+        "http": _engine("http", ("aiohttp",), lambda: _offers("http", "HttpEngine")),
         "replay": _engine("", (), lambda: _offers("replay", "ReplayEngine")),
         "scripted": _engine("", (), lambda: frozenset(Need)),
     }

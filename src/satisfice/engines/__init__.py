@@ -31,7 +31,7 @@ def load_engine(model: str = "pocket", **options: Any) -> Engine:
         try:
             from satisfice.engines.http import HttpEngine, options_in
         except ModuleNotFoundError as error:
-            raise _missing(error, "the http engine", "http", {"httptools", "httpx"}) from error
+            raise _missing(error, "the http engine", "http", {"aiohttp"}) from error
         return HttpEngine(model, **options_in(model), **options)
     if model.startswith("vllm:"):
         try:

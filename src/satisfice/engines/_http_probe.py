@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import aiohttp
 
 from satisfice.core.errors import BadInput, EngineError
 from satisfice.core.profile import R1, Profile
 from satisfice.engines._http_chunk import Chunk, Usage, read_chunk
-from satisfice.engines._http_wire import Address, Broken, Refused, check_status, open_stream
+from satisfice.engines._http_wire import Address, Broken, Refused, ask, check_status, open_stream
 from satisfice.engines._words import TokenizerWords
 
 SENTINEL = "QUESTION-GOES-HERE-7f3a91"
@@ -76,7 +76,7 @@ async def find_out(
     Raises:
         BadInput: nobody answers, the key is not accepted, the model or the chat form is not known.
     """
-    async with httpx.AsyncClient(**address.settings()) as client:
+    async with address.connect() as client:
         try:
             listed, software = await _models(client, address, needed=model is None)
             name, row = _choose(model, listed, address)
@@ -84,10 +84,9 @@ async def find_out(
             said = profile or (words.profile if words else R1)
             render = await _renderer(client, address, name, words, template, said)
             server = await _capabilities(client, address, name, row, software, words, render, said)
-        except (Broken, httpx.HTTPError) as error:
+        except Broken as error:
             raise BadInput(
-                f"no use of the server at {address.base}: {address.scrub(str(error)) or type(error).__name__}. "
-                "Is it running, and is this its address?"
+                f"no use of the server at {address.base}: {error}. Is it running, and is this its address?"
             ) from error
         except Refused as error:
             if error.status in (401, 403):
@@ -105,16 +104,17 @@ async def find_out(
     return Found(server=server, words=words, profile=said, render=render)
 
 
-async def _models(client: httpx.AsyncClient, address: Address, *, needed: bool) -> tuple[list[dict[str, Any]], str]:
+async def _models(client: aiohttp.ClientSession, address: Address, *, needed: bool) -> tuple[list[dict[str, Any]], str]:
     """The models that a server lists; none where it has no list, or a broken one that nobody needs."""
-    # On a connection of its own: a server that breaks over its list hangs up, and the next question must not meet that.
-    response = await client.get(f"{address.base}/models", headers={"connection": "close"})
-    software = response.headers.get("server", "")
-    if response.status_code == 404 or (response.is_server_error and not needed):
-        return [], software
-    await check_status(response, address)
     try:
-        return [row for row in response.json()["data"] if isinstance(row["id"], str)], software
+        async with ask(client, address, f"{address.base}/models") as response:
+            software = response.headers.get("server", "")
+            if response.status == 404 or (response.status >= 500 and not needed):
+                response.close()  # a server that breaks over its list hangs up: the next question must not meet that
+                return [], software
+            await check_status(response, address)
+            listed = await response.json(content_type=None)
+        return [row for row in listed["data"] if isinstance(row["id"], str)], software
     except (ValueError, KeyError, TypeError) as error:
         if not needed:
             return [], software
@@ -141,7 +141,7 @@ def _tokenizer(given: Path | None, name: str, row: dict[str, Any]) -> TokenizerW
 
 
 async def _renderer(
-    client: httpx.AsyncClient, address: Address, model: str, words: TokenizerWords | None, template: str | None,
+    client: aiohttp.ClientSession, address: Address, model: str, words: TokenizerWords | None, template: str | None,
     profile: Profile,
 ) -> Render:  # fmt: skip
     """Who puts a question into the chat form: a given template, the tokenizer, or the server, asked once."""
@@ -152,7 +152,7 @@ async def _renderer(
     elif words is not None:
         return lambda question: words.render(question, profile)
     else:
-        prompt = await _ask_form(client, address, model)
+        prompt = await chat_form(client, address, model, [{"role": "user", "content": SENTINEL}])
         if prompt is None or prompt.count(SENTINEL) != 1:
             raise BadInput(
                 f"{address.base} does not show the chat form of {model}. Give its tokenizer's folder "
@@ -162,24 +162,30 @@ async def _renderer(
     return lambda question: profile.opened(before + question + after)
 
 
-async def _ask_form(client: httpx.AsyncClient, address: Address, model: str) -> str | None:
-    messages = [{"role": "user", "content": SENTINEL}]
+async def chat_form(
+    client: aiohttp.ClientSession, address: Address, model: str, messages: list[dict[str, str]]
+) -> str | None:
+    """Messages in the model's chat form, as the server writes them; None when it does not show how.
+
+    Raises:
+        Broken: nobody answers there.
+    """
+
+    async def said(path: str, body: dict[str, Any]) -> Any:
+        async with ask(client, address, f"{address.root}/{path}", body) as response:
+            return await response.json(content_type=None) if response.ok else {}
+
     with contextlib.suppress(ValueError, KeyError, TypeError):  # llama.cpp
-        response = await client.post(f"{address.root}/apply-template", json={"messages": messages})
-        if response.is_success:
-            return str(response.json()["prompt"])
+        return str((await said("apply-template", {"messages": messages}))["prompt"])
     with contextlib.suppress(ValueError, KeyError, TypeError):  # vLLM, SGLang
         asked = {"model": model, "messages": messages, "add_generation_prompt": True}
-        response = await client.post(f"{address.root}/tokenize", json=asked)
-        if response.is_success:
-            asked = {"model": model, "tokens": response.json()["tokens"]}
-            response = await client.post(f"{address.root}/detokenize", json=asked)
-            return str(response.json()["prompt"]) if response.is_success else None
+        tokens = (await said("tokenize", asked))["tokens"]
+        return str((await said("detokenize", {"model": model, "tokens": tokens}))["prompt"])
     return None
 
 
 async def _capabilities(
-    client: httpx.AsyncClient, address: Address, model: str, row: dict[str, Any], software: str,
+    client: aiohttp.ClientSession, address: Address, model: str, row: dict[str, Any], software: str,
     words: TokenizerWords | None, render: Render, profile: Profile,
 ) -> Server:  # fmt: skip
     prompt = render("What is 12 + 34 - 5678?")

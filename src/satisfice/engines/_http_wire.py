@@ -6,22 +6,26 @@ import contextlib
 import json
 import os
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+import urllib.request
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
 
 from satisfice.core.errors import EngineError
-from satisfice.engines._http_direct import Direct, Reply
 
 TOO_LONG = 8 << 20  # bytes of one event; no honest server sends as much
 PAUSE_S, LONGEST_PAUSE_S = 0.25, 20.0  # between the first two tries, and at most
+KEEP_S = 4.0  # for which a connection is kept that nobody uses; servers on uvicorn hang up after 5
 FAREWELL_S = 1.0  # for the last bytes of a stream whose answer is complete
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504, 529})  # the same request may succeed later
+Read = Callable[[], Awaitable[bytes]]
+"""All that has come of a body since the last time; nothing at its end."""
+
 _DECODE = json.JSONDecoder().raw_decode
 
 
@@ -58,14 +62,29 @@ class Address:
         """The address without `/v1`, where servers keep what OpenAI's interface does not have."""
         return self.base.removesuffix("/v1")
 
-    def settings(self) -> dict[str, Any]:
-        """Arguments of an httpx client."""
-        host = urlsplit(self.base).hostname or ""
-        return {
-            "headers": {"Authorization": f"Bearer {self._key}"} if self._key else {},
-            "timeout": httpx.Timeout(self.silence_s, connect=min(10.0, self.silence_s), pool=None),
-            "trust_env": host not in {"localhost", "127.0.0.1", "::1"},  # no proxy for a server on this machine
-        }
+    @property
+    def connect_s(self) -> float:
+        """How long a connection may take to come about."""
+        return min(10.0, self.silence_s)
+
+    @property
+    def proxy(self) -> str | None:
+        """What the environment says stands before the server; never anything before one on this machine."""
+        parts = urlsplit(self.base)
+        if parts.hostname in {"localhost", "127.0.0.1", "::1"} or urllib.request.proxy_bypass(parts.netloc):
+            return None
+        proxies = urllib.request.getproxies()
+        return proxies.get(parts.scheme) or proxies.get("all")
+
+    def connect(self) -> aiohttp.ClientSession:
+        """Connections to the server, opened as they are needed; how many is up to whoever asks for streams."""
+        return aiohttp.ClientSession(
+            headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
+            timeout=aiohttp.ClientTimeout(connect=self.connect_s),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_S),
+            cookie_jar=aiohttp.DummyCookieJar(),  # what a server notes about one user it is not told of the next
+            proxy=self.proxy,
+        )
 
     def scrub(self, text: str) -> str:
         """A server's words, short, on one line and without the key."""
@@ -135,8 +154,67 @@ class Patience:
 
 
 @contextlib.asynccontextmanager
+async def ask(
+    client: aiohttp.ClientSession, address: Address, url: str, body: dict[str, Any] | None = None
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The response to a request, as soon as its headers are there. Leaving the block before its end hangs up.
+
+    A server that points elsewhere is not followed there.
+
+    Raises:
+        Broken: something is wrong with the connection, now or while the block runs; it may be tried again.
+        EngineError: the request cannot be sent there at all.
+    """
+    method = "GET" if body is None else "POST"
+    try:
+        async with (
+            asyncio.timeout(address.connect_s + address.silence_s) as limit,
+            client.request(method, url, json=body, allow_redirects=False) as response,
+        ):
+            with _listening(response.content, limit, address.silence_s):
+                yield response
+    except aiohttp.ConnectionTimeoutError as error:
+        raise Broken(f"no connection within {address.connect_s:g} s") from error
+    except TimeoutError as error:
+        raise Broken(f"the server was silent for {address.silence_s:g} s") from error
+    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
+        raise Broken(f"the connection failed ({type(error).__name__}: {address.scrub(str(error))})") from error
+    except aiohttp.ClientError as error:
+        raise EngineError(f"the request failed ({type(error).__name__}: {address.scrub(str(error))})") from error
+
+
+@contextlib.contextmanager
+def _listening(content: aiohttp.StreamReader, limit: asyncio.Timeout, silence_s: float) -> Iterator[None]:
+    """Put a limit off for as long as something comes.
+
+    aiohttp's own (`sock_read`) sets a timer with every piece, which takes as much time as the rest of what it does for
+    a token; and it never ends when all that a server says is 103.
+    """
+    loop = asyncio.get_running_loop()
+    alarm: asyncio.TimerHandle
+
+    def look(heard: int) -> None:
+        nonlocal alarm
+        if limit.expired():
+            return
+        if content.is_eof():  # all has come: from now on it is the reader who takes time
+            limit.reschedule(None)
+            return
+        if content.total_bytes != heard:
+            limit.reschedule(loop.time() + silence_s)
+        alarm = loop.call_later(silence_s / 10, look, content.total_bytes)
+
+    limit.reschedule(loop.time() + silence_s)
+    alarm = loop.call_later(silence_s / 10, look, content.total_bytes)
+    try:
+        yield
+    finally:
+        alarm.cancel()
+
+
+@contextlib.asynccontextmanager
 async def open_stream(
-    client: httpx.AsyncClient | Direct, address: Address, body: dict[str, Any]
+    client: aiohttp.ClientSession, address: Address, body: dict[str, Any]
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """The events of one streamed completion. Leaving the block closes the stream, which stops the server.
 
@@ -144,43 +222,33 @@ async def open_stream(
         Broken: it may be tried again.
         EngineError: it may not: the server refuses the request, or answers with something that is no stream of events.
     """
-    try:
-        async with client.stream("POST", f"{address.base}/completions", json={**body, "stream": True}) as response:
-            await check_status(response, address)
-            kind = response.headers.get("content-type", "")
-            if "event-stream" not in kind:
-                raise EngineError(f"the server does not stream: it answers with {kind.split(';')[0] or 'no type'}")
-            events = _events(response, address)
-            try:
-                yield events
-            finally:
-                await events.aclose()
-    except httpx.TimeoutException as error:
-        raise Broken(f"the server was silent for {address.silence_s:g} s") from error
-    except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-        raise Broken(f"the connection failed ({type(error).__name__}: {address.scrub(str(error))})") from error
-    except httpx.HTTPError as error:
-        raise EngineError(f"the request failed ({type(error).__name__}: {address.scrub(str(error))})") from error
+    async with ask(client, address, f"{address.base}/completions", {**body, "stream": True}) as response:
+        await check_status(response, address)
+        if response.content_type != "text/event-stream":
+            raise EngineError(f"the server does not stream: it answers with {response.content_type}")
+        events = _events(response.content.readany, address)
+        try:
+            yield events
+        finally:
+            await events.aclose()
 
 
-async def check_status(response: httpx.Response | Reply, address: Address) -> None:
+async def check_status(response: aiohttp.ClientResponse, address: Address) -> None:
     """Raise `Broken` or `EngineError` with the server's own words unless it accepted the request."""
-    if response.is_success:
+    if 200 <= response.status < 300:
         return
-    words = address.scrub(message_of(await _beginning(response)))
-    said = f"the server answered {response.status_code}" + (f": {words}" if words else "")
-    if response.status_code in BUSY:
+    words = address.scrub(message_of(await _beginning(response.content.readany)))
+    said = f"the server answered {response.status}" + (f": {words}" if words else "")
+    if response.status in BUSY:
         raise Broken(said, wait_s=retry_after(response.headers.get("retry-after", "")))
-    raise Refused(said, response.status_code)
+    raise Refused(said, response.status)
 
 
-async def _beginning(response: httpx.Response | Reply) -> bytes:
+async def _beginning(read: Read) -> bytes:
     head = b""
-    with contextlib.suppress(httpx.HTTPError):
-        async for part in response.aiter_bytes():
+    with contextlib.suppress(aiohttp.ClientError):
+        while len(head) < 65_536 and (part := await read()):
             head += part
-            if len(head) > 65_536:
-                break
     return head
 
 
@@ -214,10 +282,10 @@ def retry_after(value: str) -> float | None:
     return None
 
 
-async def _events(response: httpx.Response | Reply, address: Address) -> AsyncGenerator[dict[str, Any], None]:
+async def _events(read: Read, address: Address) -> AsyncGenerator[dict[str, Any], None]:
     """Parse server-sent events into JSON objects, up to `[DONE]` or the end of the stream."""
-    rest, data, parts = b"", b"", response.aiter_bytes()
-    async for part in parts:
+    rest, data = b"", b""
+    while part := await read():
         *lines, rest = (rest + part).split(b"\n")
         if len(rest) + len(data) > TOO_LONG:
             raise EngineError(f"the server sent an event of more than {TOO_LONG >> 20} MB")
@@ -226,7 +294,7 @@ async def _events(response: httpx.Response | Reply, address: Address) -> AsyncGe
                 data += line[5:].strip()
             elif data and not line.strip(b"\r"):
                 if data == b"[DONE]":
-                    await _drain(parts)
+                    await _drain(read)
                     return
                 yield _parsed(data, address)
                 data = b""
@@ -236,11 +304,11 @@ async def _events(response: httpx.Response | Reply, address: Address) -> AsyncGe
             yield _parsed(data, address)
 
 
-async def _drain(parts: AsyncIterator[bytes]) -> None:
+async def _drain(read: Read) -> None:
     """Read a body to its end, so that the connection can be used again; not for long."""
-    with contextlib.suppress(TimeoutError, httpx.HTTPError):
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(FAREWELL_S):
-            async for _ in parts:
+            while await read():
                 pass
 
 

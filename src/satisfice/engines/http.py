@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx
+import aiohttp
 
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled, random_key
@@ -37,7 +37,6 @@ from satisfice.core.errors import BadInput, EngineError
 from satisfice.core.profile import Profile, named_profile
 from satisfice.engines._collect import Collector, Token
 from satisfice.engines._http_chunk import Chunk, Usage, read_chunk
-from satisfice.engines._http_direct import Direct, direct
 from satisfice.engines._http_probe import BUDGETS, EXTENDED, Found, find_out
 from satisfice.engines._http_wire import FAREWELL_S, Address, Broken, Gate, Patience, open_stream
 from satisfice.engines._options import read_options
@@ -122,21 +121,14 @@ class HttpEngine:
         self.patience_s = patience_s
         self.gate = Gate(connections)
         self.counters = Counters()
-        self._connections = connections
-        self._client: httpx.AsyncClient | None = None
-        self._direct: Direct | None = None
+        self._client: aiohttp.ClientSession | None = None
 
     @property
-    def client(self) -> httpx.AsyncClient:
+    def client(self) -> aiohttp.ClientSession:
         """The open connections; only inside `async with engine`."""
         if self._client is None:
             raise EngineError("the engine was closed")
         return self._client
-
-    @property
-    def streams(self) -> httpx.AsyncClient | Direct:
-        """What opens streams: the same, or a smaller client that takes less time for each token."""
-        return self._direct or self.client
 
     def open(self, question: str, label: str) -> "HttpSequence":
         return self.open_prompt(self.render(question), label)
@@ -168,18 +160,14 @@ class HttpEngine:
         }  # fmt: skip
 
     async def __aenter__(self) -> Self:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=self._connections)
-        self._client = httpx.AsyncClient(**self.address.settings(), limits=limits)
-        self._direct = direct(self.address.base, self.address.settings(), self._connections)
+        self._client = self.address.connect()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for opened in (self._client, self._direct):
-            if opened is not None:
-                await opened.aclose()
-        self._client = self._direct = None
+        client, self._client = self.client, None
+        await client.close()
 
 
 class HttpSequence:
@@ -267,7 +255,7 @@ class HttpSequence:
         engine, counters, begin = self._engine, self._engine.counters, len(self.ids)
         last, usage, known = Chunk(), None, None
         try:
-            async with open_stream(engine.streams, engine.address, self._body(take, request)) as events:
+            async with open_stream(engine.client, engine.address, self._body(take, request)) as events:
                 counters.streams += 1
                 known = self._past.begin()
                 async for event in events:
@@ -333,7 +321,7 @@ class HttpSequence:
 async def _farewell(events: AsyncIterator[dict[str, Any]]) -> Usage | None:
     """Read a complete answer's stream to its end, where usage stands, so that the connection can be used again."""
     usage = None
-    with contextlib.suppress(TimeoutError, httpx.HTTPError, EngineError):
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, EngineError):
         async with asyncio.timeout(FAREWELL_S):
             async for event in events:
                 usage = read_chunk(event).usage or usage

@@ -179,8 +179,8 @@ class Exchange:
             source.running += 1
             try:
                 async with pass_through(source.engine, path, self.raw) as response:
-                    if response.status_code in ANOTHER and not writer.started:
-                        raise EngineError(f"the upstream answered {response.status_code}")
+                    if response.status in ANOTHER and not writer.started:
+                        raise EngineError(f"the upstream answered {response.status}")
                     await self._copy(writer, why, response)
                 source.worked()
                 return
@@ -205,9 +205,9 @@ class Exchange:
 
     async def _copy(self, writer: Writer, why: str, response: Any) -> None:
         writer.headers["x-satisfice"] = dumps({"passed": why}).decode()
-        await writer.start(response.status_code, response.headers.get("content-type", "application/json"))
+        await writer.start(response.status, response.headers.get("content-type", "application/json"))
         tail = b""
-        async for part in response.aiter_bytes():
+        async for part in response.content.iter_any():
             await writer.write(part)
             tail = (tail + part)[-4096:]
         await writer.end()

@@ -144,18 +144,16 @@ async def _render(engine: Any, messages: list[dict[str, str]]) -> str:
 
     if isinstance(engine.words, TokenizerWords):
         return engine.words.render_chat(messages, engine.profile)
-    asked: dict[str, Any] = {"messages": messages}
-    response = await engine.client.post(f"{engine.address.root}/apply-template", json=asked)  # llama.cpp
-    if response.is_success:
-        return str(engine.profile.opened(str(response.json()["prompt"])))
-    asked |= {"model": engine.server.model, "add_generation_prompt": True}
-    response = await engine.client.post(f"{engine.address.root}/tokenize", json=asked)  # vLLM, SGLang
-    if response.is_success:
-        asked = {"model": engine.server.model, "tokens": response.json()["tokens"]}
-        response = await engine.client.post(f"{engine.address.root}/detokenize", json=asked)
-    if not response.is_success:
+    from satisfice.engines._http_probe import chat_form
+    from satisfice.engines._http_wire import Broken
+
+    try:
+        form = await chat_form(engine.client, engine.address, engine.server.model, messages)
+    except Broken as error:
+        raise EngineError(str(error)) from error
+    if form is None:
         raise BadInput("messages: the upstream does not show its chat form, so only one message, a user's, is taken.")
-    return str(engine.profile.opened(str(response.json()["prompt"])))
+    return str(engine.profile.opened(form))
 
 
 def _role(message: Message) -> str:
@@ -171,13 +169,11 @@ def _text(message: Message) -> str:
 @contextlib.asynccontextmanager
 async def pass_through(engine: Any, path: str, body: dict[str, Any]) -> AsyncIterator[Any]:
     """The upstream's own response to a request, while it comes; `EngineError` when it does not answer."""
-    import httpx
+    from satisfice.engines._http_wire import Broken, ask
 
     sent = {**{name: value for name, value in body.items() if name != "satisfice"}, "model": engine.server.model}
     try:
-        async with engine.client.stream("POST", f"{engine.address.base}/{path}", json=sent) as response:
+        async with ask(engine.client, engine.address, f"{engine.address.base}/{path}", sent) as response:
             yield response
-    except httpx.HTTPError as error:
-        raise EngineError(
-            f"the upstream failed ({type(error).__name__}: {engine.address.scrub(str(error))})"
-        ) from error
+    except Broken as error:
+        raise EngineError(f"the upstream failed: {error}") from error
