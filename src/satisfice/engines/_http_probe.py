@@ -78,7 +78,7 @@ async def find_out(
     """
     async with address.connect() as client:
         try:
-            listed, software = await _models(client, address, needed=model is None)
+            listed, software = await _models(address, needed=model is None)
             name, row = _choose(model, listed, address)
             words = _tokenizer(tokenizer, name, row)
             said = profile or (words.profile if words else R1)
@@ -104,13 +104,13 @@ async def find_out(
     return Found(server=server, words=words, profile=said, render=render)
 
 
-async def _models(client: aiohttp.ClientSession, address: Address, *, needed: bool) -> tuple[list[dict[str, Any]], str]:
+async def _models(address: Address, *, needed: bool) -> tuple[list[dict[str, Any]], str]:
     """The models that a server lists; none where it has no list, or a broken one that nobody needs."""
+    # On a connection of its own: a server that breaks over its list hangs up, and the next question must not meet that.
     try:
-        async with ask(client, address, f"{address.base}/models") as response:
+        async with address.connect() as client, ask(client, address, f"{address.base}/models") as response:
             software = response.headers.get("server", "")
             if response.status == 404 or (response.status >= 500 and not needed):
-                response.close()  # a server that breaks over its list hangs up: the next question must not meet that
                 return [], software
             await check_status(response, address)
             listed = await response.json(content_type=None)
