@@ -70,8 +70,8 @@ def drills(family: str, seed: int) -> Iterator[Puzzle]:
     low, high = COUNTDOWN["min_target"], COUNTDOWN["max_target"]
     while True:
         numbers = tuple(rng.randint(COUNTDOWN["min_value"], COUNTDOWN["max_value"]) for _ in range(3))
-        ends = [line for line in _countdown(_asked(numbers, 0))[0] if " " not in line]
-        reached = sorted({value for line in ends if low <= (value := int(line.partition("=")[2])) <= high})
+        ends = [line for line in _countdown(_asked(numbers, 0))[0] if line.endswith("x")]
+        reached = sorted({value for line in ends if low <= (value := int(line.partition("=")[2].split()[0])) <= high})
         if reached:
             yield _asked(numbers, rng.choice(reached))
 
@@ -103,7 +103,10 @@ def _countdown(puzzle: Puzzle) -> tuple[list[str], str]:
             rest = tuple(state[k] for k in range(len(state)) if k not in (i, j))
             for value, sign, (a, b) in _moves(state[i], state[j]):
                 left = (*rest, (value, f"({a[1]}{sign}{b[1]})"))
-                lines.append(f"{a[0]}{sign}{b[0]}={value}" + "".join(f" {number}" for number, _ in rest))
+                shown = "".join(f" {number}" for number, _ in rest)
+                if not rest:  # the end of a branch, where the search says whether it is the target
+                    shown = f" {puzzle.target}{'=' if value == puzzle.target else 'x'}"
+                lines.append(f"{a[0]}{sign}{b[0]}={value}{shown}")
                 if found := search(left):
                     return found
         return ""
