@@ -18,7 +18,7 @@ from satisfice.gateway.settings import Limits, Settings
 from satisfice.tasks import load_task
 
 [PROBLEM] = load_task("chain-sum:hard", limit=1).problems
-STALL_S = 3.0  # processor time of the gateway's threads for which nobody may wait; what else a machine does is not in it
+STALL_S = 3.0  # processor time of the gateway's threads for which nobody may wait; other work is not in it
 HUGE = "9" * 1900
 
 
