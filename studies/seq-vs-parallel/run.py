@@ -246,6 +246,12 @@ def any_of(right: int, samples: int, k: int) -> float:
     return 1.0 if samples - right < k else 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
 
 
+def some_of(right: int, samples: int, k: float) -> float:
+    """The same for k that is no whole number: one sample more in that share of all cases."""
+    low = math.floor(k)
+    return (low + 1 - k) * any_of(right, samples, low) + (k - low) * any_of(right, samples, min(low + 1, samples))
+
+
 def do_show(args: argparse.Namespace) -> None:
     """Write results.json and figure.png."""
     rows = []
@@ -255,30 +261,43 @@ def do_show(args: argparse.Namespace) -> None:
         }
         long, short = (found[kind]["rows"] for kind in KINDS)
         p_long, p_short = (found[kind]["parameters"] for kind in KINDS)
+        samples = len(short[0]["right"])
+        prompt = np.mean([flops(p_short, row["prompt"], 0) for row in short])
+        each = {
+            "flops": np.mean([flops(p_short, row["prompt"], t) for row in short for t in row["tokens"]]) - prompt,
+            "tokens": np.mean([t for row in short for t in row["tokens"]]),
+        }
         for budget in BUDGETS:
-            spent = np.mean([flops(p_long, row["prompt"], min(row["tokens"][0], budget)) for row in long])
-            prompt = np.mean([flops(p_short, row["prompt"], 0) for row in short])
-            each = np.mean([flops(p_short, row["prompt"], t) for row in short for t in row["tokens"]]) - prompt
-            k = max(1, int((spent - prompt) / each))
+            spent = {
+                "flops": np.mean([flops(p_long, row["prompt"], min(row["tokens"][0], budget)) for row in long]),
+                "tokens": np.mean([min(row["tokens"][0], budget) for row in long]),
+            }
             one = np.array([float(row["right"][0] and row["tokens"][0] <= budget) for row in long])
-            samples = len(short[0]["right"])
-            many = np.array([any_of(sum(row["right"]), samples, min(k, samples)) for row in short])
-            low, high = bootstrap(
-                (many - one,), np.mean, n_resamples=5000, method="percentile", rng=np.random.default_rng(0)
-            ).confidence_interval
-            rows.append(
-                {
-                    "puzzle": family, "n": len(one), "budget": budget, "flops": float(spent), "k": k,
-                    "enough_samples": k <= samples, "sequential": float(one.mean()), "parallel": float(many.mean()),
-                    "difference": float((many - one).mean()), "low": float(low), "high": float(high),
-                }
-            )  # fmt: skip
+            for equal, k in (
+                ("flops", (spent["flops"] - prompt) / each["flops"]), ("tokens", spent["tokens"] / each["tokens"]),
+            ):  # fmt: skip
+                k = max(1.0, float(k))
+                many = np.array([some_of(sum(row["right"]), samples, min(k, samples)) for row in short])
+                low, high = bootstrap(
+                    (many - one,), np.mean, n_resamples=5000, method="percentile", rng=np.random.default_rng(0)
+                ).confidence_interval
+                rows.append(
+                    {
+                        "puzzle": family, "n": len(one), "budget": budget, "equal": equal, "k": k,
+                        "enough_samples": k <= samples, **{name: float(value) for name, value in spent.items()},
+                        "sequential": float(one.mean()), "parallel": float(many.mean()),
+                        "difference": float((many - one).mean()), "low": float(low), "high": float(high),
+                    }
+                )  # fmt: skip
     (args.results / "results.json").write_text(
         json.dumps({"schema_version": 1, "rows": rows}, indent=1) + "\n", "utf-8"
     )
-    flat = [{**row, "way": way, "solved": row[way]} for row in rows for way in ("sequential", "parallel")]
+    shown = [row for row in rows if row["equal"] == "flops"]
+    flat = [{**row, "way": way, "solved": row[way]} for row in shown for way in ("sequential", "parallel")]
     chart = alt.Chart(alt.Data(values=flat)).mark_line(point=True).encode(
-        x=alt.X("flops:Q", scale=alt.Scale(type="log"), title="FLOPs a problem"), y=alt.Y("solved:Q", title="solved"),
+        x=alt.X("flops:Q", scale=alt.Scale(type="log", nice=False, padding=20), axis=alt.Axis(format="~s", tickCount=4),
+                title="FLOPs a problem"),
+        y=alt.Y("solved:Q", title="solved"),
         color=alt.Color("way:N", title=None), column=alt.Column("puzzle:N", title=None),
     )  # fmt: skip
     chart.save(str(args.results / "figure.png"), scale_factor=2)
