@@ -4,8 +4,9 @@
 
 After "To Backtrack or Not to Backtrack" (arXiv:2504.07052): for each puzzle a *backtracking* model learns the
 depth-first search and a *direct* model the solution alone, of the same shape and from the same problems. At each token
-budget B the backtracking model has one chain (unfinished is wrong), the direct one as many samples as the same FLOPs
-buy, any of which may be right: an oracle verifier, which is stated because majority voting is not that.
+budget B the backtracking model has one chain (unfinished is wrong), the direct one as many samples as the same FLOPs,
+or the same sampled tokens, buy, any of which may be right: an oracle verifier, which is stated because majority voting
+is not that.
 
 Stages: train, sample, show. What is done is kept under runs/seq-vs-parallel, and a run that was stopped goes on.
 """
@@ -254,13 +255,21 @@ def some_of(right: int, samples: int, k: float) -> float:
 
 def do_show(args: argparse.Namespace) -> None:
     """Write results.json and figure.png."""
-    rows = []
+    rows, models = [], []
     for family in FAMILIES:
         found = {
             kind: json.loads((args.out / f"{family}-{kind}" / "samples.json").read_text("utf-8")) for kind in KINDS
         }
         long, short = (found[kind]["rows"] for kind in KINDS)
         p_long, p_short = (found[kind]["parameters"] for kind in KINDS)
+        models += [
+            {
+                "puzzle": family, "model": kind, "parameters": told["parameters"],
+                "mean_tokens": float(np.mean([t for row in told["rows"] for t in row["tokens"]])),
+                "one_sample_solves": float(np.mean([right for row in told["rows"] for right in row["right"]])),
+            }
+            for kind, told in found.items()
+        ]  # fmt: skip
         samples = len(short[0]["right"])
         prompt = np.mean([flops(p_short, row["prompt"], 0) for row in short])
         each = {
@@ -290,7 +299,7 @@ def do_show(args: argparse.Namespace) -> None:
                     }
                 )  # fmt: skip
     (args.results / "results.json").write_text(
-        json.dumps({"schema_version": 1, "rows": rows}, indent=1) + "\n", "utf-8"
+        json.dumps({"schema_version": 1, "models": models, "rows": rows}, indent=1) + "\n", "utf-8"
     )
     shown = [row for row in rows if row["equal"] == "flops"]
     flat = [{**row, "way": way, "solved": row[way]} for row in shown for way in ("sequential", "parallel")]
