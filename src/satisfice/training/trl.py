@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +157,8 @@ class ShapedTrainer(GRPOTrainer):
         one = super()._get_per_token_logps_and_entropies
         if batch_size is None or input_ids.device.type != "cpu":
             return one(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **more)
-        return by_length(
-            lambda ids, there, kept: one(model, ids, there, kept, **more),
-            input_ids, attention_mask, logits_to_keep, min(batch_size, ROWS),
-        )  # fmt: skip
+        rows = min(batch_size, ROWS)
+        return by_length(partial(one, model, **more), input_ids, attention_mask, logits_to_keep, rows)
 
     @property
     def _policy(self) -> Any:
