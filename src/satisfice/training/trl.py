@@ -148,8 +148,8 @@ class ShapedTrainer(GRPOTrainer):
         total: Tensor = loss * self.accelerator.num_processes * self.updates
         return total
 
-    # TRL's duty: chunks of rows, all as wide as the batch. Ours: rows of like length together, which on CPUs, where
-    # padding costs as much as text, halves a step.
+    # TRL's duty: chunks of rows, all as wide as the batch. Ours: rows of like length together, since on CPUs
+    # padding costs as much as text.
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int,
         batch_size: int | None = None, **more: Any,
