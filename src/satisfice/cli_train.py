@@ -20,7 +20,9 @@ POCKET_RATE, RATE = 3e-4, 1e-6
 def train(
     shaper: Annotated[str, typer.Option(help="How training feels length: id, id:value, id(field=value, ...).")],
     out: Annotated[Path, typer.Option(help="Folder for the result; the same command goes on where it stopped.")],
-    model: Annotated[str, typer.Option(help="`pocket`, or a folder with a model.")] = "pocket",
+    model: Annotated[
+        str, typer.Option(help="`pocket`, `smollm2`, a folder with a model, or MODEL+ADAPTER.")
+    ] = "pocket",
     tasks: Annotated[str, typer.Option(help="Tasks, with commas: tiers, reasoning-gym families.")] = (
         "chain-sum:easy,chain-sum:hard"
     ),
@@ -42,6 +44,9 @@ def train(
     rollouts: Annotated[
         str, typer.Option(help="Who samples: local (our engine), or TRL by transformers or vllm.")
     ] = "local",
+    lora: Annotated[
+        int, typer.Option(help="Train an adapter of this rank, a few MB, in place of the weights.", min=0)
+    ] = 0,
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the order of the problems and the rollouts.")] = 0,
     report_to: Annotated[str, typer.Option(help="none, trackio, wandb or tensorboard.")] = "none",
@@ -65,7 +70,7 @@ def train(
             temperature=_temperature(model) if temperature is None else temperature, warmup=warmup, part=part,
             learning_rate=(POCKET_RATE if model == "pocket" else RATE) if learning_rate is None else learning_rate,
             bf16=bf16, refill=refill, save_every=save_every, seed=seed, report_to=report_to, device=device,
-            rollouts=rollouts,
+            rollouts=rollouts, lora=lora,
         )  # fmt: skip
     with _Progress(err_console, training.Told, steps) as progress:
         run = training.train(plan, out, Judge(plan.tasks), told=progress.told)
@@ -80,7 +85,7 @@ def train(
 
         out_console.print(compare_table(compared))
     out_console.print(
-        f"Written to {out}: model (use it as --model {out / 'model'}), model/README.md, steps.jsonl, train.json",
+        f"Written to {out}: model (use it as --model {plan.outcome(out)}), model/README.md, steps.jsonl, train.json",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
 
@@ -113,7 +118,7 @@ def _before_and_after(plan: Any, out: Path, limit: int) -> list[dict[str, Any]]:
     from satisfice.bench.run import run_bench
     from satisfice.cli_show import RunProgress
 
-    for name, model in (("before", plan.model), ("after", str(out / "model"))):
+    for name, model in (("before", plan.model), ("after", plan.outcome(out))):
         bench = make_plan(model=model, tasks=[task.name for task in plan.tasks], policies="full", limit=limit)
         with RunProgress(err_console, bench.size) as progress:
             asyncio.run(run_bench(bench, load(model), out / f"eval-{name}", told=progress.told))

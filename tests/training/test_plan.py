@@ -1,11 +1,12 @@
 """A training's plan: what is refused, how a step is shared out, what makes two trainings the same."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.shaping import Grpo, KimiLength
+from satisfice.shaping import Grpo, KimiLength, TPpo
 from satisfice.tasks import load_task
 from satisfice.training.plan import TrainPlan
 
@@ -25,6 +26,8 @@ PLAN = TrainPlan(model="pocket", tasks=(EASY, HARD), shaper=Grpo(), steps=3, pro
         ({"prompts": 11}, "prompts must be at most 10"),
         ({"tasks": (EASY, EASY)}, "each once"),
         ({"tasks": ()}, "at least one"),
+        ({"lora": -1}, "lora must be the rank of an adapter"),
+        ({"lora": 4, "shaper": TPpo()}, "lora must be 0 for a method with a value head"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> None:
@@ -52,6 +55,18 @@ def test_a_step_that_cannot_be_shared_out_is_refused() -> None:
 def test_the_config_names_everything_that_can_change_a_weight_and_nothing_else() -> None:
     config = PLAN.config("abc")
     assert config == replace(PLAN, save_every=1, report_to="wandb").config("abc")
-    for change in ({"seed": 1}, {"shaper": KimiLength()}, {"tasks": (EASY,)}, {"steps": 4}, {"max_tokens": 9}):
+    for change in (
+        {"seed": 1},
+        {"shaper": KimiLength()},
+        {"tasks": (EASY,)},
+        {"steps": 4},
+        {"max_tokens": 9},
+        {"lora": 4},
+    ):
         assert replace(PLAN, **change).config("abc") != config
     assert PLAN.config("other") != config
+
+
+def test_what_comes_out_has_a_name() -> None:
+    assert PLAN.outcome(Path("runs/x")) == "runs/x/model"
+    assert replace(PLAN, lora=4).outcome(Path("runs/x")) == "pocket+runs/x/model"

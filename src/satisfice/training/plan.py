@@ -2,12 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from satisfice.catalog import as_json, canonical
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Problem
-from satisfice.core.shaper import Shaper
+from satisfice.core.shaper import Shaper, reads
 from satisfice.tasks import Task
 
 SOURCES = ("local", "transformers", "vllm")
@@ -37,6 +38,7 @@ class TrainPlan:
     report_to: str = "none"
     device: Literal["cpu", "cuda"] = "cpu"
     rollouts: Literal["local", "transformers", "vllm"] = "local"  # who samples: our engine, or TRL by one of these
+    lora: int = 0  # rank of an adapter that is trained in place of the weights; 0: none, the weights themselves
 
     def __post_init__(self) -> None:
         def require(name: str, value: object, holds: bool, what: str) -> None:
@@ -50,6 +52,10 @@ class TrainPlan:
         require("learning-rate", self.learning_rate, 0 < self.learning_rate < 1, "between 0 and 1")
         require("warmup", self.warmup, self.warmup >= 0, "0 or more")
         require("refill", self.refill, self.refill >= 0, "0 or more")
+        require("lora", self.lora, self.lora >= 0, "the rank of an adapter, or 0 for none")
+        require(
+            "lora", self.lora, not self.lora or "value" not in reads(self.shaper), "0 for a method with a value head"
+        )
         require("seed", self.seed, 0 <= self.seed < 2**31, "a whole number from 0")
         require("device", self.device, self.device in ("cpu", "cuda"), "cpu or cuda")
         require("rollouts", self.rollouts, self.rollouts in SOURCES, f"one of {', '.join(SOURCES)}")
@@ -66,6 +72,10 @@ class TrainPlan:
         longest = max(len(task.problems) for task in self.tasks)
         turns = [task.problems[i] for i in range(longest) for task in self.tasks if i < len(task.problems)]
         return list({problem.question: problem for problem in turns}.values())
+
+    def outcome(self, out: Path) -> str:
+        """What `--model` calls the model that a finished training leaves in `out`: a folder, or an adapter's on top."""
+        return f"{self.model}+{out / 'model'}" if self.lora else str(out / "model")
 
     def parts(self, processes: int) -> int:
         """In how many forward passes each process goes through its part of a step's rollouts.
@@ -98,6 +108,7 @@ class TrainPlan:
                     "part", "bf16", "refill", "seed", "device", "rollouts",
                 )
             },
+            **({"lora": self.lora} if self.lora else {}),
         }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from satisfice.core.problem import Problem, Verdict
 from satisfice.core.shaper import Monitoring, caps_for, check_columns, reads, start
 from satisfice.core.steering import Steering
 from satisfice.engines.local import model_folder, weights_mark
+from satisfice.training.adapter import save_adapter, with_adapter
 from satisfice.training.checkpoint import latest_checkpoint
 from satisfice.training.plan import TrainPlan
 from satisfice.training.preflight import Alarms, check_hope, examine
@@ -68,7 +69,7 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = Non
     folder = model_folder(plan.model)
     config = plan.config(weights_mark(folder))
     with _opened(out, config) as run:
-        if (out / MODEL / "config.json").exists():
+        if (out / MODEL).is_dir():  # it comes there whole
             told.start(plan.steps, plan.steps)
             return run
         resumed = latest_checkpoint(out / "checkpoints")
@@ -95,7 +96,7 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = Non
                     "processes": _processes(),
                 }
                 _write(out / RUN, run)
-                _save_model(trainer, folder, out)  # last: where there is a model, all is done
+                _save_model(plan, trainer, folder, out)  # last: where there is a model, all is done
     return run
 
 
@@ -209,7 +210,9 @@ def _trainer(
             ddp_backend="gloo" if processes > 1 and plan.device == "cpu" else None,
         )  # fmt: skip
         sampler = source if plan.rollouts == "local" else TrlSource(source)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        if plan.lora:
+            model = with_adapter(model, plan.lora, plan.seed)
         watched = getattr(plan.shaper, "monitor_prompts", 0) if isinstance(plan.shaper, Monitoring) else 0
         trainer = ShapedTrainer(
             model, shaper=plan.shaper, source=sampler, problems=problems, args=args, refill=plan.refill,
@@ -290,17 +293,21 @@ def _opened(out: Path, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield run
 
 
-def _save_model(trainer: ShapedTrainer, folder: Path, out: Path) -> None:
-    """The trained model beside everything else that its first folder had, whole or not at all."""
+def _save_model(plan: TrainPlan, trainer: ShapedTrainer, folder: Path, out: Path) -> None:
+    """The trained model beside everything else that its first folder had, or its adapter; whole or not at all."""
     draft = out / f".{MODEL}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in {".json", ".jinja", ".txt", ".model"} and "safetensors" not in path.name:
-            shutil.copy(path, draft / path.name)
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
-    without_value_head(model)
-    model.save_pretrained(draft)
+    if plan.lora:
+        save_adapter(model, draft, plan.model)
+    else:
+        for path in sorted(folder.iterdir()):
+            text = path.suffix in {".json", ".jinja", ".txt", ".model"} and "safetensors" not in path.name
+            if path.is_file() and text:
+                shutil.copy(path, draft / path.name)
+        without_value_head(model)
+        model.save_pretrained(draft)
     for path in draft.iterdir():
         path.chmod(0o644)  # safetensors makes its files for their owner alone
     draft.replace(out / MODEL)

@@ -13,6 +13,7 @@ from satisfice.core.problem import Problem, Verdict
 from satisfice.core.shaper import State
 from satisfice.core.steering import Steering
 from satisfice.engines.local import LocalEngine
+from satisfice.training.adapter import plain_weights
 from satisfice.training.rollout import Ask, AskGroup, Judging, Rollout, judged, sample, steer
 from satisfice.training.segments import Growing, as_rollouts, grow
 
@@ -108,7 +109,7 @@ class LocalSource:
     def update(self, model: Any) -> None:
         if isinstance(self.engine, LiveEngine):
             self._coroutines.run(_at_rest(self.engine))
-            weights = model.state_dict()
+            weights = plain_weights(model)
             self.engine.take({name: value for name, value in weights.items() if not name.startswith(ADDED)})
 
     def __enter__(self) -> Self:
