@@ -68,6 +68,22 @@ def rows_of(samples: Sequence[Sample], *, margin: float = MARGIN) -> list[dict[s
     ]
 
 
+def pooled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows over all tasks; those of the only task where there is one."""
+    return [row for row in rows if row["task"] in (ALL, rows[0]["task"])]
+
+
+def span(row: Mapping[str, Any], name: str, sign: str = "") -> str:
+    """A fraction in percent, or a difference in points, with its interval where there is one.
+
+    >>> span({"saving": 0.31, "saving_low": 0.285, "saving_high": 0.33}, "saving")
+    '31.0 (28.5 to 33.0)'
+    """
+    ends = ("",) if row[f"{name}_low"] is None else ("", "_low", "_high")
+    middle, *interval = (f"{100 * row[name + end]:{sign}.1f}" for end in ends)
+    return f"{middle} ({' to '.join(interval)})" if interval else middle
+
+
 def put_tables(page: Path, tables: str) -> None:
     """Put text between the marks of a Markdown page, in place of what was there; marks are added where none are."""
     before, _, rest = (page.read_text("utf-8") if page.exists() else "").partition(_MARKS[0])

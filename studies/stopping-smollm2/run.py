@@ -1,0 +1,248 @@
+"""Stop rules on SmolLM2 taught to reason: accuracy against everything spent, at settings fixed on another split.
+
+    python studies/stopping-smollm2/run.py
+
+Chains are recorded once; rules that only look are replayed on them, the others run live on fewer problems. Settings
+are chosen on the calibration split. What is done is kept under runs/stopping-smollm2, so a run that was stopped goes
+on, and `--stage` does some parts alone. The numbers of all samples lie beside this file: `--stage show` makes tables
+and figure from them, without a model and without the runs.
+
+Estimated, not measured, in minutes of one core at 150 tokens a second (bfloat16, 32 chains at once) and chains of 200
+tokens: record 150 (copies' answers take more than the chains), choose-live 25, live 90, all else 10. On vLLM (`--model
+vllm:smollm2+reasoning`, some 480 tokens a second on two cores) recording is quicker, and rules that read entropies or
+change scores are left out.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+from satisfice import load_engine, load_task
+from satisfice.bench.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
+from satisfice.bench.plan import make_plan
+from satisfice.bench.record import record
+from satisfice.bench.record_plan import RecordPlan
+from satisfice.bench.replay import replay, replay_plan
+from satisfice.bench.report_words import ENOUGH
+from satisfice.bench.run import run_bench
+from satisfice.catalog import build, canonical, check_policy
+from satisfice.core.engine import Engine
+from satisfice.core.errors import Unfit
+from satisfice.engines.recording import Recording
+from satisfice.engines.replay import ReplayEngine
+from satisfice.tasks import Split
+
+HERE = Path(__file__).parent
+MODEL = "smollm2+reasoning?dtype=bfloat16"
+TASKS = "leg-counting:easy,chain-sum:medium,simple-equations,basic-arithmetic,gsm-symbolic"
+HOPE = 0.01  # accuracy lost on the calibration split up to which a setting may be chosen
+EVERY = 32  # tokens between two checkpoints, besides those at cues and after steps
+SPLITS: tuple[Split, ...] = ("calibration", "eval")
+SAMPLES = "samples.jsonl.xz"
+
+PLAIN = (
+    "full", "nothinking", "first-cue", "first-cue(every=2)",
+    *(f"fixed-budget(tokens={n})" for n in (32, 64, 96, 128, 192, 256, 384)),
+)  # fmt: skip
+LOOKING = {
+    "deer": [f"deer(threshold={t})" for t in (0.95, 0.9, 0.97, 0.98, 0.99, 0.995, 0.999)],
+    "deer, keeping the trial answer": [
+        f"deer(threshold={t}, reuse_answer=true)" for t in (0.95, 0.9, 0.97, 0.98, 0.99, 0.995, 0.999)
+    ],
+    "entropy-reduction": [f"entropy-reduction(h_stop={h})" for h in (0.2, 0.1, 0.05, 0.02, 0.01)],
+    "es-cot": ["es-cot", "es-cot(d_min=5)", *(f"es-cot(trigger=cue, d_min={d})" for d in (1, 2, 3))],
+    "dynasor-cot, observing": [
+        f"dynasor-cot(k={k}, chunk={c}, greedy=true, overlap=false)" for k, c in ((3, 64), (2, 32), (3, 32), (5, 32))
+    ],
+}
+ACTING = {
+    "eot-temperature": [f"eot-temperature(beta={b})" for b in (2.0, 1.0, 4.0)],
+    "no-wait": ["no-wait", "no-wait(strength=1.0)", "no-wait(strength=3.0)"],
+    "concise": [f"concise(threshold={t})" for t in (0.5, 0.8)],
+    "s1-budget-forcing": ["s1-budget-forcing"],
+}
+"""Of each rule the published setting first, then others to choose from."""
+
+
+def main() -> None:
+    """Do the stages that were asked for, in their order."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=MODEL, help="any that `satisfice bench` takes")
+    parser.add_argument("--tasks", default=TASKS)
+    parser.add_argument("--problems", type=int, default=300, help="a task, where savings are claimed")
+    parser.add_argument("--calibration", type=int, default=60, help="problems a task to choose settings on")
+    parser.add_argument("--live", type=int, default=100, help="problems a task for rules that act")
+    parser.add_argument("--live-choose", type=int, default=20, help="problems a task to choose their settings on")
+    parser.add_argument("--concurrency", type=int, default=32, help="chains at once")
+    parser.add_argument("--out", type=Path, default=Path("runs/stopping-smollm2"), help="recordings and runs")
+    parser.add_argument("--results", type=Path, default=HERE, help="where numbers, tables and figure go")
+    parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
+    args = parser.parse_args()
+    for stage in args.stage.split(","):
+        begin = time.monotonic()
+        STAGES[stage](args)
+        print(f"{stage}: {time.monotonic() - begin:.0f} s", flush=True)
+
+
+# Stages
+
+
+def do_record(args: argparse.Namespace) -> None:
+    """Record a chain for each problem of both splits, with what copies of it answer on the way."""
+    for split, limit in zip(SPLITS, (args.calibration, args.problems), strict=True):
+        tasks = tuple(load_task(name, split=split, limit=limit) for name in args.tasks.split(","))
+        plan = RecordPlan(
+            model=args.model, tasks=tasks, limit=limit, split=split, at=("cue", "step"), every=EVERY, trial_tokens=20,
+            concurrency=args.concurrency,
+        )  # fmt: skip
+        asyncio.run(record(plan, load_engine(args.model), args.out / "recordings" / split))
+
+
+def do_choose(args: argparse.Namespace) -> None:
+    """Try every setting of the rules that only look on the calibration split."""
+    replayed(args, "calibration", ["full", *(spec for grid in LOOKING.values() for spec in grid)])
+
+
+def do_choose_live(args: argparse.Namespace) -> None:
+    """Try every setting of the rules that act, on fewer problems."""
+    lived(args, "calibration", ["full", *(spec for grid in ACTING.values() for spec in grid)], args.live_choose)
+
+
+def do_replay(args: argparse.Namespace) -> None:
+    """Replay the rules that only look, as published and as chosen."""
+    replayed(args, "eval", [*PLAIN, *settled(LOOKING, numbers(args.out / "calibration-replayed"))])
+
+
+def do_live(args: argparse.Namespace) -> None:
+    """Run the rules that act, as published and as chosen."""
+    lived(args, "eval", ["full", *settled(ACTING, numbers(args.out / "calibration-live"))], args.live)
+
+
+def do_keep(args: argparse.Namespace) -> None:
+    """Put the numbers of all samples into one small file."""
+    keep(args.results / SAMPLES, {folder.name: folder for folder in sorted(args.out.glob("*-*"))})
+
+
+def do_show(args: argparse.Namespace) -> None:
+    """Make results.json, the figure and the tables from the numbers."""
+    runs = kept(args.results / SAMPLES)
+    kinds = {how: grids for how, grids in (("replayed", LOOKING), ("live", ACTING)) if f"eval-{how}" in runs}
+    rows = [{"how": how, **row} for how in kinds for row in rows_of(runs[f"eval-{how}"])]
+    chosen = {how: choose(grids, runs[f"calibration-{how}"]) for how, grids in kinds.items()}
+    results = {"schema_version": 1, "chosen": chosen, "rows": rows}
+    (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    draw(pooled(rows), args.results / "figure.png")
+    put_tables(args.results / "README.md", f"{table(pooled(rows))}\n\n{by_task(rows)}")
+
+
+STAGES = {
+    "record": do_record, "choose": do_choose, "choose-live": do_choose_live, "replay": do_replay, "live": do_live,
+    "keep": do_keep, "show": do_show,
+}  # fmt: skip
+
+
+# Rules
+
+
+def replayed(args: argparse.Namespace, split: Split, specs: Sequence[str]) -> None:
+    """Replay rules on what was recorded of a split."""
+    recording = Recording(args.out / "recordings" / split)
+    engine = ReplayEngine(recording)
+    plan = replay_plan(recording, ",".join(fitting(specs, engine)))
+    asyncio.run(replay(plan, engine, args.out / f"{split}-replayed"))
+
+
+def lived(args: argparse.Namespace, split: Split, specs: Sequence[str], limit: int) -> None:
+    """Run rules on the first problems of a split."""
+    engine = load_engine(args.model)
+    plan = make_plan(
+        model=args.model, tasks=args.tasks.split(","), policies=",".join(fitting(specs, engine)), limit=limit,
+        split=split, concurrency=args.concurrency,
+    )  # fmt: skip
+    asyncio.run(run_bench(plan, engine, args.out / f"{split}-live"))
+
+
+def fitting(specs: Sequence[str], engine: Engine) -> list[str]:
+    """Those that the engine, or the recording, has all for; the others are named."""
+    found = []
+    for spec in dict.fromkeys(canonical(build(spec)) for spec in specs):
+        try:
+            check_policy(build(spec), engine.name, engine.provides)
+            found.append(spec)
+        except Unfit as error:
+            print(f"left out: {spec}: {error}", flush=True)
+    return found
+
+
+def choose(grids: Mapping[str, Sequence[str]], samples: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Of each rule the setting that saves most and loses at most `HOPE` over all families, or else the safest."""
+    rows = {row["policy"]: row for row in pooled(rows_of(samples))}
+    found = {}
+    for rule, grid in grids.items():
+        tried = [rows[policy] for policy in (canonical(build(spec)) for spec in grid) if policy in rows]
+        fit = [row for row in tried if row["delta_accuracy"] >= -HOPE]
+        safest = max(tried, key=lambda row: row["delta_accuracy"], default=None)
+        if safest:
+            found[rule] = str(max(fit, key=lambda row: row["saving"], default=safest)["policy"])
+    return found
+
+
+def settled(grids: Mapping[str, Sequence[str]], samples: Sequence[dict[str, Any]]) -> list[str]:
+    """Of each rule the published setting and the chosen one."""
+    chosen = choose(grids, samples)
+    return [spec for rule, grid in grids.items() for spec in (grid[0], chosen.get(rule)) if spec]
+
+
+# Showing
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Every rule over all families, in the order of what is saved."""
+    head = "| rule | how | n | accuracy | spent | saving (95 %) | accuracy difference, points (95 %) | verdict |"
+    lines = [head, "|" + " --- |" * 8]
+    for row in sorted(rows, key=lambda row: (row["how"] == "live", -(row["saving"] or 0))):
+        spans = ("", "") if row["policy"] == "full" else (span(row, "saving"), span(row, "delta_accuracy", "+"))
+        said = "no claim" if row["verdict"] == "saves" and row["n"] < ENOUGH else row["verdict"]
+        lines.append(
+            f"| `{row['policy']}` | {row['how']} | {row['n']} | {100 * row['accuracy']:.1f} | {row['spent']:.0f} | "
+            f"{spans[0]} | {spans[1]} | {said} |"
+        )
+    return "\n".join(lines)
+
+
+def by_task(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Saving in percent and accuracy difference in points, family by family."""
+    tasks = [task for task in dict.fromkeys(row["task"] for row in rows) if task != ALL]
+    cells = {(row["how"], row["policy"], row["task"]): row for row in rows}
+    head = "| rule | how | " + " | ".join(task.partition("@")[0] for task in tasks) + " |"
+    lines = [head, "|" + " --- |" * (2 + len(tasks))]
+    for how, policy in dict.fromkeys((how, policy) for how, policy, _ in cells):
+        told = [
+            f"{100 * row['accuracy']:.1f} right" if policy == "full"
+            else f"{100 * row['saving']:.0f} / {100 * row['delta_accuracy']:+.1f}"
+            for row in (cells[how, policy, task] for task in tasks)
+        ]  # fmt: skip
+        lines.append(f"| `{policy}` | {how} | " + " | ".join(told) + " |")
+    return "\n".join(lines)
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Accuracy against everything spent, fixed budgets as a line."""
+    told = [{**row, "rule": row["policy"].partition("(")[0]} for row in rows]
+    caps = [row for row in told if row["rule"] in ("fixed-budget", "full") and row["how"] == "replayed"]
+    x, y = alt.X("spent:Q", title="tokens spent"), alt.Y("accuracy:Q", scale=alt.Scale(zero=False))
+    line = alt.Chart(alt.Data(values=caps)).mark_line(color="#999", point={"color": "#999"}).encode(x=x, y=y)
+    color = alt.Color("rule:N", title=None, scale=alt.Scale(scheme="tableau20"))
+    rest = alt.Data(values=[row for row in told if row["rule"] != "fixed-budget"])
+    dots = alt.Chart(rest).mark_point(filled=True, size=70).encode(x=x, y=y, color=color, shape="how:N")
+    (line + dots).properties(width=520, height=380).save(str(path), ppi=110)
+
+
+if __name__ == "__main__":
+    main()
