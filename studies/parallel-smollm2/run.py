@@ -1,0 +1,243 @@
+"""Policies over several chains on SmolLM2 taught to reason, and what it makes of policies that talk to the model.
+
+    python studies/parallel-smollm2/run.py
+
+Eight chains a problem are recorded once; policies that only watch are replayed on them. Policies that ask for a form in
+prose (a plan, notes, summaries for others, labels of a batch) run live on fewer problems, and how often the model does
+what they ask is counted. What is done is kept under runs/parallel-smollm2, so a run that was stopped goes on, and
+`--stage` does some parts alone; `--stage show` needs neither a model nor the runs.
+
+Estimated, not measured, in minutes of one core at 150 tokens a second (bfloat16, 32 chains at once) and chains of 200
+tokens: record 90, prose 35, all else 10. On vLLM (`--model vllm:smollm2+reasoning`, some 480 tokens a second on two
+cores) a third of the first two.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+from satisfice import load_engine, load_task
+from satisfice.answers.extract import boxed
+from satisfice.bench.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
+from satisfice.bench.plan import Plan, make_plan
+from satisfice.bench.record import record
+from satisfice.bench.record_plan import RecordPlan
+from satisfice.bench.replay import replay, replay_plan
+from satisfice.bench.run import run_bench
+from satisfice.catalog import build, canonical
+from satisfice.core.problem import Verdict
+from satisfice.engines.recording import Recording
+from satisfice.engines.replay import ReplayEngine
+from satisfice.parallel.batchprompt import pack
+from satisfice.parallel.leap import CLOSE, OPEN
+from satisfice.tasks import Task
+
+HERE = Path(__file__).parent
+MODEL = "smollm2+reasoning?dtype=bfloat16"
+TASKS = "leg-counting:easy,chain-sum:medium,simple-equations,basic-arithmetic,gsm-symbolic"
+WINDOW = 32  # tokens; DeepConf's 2,048 are longer than any chain here
+PACK, INSTRUCTION = 4, "Solve each of these problems."
+PROSE = ("plan-first(plan_tokens=64)", "pdr(workspace=128)", "leap(turn=64, max_turns=3, summary_tokens=48)")
+BATCH = "batchprompt(rounds=3)"
+ASKED = {
+    "plan-first": "a plan that ends by itself and does not hold the answer",
+    "pdr": "notes on the drafts that end by themselves",
+    "leap": "summaries that are closed with the tag",
+    "batchprompt": "items that some round has a line for in the form that was asked for",
+}
+"""What counts as having followed a policy's form."""
+SAMPLES, FORMS = "samples.jsonl.xz", "forms.json"
+
+
+def watching(chains: int) -> list[str]:
+    """Policies that only look at chains, at every size up to so many."""
+    powers = [2**k for k in range(1, chains.bit_length())]
+    sizes = [
+        spec
+        for n in powers
+        for spec in (
+            f"self-consistency(n={n})", f"adaptive-consistency(n={n})", f"first-finish(n={n})",
+            f"first-finish(n={n}, k={max(2, n // 4)})", f"deepconf(n={n}, mode=offline, eta=50, window={WINDOW})",
+        )
+    ]  # fmt: skip
+    online = [
+        f"deepconf(n={n}, warmup={n // 2}, eta={eta}, window={WINDOW})" for n in powers if n >= 8 for eta in (10, 90)
+    ]
+    return ["full", *dict.fromkeys(canonical(build(spec)) for spec in (*sizes, *online))]
+
+
+def main() -> None:
+    """Do the stages that were asked for, in their order."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=MODEL, help="any that `satisfice bench` takes")
+    parser.add_argument("--tasks", default=TASKS)
+    parser.add_argument("--problems", type=int, default=100, help="a task, recorded")
+    parser.add_argument("--chains", type=int, default=8, help="a problem, recorded")
+    parser.add_argument("--prose", type=int, default=20, help="problems a task for policies in prose")
+    parser.add_argument("--concurrency", type=int, default=32, help="chains, or problems, at once")
+    parser.add_argument("--out", type=Path, default=Path("runs/parallel-smollm2"), help="recordings and runs")
+    parser.add_argument("--results", type=Path, default=HERE, help="where numbers, tables and figure go")
+    parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
+    args = parser.parse_args()
+    for stage in args.stage.split(","):
+        begin = time.monotonic()
+        STAGES[stage](args)
+        print(f"{stage}: {time.monotonic() - begin:.0f} s", flush=True)
+
+
+# Stages
+
+
+def load(args: argparse.Namespace, limit: int) -> tuple[Task, ...]:
+    """The tasks with so many problems each."""
+    return tuple(load_task(name, limit=limit) for name in args.tasks.split(","))
+
+
+def do_record(args: argparse.Namespace) -> None:
+    """Record what is not yet recorded; every problem has its first chain before any has its second."""
+    plan = RecordPlan(
+        model=args.model, tasks=load(args, args.problems), limit=args.problems, chains=args.chains, at=(),
+        top_logprobs=20, concurrency=args.concurrency,
+    )  # fmt: skip
+    asyncio.run(record(plan, load_engine(args.model), args.out / "recording"))
+
+
+def do_replay(args: argparse.Namespace) -> None:
+    """Replay every policy that only watches."""
+    recording = Recording(args.out / "recording")
+    plan = replay_plan(recording, ",".join(watching(args.chains)))
+    asyncio.run(replay(plan, ReplayEngine(recording), args.out / "replayed"))
+
+
+def do_prose(args: argparse.Namespace) -> None:
+    """Run the policies that ask for a form, and one chain beside them; then batches of the same problems."""
+    plan = make_plan(
+        model=args.model, tasks=args.tasks.split(","), policies=",".join(("full", *PROSE)), limit=args.prose,
+        concurrency=args.concurrency,
+    )  # fmt: skip
+    asyncio.run(run_bench(plan, load_engine(args.model), args.out / "prose"))
+    packs = Plan(
+        model=args.model, tasks=tuple(packed(task) for task in load(args, args.prose)),
+        policies={canonical(build(BATCH)): build(BATCH)}, limit=args.prose, concurrency=args.concurrency,
+    )  # fmt: skip
+    asyncio.run(run_bench(packs, load_engine(args.model), args.out / "batches"))
+
+
+def packed(task: Task) -> Task:
+    """A task whose problems are batches of the given one's. A whole batch has no verdict: items are judged later."""
+    some = task.problems
+    batches = (pack(some[at : at + PACK], INSTRUCTION) for at in range(0, len(some), PACK))
+    return replace(task, problems=tuple(replace(batch, task=task.name) for batch in batches))
+
+
+def do_keep(args: argparse.Namespace) -> None:
+    """Put the numbers of all samples, and what became of the forms, into two small files."""
+    keep(args.results / SAMPLES, {name: args.out / name for name in ("replayed", "prose")})
+    forms: dict[str, dict[str, float]] = {}
+    for row in numbers(args.out / "prose", ["log"]):
+        if row["policy"] != "full":
+            count(forms, row["policy"], *followed(row))
+    tasks = {task.name: task for task in load(args, args.prose)}
+    for row in numbers(args.out / "batches", ["text"]):
+        task, names = tasks[row["task"]], row["problem"].split("+")
+        lines = row["text"].splitlines() if len(names) > 1 else [f"0: {row['text']}"]
+        said = {name: line.partition(":")[2].strip() for name, line in zip(names, lines, strict=False)}
+        items = [(problem, said[problem.id]) for problem in task.problems if said.get(problem.id)]
+        right = sum(task.verify(problem, boxed(text) or text) is Verdict.RIGHT for problem, text in items)
+        count(forms, row["policy"], len(names), len(items), right=right, spent=row["spent"])
+    (args.results / FORMS).write_text(json.dumps(forms, indent=1) + "\n", "utf-8")
+
+
+def followed(row: Mapping[str, Any]) -> tuple[int, int]:
+    """How often a policy asked for its form in one sample, and how often it got it."""
+    name = row["policy"].partition("(")[0]
+    pauses, told, looks = ([e for e in row["log"] if e["kind"] == kind] for kind in ("pause", "inject", "look"))
+    if name == "leap":
+        asked = sum(OPEN in event["data"]["text"] for event in told)
+        return asked, sum(event["data"]["match"] == CLOSE for event in pauses)
+    first = {event["chain"]: event["kind"] for event in reversed(row["log"]) if event["kind"] in ("pause", "inject")}
+    speaker = next((chain for chain, kind in first.items() if kind == "inject"), None)  # it plans, or writes notes
+    ended = any(event["chain"] == speaker and event["data"]["reason"] == "token" for event in pauses)
+    if name == "plan-first":
+        return 1, int(ended and any(look["data"]["text"] and not look["data"]["value"] for look in looks))
+    return int(speaker is not None), int(ended)
+
+
+def count(forms: dict[str, dict[str, float]], policy: str, asked: int, got: int, **more: float) -> None:
+    """Add to what is known of a policy."""
+    row = forms.setdefault(policy, {})
+    for name, value in {"samples": 1, "asked": asked, "followed": got, **more}.items():
+        row[name] = row.get(name, 0) + value
+
+
+def do_show(args: argparse.Namespace) -> None:
+    """Make results.json, the figure and the tables from these."""
+    rows = [{"how": how, **row} for how, samples in kept(args.results / SAMPLES).items() for row in rows_of(samples)]
+    forms = json.loads((args.results / FORMS).read_text("utf-8"))
+    results = {"schema_version": 1, "forms": forms, "rows": rows}
+    (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    draw([row for row in pooled(rows) if row["how"] == "replayed"], args.results / "figure.png")
+    tables = [table(rows, task) for task in dict.fromkeys(row["task"] for row in rows)]
+    put_tables(args.results / "README.md", "\n\n".join([form_table(forms, pooled(rows)), *tables]))
+
+
+STAGES = {"record": do_record, "replay": do_replay, "prose": do_prose, "keep": do_keep, "show": do_show}
+
+
+# Showing
+
+
+def form_table(forms: Mapping[str, Mapping[str, float]], rows: Sequence[Mapping[str, Any]]) -> str:
+    """How often each form was followed; of batches what an item got and cost, since they answer several at once."""
+    lines = ["| policy | what it asks for | asked | followed |", "| --- | --- | --- | --- |"]
+    for policy, row in forms.items():
+        share = f"{100 * row['followed'] / row['asked']:.0f} %" if row["asked"] else ""
+        lines.append(f"| `{policy}` | {ASKED[policy.partition('(')[0]]} | {row['asked']:.0f} | {share} |")
+    one = next(row for row in rows if (row["how"], row["policy"]) == ("prose", "full"))
+    batches = forms[canonical(build(BATCH))]
+    right, spent = 100 * batches["right"] / batches["asked"], batches["spent"] / batches["asked"]
+    said = f"In batches of {PACK}, {right:.1f} % of the items are right for {spent:.0f} tokens each"
+    alone = f"asked one by one, {100 * one['accuracy']:.1f} % for {one['spent']:.0f}"
+    return "\n".join([*lines, "", f"{said}; {alone}."])
+
+
+def table(rows: Sequence[Mapping[str, Any]], task: str) -> str:
+    """What each policy got and spent, the cheapest first."""
+    lines = [
+        f"**{'All families' if task == ALL else task.partition('@')[0]}**", "",
+        "| policy | how | n | accuracy (95 %) | against one chain, points (95 %) | spent | longest path |",
+        "|" + " --- |" * 7,
+    ]  # fmt: skip
+    here = [row for row in rows if row["task"] == task]
+    for row in sorted(here, key=lambda row: (row["how"] != "replayed", row["spent"])):
+        gain = "" if row["policy"] == "full" else span(row, "delta_accuracy", "+")
+        lines.append(
+            f"| `{row['policy']}` | {row['how']} | {row['n']} | {span(row, 'accuracy')} | {gain} | "
+            f"{row['spent']:.0f} | {row['steps']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Accuracy over all families against all tokens and against the longest path."""
+    told = [{**row, "policy": row["policy"].partition("(")[0]} for row in rows]
+    y = alt.Y("accuracy:Q", scale=alt.Scale(zero=False))
+    charts = [
+        alt.Chart(alt.Data(values=told)).mark_point(filled=True, size=70).encode(
+            x=alt.X(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=12)), y=y,
+            color="policy:N",
+        ).properties(width=380, height=280)
+        for field, title in (("spent", "tokens, all chains"), ("steps", "decode steps on the longest path"))
+    ]  # fmt: skip
+    alt.hconcat(*charts).save(str(path), ppi=110)
+
+
+if __name__ == "__main__":
+    main()
