@@ -6,6 +6,8 @@ First each filter's parameter is set, on problems of the calibration split, so t
 prefix tree of flawless worked solutions (`satisfice.sampling.diversity_risk`). Then every filter thinks about the same
 problems of the evaluation split at each temperature, several times a problem. Writes results.json after every row, so
 that the same command goes on where it was ended, and figure.png.
+
+Where there is no corpus, with another model, `--filters` says which filters run, with their settings as they stand.
 """
 
 import argparse
@@ -26,7 +28,8 @@ from transformers import AutoModelForCausalLM
 
 from satisfice import Session, load_engine, load_task, solve
 from satisfice.answers import extract_strict
-from satisfice.catalog import canonical
+from satisfice.bench.kept import put_tables
+from satisfice.catalog import canonical, parse_sampler
 from satisfice.core.engine import Engine
 from satisfice.core.problem import Problem, Verdict
 from satisfice.engines.local import LocalEngine, model_folder
@@ -58,7 +61,10 @@ class Places:
 def main() -> None:
     """Run the study, or what is left of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", type=int, default=100)
+    parser.add_argument("--model", default="pocket")
+    parser.add_argument("--tasks", default=TASK, help="with commas; all are counted together")
+    parser.add_argument("--filters", default="", help="these as they stand, with commas, in place of an equal risk")
+    parser.add_argument("--problems", type=int, default=100, help="a task")
     parser.add_argument("--seeds", type=int, default=2, help="chains a problem")
     parser.add_argument("--temperatures", default="0.6,1.1,1.5,2")
     parser.add_argument("--risks", default="0.02,0.1,0.5", help="at which the filters are compared by recall")
@@ -67,43 +73,49 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    engine = load_engine("pocket", rows=256, batch=128)
+    engine = load_engine(args.model, rows=256, batch=128)
     assert isinstance(engine, LocalEngine)
     risks, temperatures = ([float(x) for x in text.split(",")] for text in (args.risks, args.temperatures))
     if args.risk not in risks:
         parser.error(f"--risk {args.risk} must be one of --risks {args.risks}")
     config = {
-        "task": TASK, "problems": args.problems, "seeds": args.seeds, "temperatures": temperatures, "risks": risks,
-        "risk": args.risk, "max_tokens": args.max_tokens, "order": "temperature first",
-        "weights": engine.describe()["weights"],
+        "task": args.tasks, "problems": args.problems, "seeds": args.seeds, "temperatures": temperatures,
+        "risks": risks, "risk": args.risk, "max_tokens": args.max_tokens, "order": "temperature first",
+        "weights": engine.describe()["weights"], **({"filters": args.filters} if args.filters else {}),
     }  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "results.json"
     done = json.loads(file.read_text("utf-8")) if file.exists() else {}
     rows = done["rows"] if done.get("config") == config else []  # of a run that was ended: it goes on from here
-    places = corpus_places(engine, load_task(TASK, split="calibration", limit=PROBLEMS))
-    table = calibrate(places, risks)
     methods: dict[str, Filter | None] = {"none": None}
-    methods |= {canonical(row["method"]): row["method"] for row in table if row["target"] == args.risk and row["fits"]}
-    results = {
-        "schema_version": 1, "config": config, "environment": engine.describe(), "prefixes": len(places.needed),
-        "filters": [{**row, "method": canonical(row["method"])} for row in table], "rows": rows,
-    }  # fmt: skip
-    task = load_task(TASK, limit=args.problems)
+    places, corpus = None, {}
+    if args.filters:
+        methods |= {canonical(method): method for method in parse_sampler(args.filters).filters}
+    else:
+        places = corpus_places(engine, load_task(args.tasks, split="calibration", limit=PROBLEMS))
+        table = calibrate(places, risks)
+        methods |= {canonical(r["method"]): r["method"] for r in table if r["target"] == args.risk and r["fits"]}
+        told = [{**row, "method": canonical(row["method"])} for row in table]
+        corpus = {"prefixes": len(places.needed), "filters": told}
+    results = {"schema_version": 1, "config": config, "environment": engine.describe(), **corpus, "rows": rows}
+    tasks = [load_task(name, limit=args.problems) for name in args.tasks.split(",")]
 
     async def think() -> None:
         async with engine:
             for temperature, (name, method) in itertools.product(temperatures, methods.items()):
                 if not any((row["filter"], row["temperature"]) == (name, temperature) for row in rows):
                     sampler = Truncation(after=(method,) if method else (), temperature=temperature)
-                    chains = await attempts(engine, task, sampler, args.seeds, args.max_tokens)
-                    told = {"filter": name, "temperature": temperature, "risk": places.risk(sampler)}
+                    chains = await attempts(engine, tasks, sampler, args.seeds, args.max_tokens)
+                    risk = places.risk(sampler) if places else None
+                    told = {"filter": name, "temperature": temperature, "risk": risk}
                     rows.append({**told, **measure(chains, args.seeds)})
                     print(f"T={temperature:g}  {name:34s} {_line(rows[-1])}", flush=True)
                     file.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
     asyncio.run(think())
     draw(rows, args.out / "figure.png")
+    if args.filters:
+        put_tables(args.out / "README.md", report(results))
     print(report(results))
 
 
@@ -157,10 +169,10 @@ Chain = tuple[bool, tuple[int, ...], bool]
 """Whether it is right, the tokens that were sampled, and whether the limit ended it."""
 
 
-async def attempts(engine: Engine, task: Task, sampler: Truncation, seeds: int, limit: int) -> list[Chain]:
+async def attempts(engine: Engine, tasks: Sequence[Task], sampler: Truncation, seeds: int, limit: int) -> list[Chain]:
     """Every problem with every seed, the seeds of a problem next to one another."""
 
-    async def attempt(problem: Problem, seed: int) -> Chain:
+    async def attempt(task: Task, problem: Problem, seed: int) -> Chain:
         session = Session(
             engine, problem, seed=seed, temperature=sampler.temperature, chain_limit=limit, sampler=sampler
         )
@@ -172,7 +184,8 @@ async def attempts(engine: Engine, task: Task, sampler: Truncation, seeds: int, 
         ids = tuple(i for span in solution.spans if span.kind == "sampled" for i in span.ids)
         return right, ids, solution.ended == "limit"
 
-    return await asyncio.gather(*(attempt(problem, seed) for problem in task.problems for seed in range(seeds)))
+    jobs = [(task, problem, seed) for task in tasks for problem in task.problems for seed in range(seeds)]
+    return await asyncio.gather(*(attempt(*job) for job in jobs))
 
 
 def measure(chains: Sequence[Chain], seeds: int) -> dict[str, Any]:
@@ -228,8 +241,9 @@ def report(results: Mapping[str, Any]) -> str:
     for row in results["rows"]:
         accuracy = f"{100 * row['accuracy']:.1f} ({100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f})"
         tokens = f"{row['tokens']:.0f} ({row['tokens_low']:.0f} to {row['tokens_high']:.0f})"
+        risk = "" if row["risk"] is None else f"{row['risk']:.3f}"
         lines.append(
-            f"| {row['temperature']:g} | {row['filter']} | {row['risk']:.3f} | {row['n']} | {accuracy} | {tokens} | "
+            f"| {row['temperature']:g} | {row['filter']} | {risk} | {row['n']} | {accuracy} | {tokens} | "
             f"{100 * row['truncated_rate']:.1f} % | {row['distinct']:.3f} |"
         )
     return "\n".join(lines)
