@@ -1,11 +1,15 @@
 """A real training by verl on a CPU: its driver, its queue, its workers, its checkpoints. Minutes."""
 
+import contextlib
 import importlib.util
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,8 +41,13 @@ def prepared(out: Path, shaper: str, *more: str) -> Path:
 
 def trained(out: Path, *settings: str) -> list[dict[str, float]]:
     """The figures of each step of verl's log."""
-    command = ["bash", str(out / "train.sh"), "trainer.val_before_train=False", "trainer.test_freq=-1", *settings]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=1500)
+    return figures(["bash", str(out / "train.sh"), *settings], ENVIRONMENT)
+
+
+def figures(command: list[str], environment: dict[str, str]) -> list[dict[str, float]]:
+    """The figures of each step that a command's training logs."""
+    command = [*command, "trainer.val_before_train=False", "trainer.test_freq=-1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     lines = re.findall(r"step:\d+ - .*", done.stdout)
     numbers = (re.findall(r"([\w/]+):(?:np\.\w+\()?(-?[\d.]+(?:e-?\d+)?)", line) for line in lines)
@@ -69,3 +78,56 @@ def test_a_shaper_that_makes_its_own_groups(tmp_path: Path) -> None:
     assert row["actor/grad_norm"] >= 0
     # Twelve exits of sixteen rollouts: of them the loss counts the answers alone, and verl's length is what it counts.
     assert row["rollouts/length"] > 0
+
+
+SCRIPT = Path(__file__).parents[3] / "deploy" / "verl" / "several-nodes.sh"
+
+
+@contextlib.contextmanager
+def node(environment: dict[str, str], *arguments: str) -> Iterator[None]:
+    """A node of Ray's on loopback, with cores and a GPU that are made up."""
+    command = ["bash", str(SCRIPT), *arguments, "--node-ip-address=127.0.0.1", "--num-cpus=8", "--block"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def nodes(environment: dict[str, str], address: str) -> int:
+    """How many nodes a cluster has, as far as it tells whoever asks."""
+    command = ["ray", "status", "--address", address]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return len(re.findall(r"^ *\d+ node_", told.stdout, re.MULTILINE))
+
+
+def test_two_nodes_that_share_a_token(tmp_path: Path) -> None:
+    out = prepared(tmp_path / "run", "kimi-length", "--nodes", "2")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    address = f"127.0.0.1:{port}"
+    environment = {
+        **ENVIRONMENT, "OUT": str(out), "GPUS": "1", "PORT": port, "NODES": "2", "VERL_PLATFORM": "satisfice-cpu",
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(out / "ray-token")}
+    with node(environment, "head"), contextlib.ExitStack() as later:
+        for wanted in (1, 2):
+            until = time.monotonic() + 120
+            while nodes(environment | token, address) < wanted:
+                assert time.monotonic() < until
+                time.sleep(2)
+            if wanted == 1:
+                later.enter_context(node(environment, "worker", address))
+        assert (out / "ray-token").stat().st_mode & 0o077 == 0
+        (tmp_path / "other").write_text("0" * 64)
+        assert nodes(environment | token | {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "other")}, address) == 0
+        ours = ("num_gpus", "num_cpus", "include_dashboard")  # of a cluster that verl would start by itself
+        command = ["bash", str(SCRIPT), "train", *(f"~ray_kwargs.ray_init.{name}" for name in ours)]
+        command += ["actor_rollout_ref.rollout.agent.num_workers=2", "reward.num_workers=2"]
+        rows = figures(command, environment | {"RAY_ADDRESS": address})
+    assert {row["training/global_step"] for row in rows} == {1, 2}  # each node's monitor may pass a line on
+    assert all(row["actor/grad_norm"] >= 0 and row["rollouts/accuracy"] > 0 for row in rows)
+    assert {path.name for path in (out / "checkpoints" / "global_step_2" / "actor").glob("model_*")} == {
+        f"model_world_size_2_rank_{rank}.pt" for rank in range(2)
+    }

@@ -146,6 +146,8 @@ ON_CPU = {
     "actor_rollout_ref.actor.fsdp_config.use_torch_compile": False,
     "actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype": "fp32",
     "actor_rollout_ref.actor.fsdp_config.mixed_precision.reduce_dtype": "fp32",
+    "actor_rollout_ref.ref.fsdp_config.mixed_precision.param_dtype": "fp32",  # as the policy it is set against
+    "actor_rollout_ref.ref.fsdp_config.mixed_precision.reduce_dtype": "fp32",
     "reward.num_workers": 1,
     "trainer.device": "cpu",
     "trainer.logger": ["console"],
