@@ -25,12 +25,14 @@ import altair as alt
 import torch
 
 from satisfice import load_engine, load_task
+from satisfice.bench.compare import compare_runs
 from satisfice.bench.kept import ALL, keep, kept, pooled, put_tables, rows_of, span
 from satisfice.bench.plan import make_plan
 from satisfice.bench.report_words import ENOUGH
 from satisfice.bench.run import run_bench
 from satisfice.catalog import build, canonical
 from satisfice.core.errors import Unfit
+from satisfice.training.model_card import model_card
 from satisfice.training.plan import TrainPlan
 from satisfice.training.rollout import DirectJudge
 from satisfice.training.run import Told, read_steps, train
@@ -105,7 +107,7 @@ def do_train(args: argparse.Namespace) -> None:
 
 
 def do_measure(args: argparse.Namespace) -> None:
-    """The reasoning adapter and each trained one, with and without the stop rule."""
+    """The reasoning adapter and each trained one, with and without the stop rule; each trained one gets its card."""
     trained = {name: plan_of(args, name).outcome(args.out / "train" / name) for name in done(args)}
     for name, model in {BEFORE: args.model, **trained}.items():
         whole = f"{model}?{args.options}" if args.options else model
@@ -114,6 +116,12 @@ def do_measure(args: argparse.Namespace) -> None:
             split=args.split, concurrency=32,
         )  # fmt: skip
         asyncio.run(run_bench(plan, load_engine(whole), args.out / "measured" / name))
+        if name in trained:
+            folder, before = args.out / "train" / name, args.out / "measured" / BEFORE
+            compared = compare_runs(before, args.out / "measured" / name)["rows"]
+            run = json.loads((folder / "train.json").read_text("utf-8"))
+            card = model_card(run, read_steps(folder), [row for row in compared if row["policy"] == "full"])
+            (folder / "model" / "README.md").write_text(card, "utf-8")
 
 
 def done(args: argparse.Namespace) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 _SETTINGS = (
     "steps", "prompts", "group", "max_tokens", "temperature", "learning_rate", "warmup", "updates", "bf16", "refill",
-    "seed",
+    "seed", "lora",
 )  # fmt: skip
 
 
@@ -23,7 +23,8 @@ def model_card(
         "## Accuracy and length",
         _results(compared) if compared else "Not measured (`--eval-limit 0`).",
         "## Training",
-        "| setting | value |\n| --- | --- |\n" + "\n".join(f"| {name} | {config[name]} |" for name in _SETTINGS),
+        "| setting | value |\n| --- | --- |\n"
+        + "\n".join(f"| {name} | {config[name]} |" for name in _SETTINGS if name in config),
         _curve(steps),
         "## Before the training",
         f"On {looked['problems']} problems, {looked['rollouts']} rollouts: {looked['accuracy']:.1%} right, "
