@@ -19,9 +19,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
 import torch
+from show import draw, tables
 
 from satisfice.bench.folder import read_samples
 from satisfice.bench.plan import make_plan
@@ -70,6 +70,8 @@ METHODS = {
     "dot": "dot(alpha=1.5, margin=8)",
     "epo": "epo(total_steps={steps})",
     "s-grpo": "s-grpo",
+    "s-grpo-prefix": "s-grpo(train=prefix)",
+    "s-grpo-all": "s-grpo(train=all)",
     "pppo": "pppo",
     "ulorl": "ulorl(limit=640)",
     "t-ppo": "t-ppo(window=160)",
@@ -111,10 +113,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="problems a tier to train on")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--screen-problems", type=int, default=400, help="problems a tier in the screening")
-    parser.add_argument("--problems", type=int, default=2000, help="problems a tier in the confirmation")
+    parser.add_argument("--problems", type=int, default=1000, help="a tier in the confirmation")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="of the confirmation's trainings")
     parser.add_argument("--finalists", type=int, default=5)
-    parser.add_argument("--stop", default="deer(threshold=0.98)", help="stop rule on top of the trained models")
+    parser.add_argument(
+        "--stop", default="deer(threshold=0.97, reuse_answer=true)",
+        help="stop rule on top of the trained models; its setting is that of studies/stopping-pocket",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
     parser.add_argument("--report-to", type=Path, default=HERE, help="where results.json and figure.png go")
@@ -183,7 +188,7 @@ class Study:
         self.args.report_to.mkdir(parents=True, exist_ok=True)
         (self.args.report_to / "results.json").write_text(json.dumps(results, indent=1, default=str) + "\n", "utf-8")
         if screened:
-            draw(screened, results["curves"], self.args.report_to / "figure.png")
+            draw(screened, results["curves"], self.chosen(), self.args.report_to / "figure.png")
         return tables(screened, confirmed)
 
     # Parts
@@ -242,9 +247,11 @@ class Study:
     # What came out
 
     def cells(self, name: str) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
-        """(task, policy) -> problem -> whether it was right, and tokens spent."""
+        """(task, policy) -> problem -> whether it was right, and tokens spent; without what nobody could judge."""
         found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
         for row in read_samples(self.args.out / name):
+            if row["verdict"] == "unknown":
+                continue
             cell = found.setdefault((row["task"], row["policy"]), {})
             cell[row["problem"]] = (float(row["verdict"] == "right"), float(row["spent"]))
         return found
@@ -268,7 +275,8 @@ class Study:
             saved = float(np.mean([value for key, value in rows[name].items() if key.endswith("saving")]))
             return (lost > LOSS, lost if lost > LOSS else -saved)
 
-        return ["grpo", *sorted(rows, key=rank)[: self.args.finalists]]
+        different = {tuple(row.values()): name for name, row in reversed(rows.items())}  # two can be the same training
+        return ["grpo", *sorted(different.values(), key=rank)[: self.args.finalists]]
 
     def confirmed(self, name: str) -> list[dict[str, Any]]:
         """A row for each task and policy: against the untrained model thinking to its end, over seeds and problems."""
@@ -335,60 +343,6 @@ def _paired(base: Mapping[str, tuple[float, float]], mine: Mapping[str, tuple[fl
     """The problems that both have, [n, 2] each."""
     both = sorted(base.keys() & mine.keys())
     return np.array([base[p] for p in both]), np.array([mine[p] for p in both])
-
-
-# Showing
-
-
-def tables(screened: Mapping[str, Mapping[str, float]], confirmed: Iterable[Mapping[str, Any]]) -> str:
-    """Both stages as Markdown."""
-    keys = list(dict.fromkeys(key for row in screened.values() for key in row))
-    lines = ["| method | " + " | ".join(keys) + " |", "|" + " --- |" * (1 + len(keys))]
-    for name, row in screened.items():
-        cells = [f"{100 * row[k]:+.1f}" if k.endswith("accuracy") else f"{100 * row[k]:.0f} %" for k in keys]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "| method | task | policy | seeds x n | accuracy | difference (95 %) | tokens | saving (95 %) |"]
-    lines.append("|" + " --- |" * 8)
-    for row in confirmed:
-        low, high = 100 * row["delta_accuracy_low"], 100 * row["delta_accuracy_high"]
-        difference = f"{100 * row['delta_accuracy']:+.1f} ({low:+.1f} to {high:+.1f})"
-        saving = f"{100 * row['saving']:.1f} % ({100 * row['saving_low']:.1f} to {100 * row['saving_high']:.1f})"
-        lines.append(
-            f"| {row['method']} | {row['task']} | {row['policy']} | {row['seeds']} x {row['n']} | "
-            f"{100 * row['accuracy']:.1f} | {difference} | {row['spent']:.0f} | {saving} |"
-        )
-    return "\n".join(lines)
-
-
-def draw(screened: Mapping[str, Mapping[str, float]], curves: Mapping[str, Any], path: Path) -> None:
-    """What each method saves and loses, and how length and accuracy went during the training."""
-    points = [
-        {
-            "method": name, "task": key.removesuffix(" saving"), "saving": 100 * value,
-            "difference": 100 * row[key.replace("saving", "accuracy")],
-        }
-        for name, row in screened.items() for key, value in row.items() if key.endswith("saving")
-    ]  # fmt: skip
-    base = alt.Chart(alt.Data(values=points)).encode(
-        x=alt.X("saving:Q", title="tokens saved, %"),
-        y=alt.Y("difference:Q", title="accuracy difference, points"),
-        color=alt.Color("task:N", title=None),
-    )
-    map_ = base.mark_point(filled=True, size=60) + base.mark_text(dx=6, align="left", fontSize=9).encode(
-        text="method:N"
-    )
-    lines = [{"method": name, **row} for name, steps in curves.items() for row in steps]
-    charts = [map_.properties(width=520, height=360)]
-    for field, title in (("tokens", "tokens a rollout"), ("accuracy", "accuracy of the rollouts")):
-        charts.append(
-            alt.Chart(alt.Data(values=lines)).mark_line(opacity=0.7).transform_window(
-                smooth=f"mean({field})", frame=[-4, 0], groupby=["method"]
-            ).encode(
-                x=alt.X("step:Q"), y=alt.Y("smooth:Q", title=title, scale=alt.Scale(zero=False)),
-                color=alt.Color("method:N", title=None, scale=alt.Scale(scheme="tableau20")),
-            ).properties(width=420, height=360)
-        )  # fmt: skip
-    alt.hconcat(*charts).resolve_scale(color="independent").save(str(path), ppi=120)
 
 
 if __name__ == "__main__":

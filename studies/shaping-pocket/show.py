@@ -1,0 +1,77 @@
+"""How the study of training for length is shown: its tables and its figure."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+LEAST = -8  # points; what is worse is drawn at the edge
+
+
+def tables(screened: Mapping[str, Mapping[str, float]], confirmed: Iterable[Mapping[str, Any]]) -> str:
+    """Both stages as Markdown."""
+    keys = list(dict.fromkeys(key for row in screened.values() for key in row))
+    lines = ["| method | " + " | ".join(keys) + " |", "|" + " --- |" * (1 + len(keys))]
+    for name, row in screened.items():
+        cells = [f"{100 * row[k]:+.1f}" if k.endswith("accuracy") else f"{100 * row[k]:.0f} %" for k in keys]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "| method | task | policy | seeds x n | accuracy | difference (95 %) | tokens | saving (95 %) |"]
+    lines.append("|" + " --- |" * 8)
+    for row in confirmed:
+        low, high = 100 * row["delta_accuracy_low"], 100 * row["delta_accuracy_high"]
+        difference = f"{100 * row['delta_accuracy']:+.1f} ({low:+.1f} to {high:+.1f})"
+        saving = f"{100 * row['saving']:.1f} % ({100 * row['saving_low']:.1f} to {100 * row['saving_high']:.1f})"
+        lines.append(
+            f"| {row['method']} | {row['task']} | {row['policy']} | {row['seeds']} x {row['n']} | "
+            f"{100 * row['accuracy']:.1f} | {difference} | {row['spent']:.0f} | {saving} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(screened: Mapping[str, Mapping[str, float]], curves: Mapping[str, Any], chosen: list[str], path: Path) -> None:
+    """What each method saved and lost in the screening, and how length and accuracy went during its training."""
+    points = [
+        {
+            "method": name, "task": key.partition("@")[0], "saving": 100 * row[key],
+            "difference": 100 * row[key.replace("saving", "accuracy")],
+        }
+        for name, row in screened.items() for key in row if key.endswith("saving")
+    ]  # fmt: skip
+    saved = {name: sum(row["saving"] for row in points if row["method"] == name) for name in screened}
+    order = sorted(screened, key=lambda name: -saved[name])
+    base = alt.Chart(alt.Data(values=points)).encode(
+        y=alt.Y("method:N", sort=order, title=None, axis=alt.Axis(grid=True, labelFontSize=11)),
+        color=alt.Color("task:N", title=None, legend=alt.Legend(orient="top")),
+    )
+    height = 17 * len(screened)
+    saving = base.mark_point(filled=True, size=65, opacity=0.85).encode(x=alt.X("saving:Q", title="tokens saved, %"))
+    axis = alt.X(
+        "shown:Q", title=f"accuracy difference, points (those below {LEAST} at the edge, with their figure)",
+        scale=alt.Scale(domain=[LEAST, 3]),
+    )  # fmt: skip
+    base = base.transform_calculate(shown=f"max(datum.difference, {LEAST})", label="format(datum.difference, '.0f')")
+    lost = base.mark_point(filled=True, size=65, opacity=0.85).encode(x=axis)
+    beyond = base.transform_filter(f"datum.difference < {LEAST}").mark_text(dx=8, align="left", fontSize=10)
+    allowed = alt.Chart(alt.Data(values=[{"x": -2}])).mark_rule(strokeDash=[4, 3], color="gray").encode(x="x:Q")
+    dots = saving.properties(width=330, height=height) | (
+        lost + beyond.encode(x=axis, text="label:N") + allowed
+    ).properties(width=330, height=height)
+    rows = [{"method": name, **row} for name, steps in curves.items() for row in steps]
+    panels = [_curves(rows, chosen, *what) for what in (("tokens", "tokens a rollout"), ("accuracy", "share right"))]
+    alt.hconcat(dots, alt.vconcat(*panels)).resolve_scale(color="independent").save(str(path), ppi=110)
+
+
+def _curves(rows: list[dict[str, Any]], chosen: list[str], field: str, title: str) -> Any:
+    """A mean over five steps, the finalists in colour before all others in grey."""
+    lines = (
+        alt.Chart(alt.Data(values=rows))
+        .transform_window(smooth=f"mean({field})", frame=[-4, 0], groupby=["method"])
+        .encode(x=alt.X("step:Q"), y=alt.Y("smooth:Q", title=title, scale=alt.Scale(zero=False)), detail="method:N")
+    )
+    is_chosen = f"indexof({json.dumps(chosen)}, datum.method) >= 0"
+    others = lines.transform_filter(f"!({is_chosen})").mark_line(color="#bbb", strokeWidth=1)
+    ours = lines.transform_filter(is_chosen).mark_line(strokeWidth=2)
+    color = alt.Color("method:N", title=None, sort=chosen, scale=alt.Scale(scheme="tableau10"))
+    return (others + ours.encode(color=color)).properties(width=400, height=230)
