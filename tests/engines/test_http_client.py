@@ -199,6 +199,33 @@ def test_a_reader_who_takes_time_over_a_whole_answer_is_not_the_servers_silence(
     assert run(work) == b"here"
 
 
+def test_a_reader_who_takes_time_in_the_middle_is_not_the_servers_silence():
+    async def work():  # aiohttp stops reading once it holds 128 KB that nobody took
+        talker = Talker([HEAD + b"Content-Length: 1000000\r\n\r\n" + b"a" * 1_000_000])
+        async with (
+            talker.client(silence_s=0.2) as client,
+            ask(client, talker.address, talker.address.base, {}) as response,
+        ):
+            await asyncio.sleep(0.5)
+            return len(await response.read())
+
+    assert run(work) == 1_000_000
+
+
+def test_a_server_that_falls_silent_once_the_reader_goes_on_is_silent():
+    async def work():
+        talker = Talker([HEAD + b"Content-Length: 1000000\r\n\r\n" + b"a" * 400_000])
+        async with (
+            talker.client(silence_s=0.2) as client,
+            ask(client, talker.address, talker.address.base, {}) as response,
+        ):
+            await asyncio.sleep(0.5)
+            await response.read()
+
+    with pytest.raises(Broken, match=r"silent for 0\.2 s"):
+        run(work)
+
+
 @pytest.mark.parametrize("base", ["http://127.0.0.1:1/v1", "http://[::1]:1/v1", "http://nowhere.invalid/v1"])
 def test_nobody_there(base):
     async def work():

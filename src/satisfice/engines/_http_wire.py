@@ -171,7 +171,7 @@ async def ask(
             asyncio.timeout(address.connect_s + address.silence_s) as limit,
             client.request(method, url, json=body, allow_redirects=False) as response,
         ):
-            with _listening(response.content, limit, address.silence_s):
+            with _listening(response, limit, address.silence_s):
                 yield response
     except aiohttp.ConnectionTimeoutError as error:
         raise Broken(f"no connection within {address.connect_s:g} s") from error
@@ -184,13 +184,13 @@ async def ask(
 
 
 @contextlib.contextmanager
-def _listening(content: aiohttp.StreamReader, limit: asyncio.Timeout, silence_s: float) -> Iterator[None]:
-    """Put a limit off for as long as something comes.
+def _listening(response: aiohttp.ClientResponse, limit: asyncio.Timeout, silence_s: float) -> Iterator[None]:
+    """Put a limit off for as long as something comes, or would if what has come were read.
 
     aiohttp's own (`sock_read`) sets a timer with every piece, some 3 % of what a gateway does for a token; and it never
     ends when all that a server says is 103.
     """
-    loop = asyncio.get_running_loop()
+    loop, content = asyncio.get_running_loop(), response.content
     alarm: asyncio.TimerHandle
 
     def look(heard: int) -> None:
@@ -200,7 +200,7 @@ def _listening(content: aiohttp.StreamReader, limit: asyncio.Timeout, silence_s:
         if content.is_eof():  # all has come: from now on it is the reader who takes time
             limit.reschedule(None)
             return
-        if content.total_bytes != heard:
+        if content.total_bytes != heard or _is_full(response):
             limit.reschedule(loop.time() + silence_s)
         alarm = loop.call_later(silence_s / 10, look, content.total_bytes)
 
@@ -210,6 +210,12 @@ def _listening(content: aiohttp.StreamReader, limit: asyncio.Timeout, silence_s:
         yield
     finally:
         alarm.cancel()
+
+
+def _is_full(response: aiohttp.ClientResponse) -> bool:
+    """Whether aiohttp holds so much that nobody has read yet that it takes no more from the server."""
+    connection = response.connection
+    return connection is not None and connection.transport is not None and not connection.transport.is_reading()
 
 
 @contextlib.asynccontextmanager
