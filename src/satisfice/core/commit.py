@@ -17,6 +17,8 @@ def committed(chain: Chain, begin: int = 0) -> list[int]:
         return new[: len(new) - chain.reopenable]
     if new and new[-1] in request.stop_ids:
         del new[-1]
+    if not request.stop_texts:
+        return new
     since = max(0, (request.match_from or 0) - chain.prompt_length - begin)
     return new[: since + settled(new[since:], request.stop_texts, chain.session.engine.decode)]
 

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from satisfice.core.engine import Engine
@@ -112,7 +113,7 @@ class Exchange:
             run = Run(plan, engine, prompt, self.settings.limits)
             source.running += 1
             try:
-                outcome = await run.go(lambda pieces, plan=plan: self._show(writer, plan, pieces))  # type: ignore[misc]
+                outcome = await run.go(partial(self._show, writer, plan))
             except EngineError as error:
                 self.metrics.fault()
                 source.failed(error)
@@ -139,17 +140,15 @@ class Exchange:
         return plan
 
     async def _show(self, writer: Writer, plan: Plan, pieces: list[Piece]) -> None:
-        if not self.pieces:
+        first = not self.pieces
+        self.pieces += pieces
+        if first:
             self.metrics.first_text(time.monotonic() - self.begin)
         if self.body.stream:
-            chunk = self.form.chunk(pieces, first=not self.pieces)
             if not writer.started:
                 writer.headers["x-satisfice"] = dumps({"policy": plan.name}).decode()
-            self.pieces.extend(pieces)
-            if chunk:
+            if chunk := self.form.chunk(pieces, first=first):
                 await writer.events(chunk)
-        else:
-            self.pieces.extend(pieces)
 
     async def _finish(self, writer: Writer, asked: Plan, plan: Plan, outcome: Outcome) -> None:
         more = {} if plan is asked else {"shadow" if self.settings.shadow else "control": asked.name}

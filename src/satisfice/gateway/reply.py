@@ -19,14 +19,15 @@ class Writer:
         self.waits_since: float | None = None  # monotonic seconds: the client has not taken the last part yet
         self.headers = headers
         self._send = send
-        self._turn = asyncio.Lock()  # comments come from a task of their own
 
     async def start(self, status: int, kind: str) -> None:
         """Status and headers."""
         self.started = True
         headers = {**self.headers, "content-type": kind}
         rows = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": rows})  # waits for nobody
+        self.waits_since = time.monotonic()
+        await self._send({"type": "http.response.start", "status": status, "headers": rows})
+        self.waits_since = None
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """A part of the body."""
@@ -37,12 +38,11 @@ class Writer:
 
     async def events(self, data: bytes) -> None:
         """Part of a stream of events, which begins with the first."""
-        async with self._turn:
-            if not self.started:
-                self.headers["cache-control"] = "no-cache"
-                self.headers["x-accel-buffering"] = "no"  # nginx passes events on as they come
-                await self.start(200, "text/event-stream; charset=utf-8")
-            await self.write(data)
+        if not self.started:
+            self.headers["cache-control"] = "no-cache"
+            self.headers["x-accel-buffering"] = "no"  # nginx passes events on as they come
+            await self.start(200, "text/event-stream; charset=utf-8")
+        await self.write(data)
 
     async def end(self) -> None:
         """The end of a stream."""
@@ -95,4 +95,5 @@ async def keep_alive(writer: Writer, pause_s: float) -> None:
     """Comments for a client whose stream has nothing to say yet, until cancelled."""
     while True:
         await asyncio.sleep(pause_s)
-        await writer.events(COMMENT)
+        if writer.waits_since is None:  # else something is on its way already
+            await writer.events(COMMENT)

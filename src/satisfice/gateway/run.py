@@ -103,7 +103,7 @@ class Run:
             while True:
                 work.add_done_callback(lambda _: self._news.set())
                 while not work.done() and clock.time() < over:
-                    await self._news.wait()
+                    await self._news.wait(clock)
                     if live:
                         new = committed_by_all(session.chains, self.shown.count)
                         self._sent += new
@@ -180,10 +180,10 @@ class _News:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def wait(self) -> None:
-        """Until something has happened since the last time."""
+    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until something has happened since the last time. The loop is given: to ask for it takes a system call."""
         if not self._there:
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = loop.create_future()
             await self._waiter
         self._there = False
 
