@@ -1,6 +1,6 @@
 """The numbers of whole runs in one small file: what their tables are made from, without a model and without the runs.
 
-A run of 1,500 problems under thirty rules takes a gigabyte with its texts and a few hundred kilobytes so.
+A run of 1,500 problems under some thirty rules takes hundreds of megabytes with its texts and a third of one so.
 """
 
 import json
