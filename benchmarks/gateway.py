@@ -5,7 +5,8 @@ The same requests then go to it directly and through `satisfice serve`, in turns
 
 - time to first token: quantiles through the gateway less quantiles directly, of requests that come one after another
   while the other streams run, and (`together`) of as many that come in the same instant;
-- processor time of the gateway's process for each token that it passes on.
+- processor time of the gateway's process for each token that it passes on, and, as a measure of what the machine asks
+  for that in this hour, of a process in its place that only copies bytes (`floor_us_per_token`, `copying.py`).
 
 `--vllm` does without the paced server and serves a model by vLLM on this machine (`.venv-vllm`, which `make test-vllm`
 installs): wall seconds of the same problems directly, through the gateway under `full`, and under a rule. All three
@@ -96,7 +97,7 @@ def paced(options: argparse.Namespace) -> dict[str, Any]:
     """Figures against the paced server."""
     rows = record(options.streams * EACH)
     first: dict[str, list[float]] = {name: [] for name in ("direct", "through", "direct together", "through together")}
-    tokens, cpu = 0, 0.0
+    tokens, cpu, copied, floor = 0, 0.0, 0, 0.0
     spread_s = statistics.mean(len(row["ids"]) for row in rows) * options.token_ms / 1000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "streams.json"
@@ -104,7 +105,11 @@ def paced(options: argparse.Namespace) -> dict[str, Any]:
         pace = ["--first-ms", str(options.first_ms), "--token-ms", str(options.token_ms)]
         pace += ["--apart"] if options.apart else []
         command = [sys.executable, str(Path(__file__).parent / "paced.py"), str(path), "--port", "{port}", *pace]
-        with running(command, "/v1/models") as (upstream, _), gateway(upstream) as (address, process):
+        with (
+            running(command, "/v1/models") as (upstream, _),
+            gateway(upstream) as (address, process),
+            running(copying(upstream), "/v1/models") as (copy, copier),
+        ):
             ways = {
                 "direct": (f"{upstream}/v1/completions", False),
                 "through": (f"{address}/v1/chat/completions", True),
@@ -121,13 +126,21 @@ def paced(options: argparse.Namespace) -> dict[str, Any]:
                         first[f"{name} together"] += together
                         cpu += (cpu_seconds(process.pid) - before) * chat
                         tokens += sum(len(row["ids"]) for row in (*rows[: options.streams], *rows)) * chat
+                before = cpu_seconds(copier.pid)
+                asyncio.run(
+                    ask_all(f"{copy}/v1/completions", rows[: options.streams], options.streams, 0.0, chat=False)
+                )
+                if turn:
+                    floor += cpu_seconds(copier.pid) - before
+                    copied += sum(len(row["ids"]) for row in rows[: options.streams])
     figures: dict[str, Any] = {"streams": options.streams, "requests": len(first["through"]), "tokens": tokens}
     for more in ("", " together"):
         for p in (50, 99):
             through, direct = (1000 * quantile(first[way + more], p / 100) for way in ("through", "direct"))
             name = f"first_token{more.replace(' ', '_')}"
             figures |= {f"{name}_added_ms_p{p}": through - direct, f"{name}_direct_ms_p{p}": direct}
-    return {**figures, "cpu_us_per_token": 1e6 * cpu / tokens, "token_ms": options.token_ms, "apart": options.apart}
+    figures |= {"cpu_us_per_token": 1e6 * cpu / tokens, "floor_us_per_token": 1e6 * floor / copied}
+    return {**figures, "token_ms": options.token_ms, "apart": options.apart}
 
 
 def quantile(values: list[float], p: float) -> float:
@@ -270,6 +283,11 @@ def gateway(upstream: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     command = [sys.executable, "-c", code, "serve", "--upstream", upstream, "--port", "{port}"]
     with running(command, "/readyz", wait_s=400) as found:
         yield found
+
+
+def copying(upstream: str) -> list[str]:
+    """The command that copies bytes before an upstream."""
+    return [sys.executable, str(Path(__file__).parent / "copying.py"), upstream.rpartition(":")[2], "--port", "{port}"]
 
 
 @contextlib.contextmanager
