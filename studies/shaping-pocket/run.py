@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="problems a tier to train on")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--screen-problems", type=int, default=400, help="problems a tier in the screening")
-    parser.add_argument("--problems", type=int, default=1000, help="a tier in the confirmation")
+    parser.add_argument("--problems", type=int, default=2000, help="a tier in the confirmation")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="of the confirmation's trainings")
     parser.add_argument("--finalists", type=int, default=5)
     parser.add_argument(

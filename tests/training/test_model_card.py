@@ -35,6 +35,9 @@ def test_results_stand_first_and_small_samples_are_called_small() -> None:
     assert row in card
     assert "this is an illustration" in card
     assert "this is an illustration" not in model_card(RUN, [], [{**ROW, "n": 2000}])
+    other = {**RUN, "config": {**RUN["config"], "model": "smollm2+reasoning"}}
+    assert "A claim needs 1,500 problems: this" in model_card(other, [], [{**ROW, "n": 700}, {**ROW, "n": 799}])
+    assert "this is an illustration" not in model_card(other, [], [{**ROW, "n": 700}, {**ROW, "n": 800}])
     assert card.index("Accuracy and length") < card.index("## Training")
     assert "- Odd." in card
 

@@ -21,7 +21,7 @@ def model_card(
         f"{', '.join(f'`{task}`' for task in config['tasks'])} ({sum(p['n'] for p in config['problems'].values())} "
         f"problems of the training split) with `{config['shaper']}`. Made by `satisfice train`.",
         "## Accuracy and length",
-        _results(compared) if compared else "Not measured (`--eval-limit 0`).",
+        _results(compared, base) if compared else "Not measured (`--eval-limit 0`).",
         "## Training",
         "| setting | value |\n| --- | --- |\n"
         + "\n".join(f"| {name} | {config[name]} |" for name in _SETTINGS if name in config),
@@ -39,7 +39,7 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _results(rows: Sequence[Mapping[str, Any]]) -> str:
+def _results(rows: Sequence[Mapping[str, Any]], base: str) -> str:
     lines = ["| task | n | accuracy before | after | difference (95 %) | tokens before | after | saving (95 %) |"]
     lines.append("|" + " --- |" * 8)
     for row in rows:
@@ -49,8 +49,12 @@ def _results(rows: Sequence[Mapping[str, Any]]) -> str:
             f"| {row['task']} | {row['n']} | {row['accuracy_first']:.1%} | {row['accuracy_second']:.1%} | {difference} "
             f"| {row['spent_first']:.0f} | {row['spent_second']:.0f} | {saving} |"
         )
-    few = min(row["n"] for row in rows)
-    small = "" if few >= 2000 else " A claim needs 2,000 problems a task: this is an illustration."
+    counts = [row["n"] for row in rows]
+    if base == "pocket":
+        few, wanted = min(counts) < 2000, "2,000 problems a task"
+    else:
+        few, wanted = sum(counts) < 1500, "1,500 problems"
+    small = f" A claim needs {wanted}: this is an illustration." if few else ""
     return "\n".join(lines) + (
         "\n\nProblems of the evaluation split, the same before and after, thinking until the model stops by itself; "
         f"tokens: everything that was sampled.{small}"
