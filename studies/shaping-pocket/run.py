@@ -24,6 +24,7 @@ import torch
 from show import draw, tables
 
 from satisfice.bench.folder import read_samples
+from satisfice.bench.kept import put_tables
 from satisfice.bench.plan import make_plan
 from satisfice.bench.run import Told as BenchTold
 from satisfice.bench.run import run_bench
@@ -70,7 +71,7 @@ METHODS = {
     "dot": "dot(alpha=1.5, margin=8)",
     "epo": "epo(total_steps={steps})",
     "s-grpo": "s-grpo",
-    "s-grpo-prefix": "s-grpo(train=prefix)",
+    "s-grpo-answer": "s-grpo(train=answer)",
     "s-grpo-all": "s-grpo(train=all)",
     "pppo": "pppo",
     "ulorl": "ulorl(limit=640)",
@@ -171,7 +172,7 @@ class Study:
                     self.measure(model, f"confirm/{name}-{seed}", tasks, policies, n, "eval")
 
     def report(self) -> str:
-        """Write what is there so far and say it as Markdown."""
+        """Write what is there so far: numbers, figure, and the tables into the page."""
         screened = {name: self.screened(name) for name in METHODS if self.is_measured(f"screen/{name}")}
         confirmed = [row for name in self.chosen() for row in self.confirmed(name)] if screened else []
         results = {
@@ -189,7 +190,9 @@ class Study:
         (self.args.report_to / "results.json").write_text(json.dumps(results, indent=1, default=str) + "\n", "utf-8")
         if screened:
             draw(screened, results["curves"], self.chosen(), self.args.report_to / "figure.png")
-        return tables(screened, confirmed)
+        told = tables(screened, confirmed)
+        put_tables(self.args.report_to / "README.md", told)
+        return told
 
     # Parts
 
@@ -311,13 +314,14 @@ class Study:
 
     def curve(self, name: str) -> list[dict[str, float]]:
         """Accuracy and length of each step's rollouts."""
+        fields = {
+            "accuracy": "rollouts/accuracy", "tokens": "rollouts/length", "entropy": "loss/entropy",
+            "truncated": "rollouts/truncated",
+        }  # fmt: skip
         return [
-            {
-                "step": row["step"], "accuracy": row["rollouts/accuracy"], "tokens": row["rollouts/length"],
-                "entropy": row["loss/entropy"], "truncated": row["rollouts/truncated"],
-            }
+            {"step": row["step"], **{short: round(row[field], 4) for short, field in fields.items()}}
             for row in read_steps(self.args.out / "train" / name)
-        ]  # fmt: skip
+        ]
 
 
 def two_way(before: Any, after: Any, draws: int = 4000) -> dict[str, float]:

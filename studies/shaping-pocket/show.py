@@ -11,22 +11,34 @@ LEAST = -8  # points; what is worse is drawn at the edge
 
 
 def tables(screened: Mapping[str, Mapping[str, float]], confirmed: Iterable[Mapping[str, Any]]) -> str:
-    """Both stages as Markdown."""
+    """Both stages as Markdown, in each the methods that save most first."""
     keys = list(dict.fromkeys(key for row in screened.values() for key in row))
-    lines = ["| method | " + " | ".join(keys) + " |", "|" + " --- |" * (1 + len(keys))]
-    for name, row in screened.items():
+    saved = {name: sum(row[key] for key in keys if key.endswith("saving")) for name, row in screened.items()}
+    names = " | ".join(key.replace("@1 accuracy", ", points").replace("@1 saving", ", saved") for key in keys)
+    lines = [
+        "**Screening** (one seed, calibration split)",
+        "",
+        f"| method | {names} |",
+        "|" + " --- |" * (1 + len(keys)),
+    ]
+    for name in sorted(screened, key=lambda name: -saved[name]):
+        row = screened[name]
         cells = [f"{100 * row[k]:+.1f}" if k.endswith("accuracy") else f"{100 * row[k]:.0f} %" for k in keys]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "| method | task | policy | seeds x n | accuracy | difference (95 %) | tokens | saving (95 %) |"]
-    lines.append("|" + " --- |" * 8)
-    for row in confirmed:
-        low, high = 100 * row["delta_accuracy_low"], 100 * row["delta_accuracy_high"]
-        difference = f"{100 * row['delta_accuracy']:+.1f} ({low:+.1f} to {high:+.1f})"
-        saving = f"{100 * row['saving']:.1f} % ({100 * row['saving_low']:.1f} to {100 * row['saving_high']:.1f})"
-        lines.append(
-            f"| {row['method']} | {row['task']} | {row['policy']} | {row['seeds']} x {row['n']} | "
-            f"{100 * row['accuracy']:.1f} | {difference} | {row['spent']:.0f} | {saving} |"
-        )
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    rows = list(confirmed)
+    for task in dict.fromkeys(row["task"] for row in rows):
+        lines += [
+            "", f"**{task.partition('@')[0]}, confirmed**", "",
+            "| method | rule | seeds x n | accuracy | difference, points (95 %) | tokens | saving (95 %) |",
+            "|" + " --- |" * 7,
+        ]  # fmt: skip
+        for row in sorted((row for row in rows if row["task"] == task), key=lambda row: -row["saving"]):
+            low, high = 100 * row["delta_accuracy_low"], 100 * row["delta_accuracy_high"]
+            difference = f"{100 * row['delta_accuracy']:+.1f} ({low:+.1f} to {high:+.1f})"
+            saving = f"{100 * row['saving']:.1f} % ({100 * row['saving_low']:.1f} to {100 * row['saving_high']:.1f})"
+            cells = (f"`{row['method']}`", f"`{row['policy']}`", f"{row['seeds']} x {row['n']}")
+            figures = (f"{100 * row['accuracy']:.1f}", difference, f"{row['spent']:.0f}", saving)
+            lines.append("| " + " | ".join((*cells, *figures)) + " |")
     return "\n".join(lines)
 
 

@@ -96,7 +96,7 @@ def roll(shaper: SGrpo, size: int, engine: ScriptedEngine, **limits: Any) -> tup
 
 def test_a_group_is_one_chain_and_what_it_would_have_answered_earlier() -> None:
     engine = ScriptedEngine(script)
-    told, session = roll(SGrpo(places="even"), 5, engine)
+    told, session = roll(SGrpo(places="even", train="answer"), 5, engine)
     assert [row["exit"] for row in told] == [0, 1, 2, 3, 4]
     assert [row["answer"] for row in told] == ["?", "42", "42", "42", "42"]
     assert [row["ended"] for row in told] == ["rule"] * 4 + ["model"]

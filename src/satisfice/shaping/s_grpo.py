@@ -33,9 +33,11 @@ class SGrpo:
     limit ends has no answer and counts as wrong. `by=exit` halves by the number of the exit in place of the number of
     right ones, and `places=even` spaces exits evenly, as one public re-implementation does.
 
-    What was thought before an exit was sampled once, for the whole chain. By default an exit's loss counts its answer
-    alone (`train=answer`); `prefix` counts the thinking before it too, and `all` also the words that closed it, which
-    the policy did not sample but is then taught to say. The paper, as far as it could be read, does not settle this.
+    What was thought before an exit was sampled once, for the whole chain. By default an exit's loss counts it and the
+    exit's answer (`train=prefix`); `all` counts the words that closed it too, which the policy did not sample but is
+    then taught to say; `answer` counts the answer alone. The paper, as far as it could be read, does not settle this.
+    The last is the most careful reading and does not work: nothing that decides how long to think is trained, and on
+    the pocket reasoner accuracy collapses (`studies/shaping-pocket`).
     """
 
     card: ClassVar = Card(
@@ -54,7 +56,7 @@ class SGrpo:
     decay: Annotated[float, Range(1)] = 2.0  # each right exit is worth this much less than the one before it
     by: Decay = "right-exits"  # what is counted: right exits, or exits
     places: Literal["random", "even"] = "random"
-    train: Literal["answer", "prefix", "all"] = "answer"  # tokens of an exit that the loss counts
+    train: Literal["prefix", "answer", "all"] = "prefix"  # tokens of an exit that the loss counts
     clip_low: Annotated[float, Range(0, 1)] = 0.2
     clip_high: Annotated[float, Range(0)] = 0.2
     aggregation: Aggregation = "sequence"

@@ -76,7 +76,7 @@ def test_a_shaper_that_makes_its_own_groups(tmp_path: Path) -> None:
     (row,) = rows
     assert "shaping/exits_right" in row
     assert row["actor/grad_norm"] >= 0
-    # Twelve exits of sixteen rollouts: of them the loss counts the answers alone, and verl's length is what it counts.
+    # Twelve exits of sixteen rollouts: the loss leaves out the words that close them, and so does verl in its lengths.
     assert row["rollouts/length"] > 0
 
 
