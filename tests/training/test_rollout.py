@@ -91,7 +91,7 @@ def test_columns_of_problems_are_those_that_all_of_them_have() -> None:
 
 
 def test_a_steered_group_is_described_like_any_other_and_pays_for_every_chain() -> None:
-    shaper = SGrpo(places="even")
+    shaper = SGrpo(places="even", train="answer")
 
     async def run() -> Any:
         engine = load_engine("pocket", rows=16, batch=16)

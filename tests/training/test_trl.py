@@ -172,7 +172,7 @@ def test_methods_that_read_the_policys_own_signals_train(tmp_path: Path, spec: s
 
 
 def test_a_group_that_a_method_steers_trains_on_the_tokens_that_it_names(tmp_path: Path) -> None:
-    with tiny(tmp_path, "s-grpo", limit=128) as trainer:
+    with tiny(tmp_path, "s-grpo(train=answer)", limit=128) as trainer:
         trainer.train()
         share, advantage = trainer._batch["share"], trainer._batch["advantage"]
         row = trainer.state.log_history[0]

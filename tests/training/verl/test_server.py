@@ -150,7 +150,7 @@ async def test_a_steering_shaper_makes_its_group_over_it() -> None:
         assert early.ids[: early.ids.index(engine.encode(engine.profile.think_close)[0])] is not None
         assert early.mask is not None
         assert len(early.mask) == len(early.ids)
-        assert not all(early.mask)  # the words that closed it, and what the whole chain sampled
+        assert not all(early.mask)  # the words that closed it
     assert whole.verdict in (Verdict.RIGHT, Verdict.WRONG)
 
 
