@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from satisfice import load_engine, load_task
+from satisfice.bench.kept import put_tables, span
 from satisfice.bench.plan import make_plan
 from satisfice.bench.record import record
 from satisfice.bench.record_plan import RecordPlan
@@ -43,7 +44,6 @@ COLUMNS = (
     "delta_accuracy", "delta_accuracy_low", "delta_accuracy_high", "saving", "saving_low", "saving_high",
     "no_answer_rate", "unknown_rate",
 )  # fmt: skip
-MARKS = ("<!-- tables:begin -->", "<!-- tables:end -->")
 STAGES = ("record", "replay", "live", "restart", "show")
 
 
@@ -201,10 +201,7 @@ def do_show(args: argparse.Namespace, tasks: str) -> None:
     results = {"schema_version": 1, "runs": environment, "rows": rows, "restart_or_wait": restarts}
     (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     draw(rows, args.results / "figure.png")
-    page = args.results / "README.md"
-    before, begin, rest = page.read_text("utf-8").partition(MARKS[0]) if page.exists() else ("", MARKS[0], MARKS[1])
-    tables = "\n\n".join(table(rows, task) for task in tasks.split(","))
-    page.write_text(f"{before}{begin or MARKS[0]}\n{tables}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}", "utf-8")
+    put_tables(args.results / "README.md", "\n\n".join(table(rows, task) for task in tasks.split(",")))
 
 
 def table(rows: Sequence[Mapping[str, Any]], task: str) -> str:
@@ -216,15 +213,10 @@ def table(rows: Sequence[Mapping[str, Any]], task: str) -> str:
     ]  # fmt: skip
     here = [row for row in rows if row["task"].partition("@")[0] == task]
     for row in sorted(here, key=lambda row: (row["how"] == "live", row["spent"])):
-        gain = "" if row["policy"] == "full" else _span(row, "delta_accuracy", sign="+")
-        cells = (f"`{row['policy']}`", row["how"], row["n"], _span(row, "accuracy"), gain, f"{row['spent']:.0f}")
+        gain = "" if row["policy"] == "full" else span(row, "delta_accuracy", "+")
+        cells = (f"`{row['policy']}`", row["how"], row["n"], span(row, "accuracy"), gain, f"{row['spent']:.0f}")
         lines.append("| " + " | ".join(map(str, cells)) + f" | {row['steps']:.0f} |")
     return "\n".join(lines)
-
-
-def _span(row: Mapping[str, Any], name: str, sign: str = "") -> str:
-    middle, low, high = (f"{100 * row[name + end]:{sign}.1f}" for end in ("", "_low", "_high"))
-    return f"{middle} ({low} to {high})"
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
