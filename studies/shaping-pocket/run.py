@@ -78,8 +78,10 @@ METHODS = {
     "t-ppo": "t-ppo(window=160)",
 }
 """The methods with the paper's settings, but for lengths and numbers of steps, which are set to this model's chains and
-to the steps of a training, and for dot's alpha, since 3 standard deviations cannot occur among 8 rollouts."""
+to the steps of a training, and for dot's alpha, since 3 standard deviations cannot occur among 8 rollouts.
+`s-grpo` stands in its three readings."""
 
+NO_MATTER = ("out", "report_to", "minutes", "stage", "only", "threads")  # options that change no figure
 LEFT_OUT = {
     "l1-exact": "its prompts ask for a number of tokens",
     "l1-max": "its prompts ask for a number of tokens",
@@ -177,7 +179,7 @@ class Study:
         confirmed = [row for name in self.chosen() for row in self.confirmed(name)] if screened else []
         results = {
             "schema_version": 1,
-            "config": {k: v for k, v in vars(self.args).items() if k not in ("out", "report_to", "minutes", "stage")},
+            "config": {k: v for k, v in vars(self.args).items() if k not in NO_MATTER},
             "settings": METHODS,
             "left_out": LEFT_OUT,
             "refused": {path.parent.name: path.read_text("utf-8").strip() for path in self.refusals()},
