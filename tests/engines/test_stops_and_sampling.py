@@ -1,11 +1,13 @@
 """The two small algorithms of the local engine: where a stop text begins, and drawing by key and position."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from satisfice.engines._sampling import draw, nucleus, uniforms
+from satisfice.engines._cache import _products
+from satisfice.engines._sampling import LOT, draw, nucleus, uniforms
 from satisfice.engines._stops import could_end, find_stop
 
 PIECES = ["W", "a", "i", "t", "Wa", "it", " ", "Wait", "x", "\n", "ta"]
@@ -71,3 +73,43 @@ def test_nucleus_keeps_the_smallest_set_that_reaches_the_mass() -> None:
     scores = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]] * 4))
     kept = nucleus(scores, torch.tensor([0.4, 0.5, 0.79, 1.0])).isfinite().sum(-1)
     assert kept.tolist() == [1, 1, 2, 4]
+
+
+@given(st.integers(1, 9), st.integers(1, 600), st.floats(0.01, 9), st.integers(0, 1 << 30))
+def test_nucleus_is_what_all_tokens_in_order_of_their_mass_give(rows: int, vocab: int, sharp: float, seed: int) -> None:
+    dice = torch.Generator().manual_seed(seed)
+    scores = sharp * torch.randn(rows, vocab, generator=dice, dtype=torch.float64)
+    top_p = torch.rand(rows, generator=dice, dtype=torch.float64)
+    mass = torch.softmax(scores, -1)
+    ordered, order = mass.sort(-1, descending=True)
+    stay = ordered.cumsum(-1) - ordered < top_p[:, None]
+    wanted = torch.zeros_like(stay).scatter(1, order, stay)
+    wanted[torch.arange(rows), order[:, 0]] = True
+    assert torch.equal(nucleus(scores, top_p).isfinite(), wanted)
+
+
+def test_rows_drawn_a_few_at_a_time_are_those_of_each_alone() -> None:
+    dice = torch.Generator().manual_seed(0)
+    scores = 3 * torch.randn(13, 50_000, generator=dice)
+    assert LOT // scores.shape[1] < len(scores), "one lot: nothing is tried"
+    heat, top_p = torch.rand(13, generator=dice), torch.rand(13, generator=dice)
+    heat[4] = 0
+    chance = torch.rand(13, generator=dice, dtype=torch.float64)
+    for p in (None, top_p):
+        alone = [
+            draw(scores[i : i + 1], heat[i : i + 1], None if p is None else p[i : i + 1], chance[i : i + 1], [])
+            for i in range(13)
+        ]
+        assert torch.equal(draw(scores, heat, p, chance, []), torch.cat(alone))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("queries", [1, 3, 15, 16, 48])
+def test_products_of_queries_and_keys_are_those_of_their_definition(dtype: torch.dtype, queries: int) -> None:
+    dice = torch.Generator().manual_seed(0)
+    query = torch.randn(6, queries, 64, generator=dice).to(dtype)
+    keys = torch.randn(6, 128, 64, generator=dice).to(dtype)
+    found = _products(query, keys)
+    assert found.is_contiguous()
+    wanted = torch.einsum("nqd,nkd->nqk", query.double(), keys.double())
+    torch.testing.assert_close(found.double(), wanted, atol=1e-4, rtol=1e-5 if dtype is torch.float32 else 2**-8)

@@ -202,12 +202,20 @@ def _attend(part: Segment, query: torch.Tensor, keys: torch.Tensor, values: torc
         query = placed
     group = heads // kv_heads
     folded = query.reshape(span * kv_heads, group * tokens, dim)
-    scores = torch.bmm(folded, keys.flatten(0, 1).transpose(1, 2)).view(span, kv_heads, group, tokens, width)
+    scores = _products(folded, keys.flatten(0, 1)).view(span, kv_heads, group, tokens, width)
     scores += part.mask[:, :, None]  # type: ignore[index]
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(values.dtype)
     out = torch.bmm(weights.view(span * kv_heads, group * tokens, width), values.flatten(0, 1))
     out = out.view(span, heads, tokens, dim).transpose(1, 2)
     return out[part.rows - part.first] if part.span and not part.in_order else out
+
+
+def _products(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """Every query with every key, `[n, queries, keys]` from `[n, queries, d]` and `[n, keys, d]`."""
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu" and query.shape[1] < MIN_ROWS:
+        # The same numbers in a third of the time: CPUs rearrange the second of two bfloat16 matrices, so the small one.
+        return torch.bmm(keys, query.transpose(1, 2)).transpose(1, 2).contiguous()
+    return torch.bmm(query, keys.transpose(1, 2))
 
 
 AttentionInterface.register(ATTENTION, attend)

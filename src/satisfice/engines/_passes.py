@@ -155,11 +155,12 @@ class TorchPass:
         while states := [state for state in states if state.valid < len(state.ids) - 1]:
             states.sort(key=lambda state: state.row.slab.width if state.row else 0)
             counts = [min(CHUNK, len(state.ids) - 1 - state.valid) for state in states]
-            tokens = np.zeros((len(states), CHUNK), dtype=np.int64)
+            width = -(-max(counts) // MIN_ROWS) * MIN_ROWS
+            tokens = np.zeros((len(states), width), dtype=np.int64)
             begin = np.array([state.valid for state in states])
             for i, (state, n) in enumerate(zip(states, counts, strict=True)):
                 tokens[i, :n] = state.ids[state.valid : state.valid + n]
-            at = begin[:, None] + np.arange(CHUNK)
+            at = begin[:, None] + np.arange(width)
             # What is beyond a sequence's own tokens is written to its last position, which is written again later.
             room = np.array([state.row.slab.width for state in states if state.row])
             at = np.minimum(at, room[:, None] - 1)

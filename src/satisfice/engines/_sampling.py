@@ -6,6 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+LOT = 1 << 18  # scores that are looked at in one go
+LIKELIEST = 256  # tokens among which a nucleus is looked for first
+
 
 def uniforms(keys: NDArray[np.uint64], positions: NDArray[np.int64]) -> NDArray[np.float64]:
     """One number in [0, 1) for each (key, position): the finaliser of SplitMix64 over both.
@@ -39,16 +42,33 @@ def draw(
     scores = logits / torch.where(cold, 1.0, temperature)[:, None]
     for rows, sampler in samplers:
         scores[rows] = sampler(scores[rows])
+    # On a CPU a few rows at a time: memory for all of them would be asked of the system anew with every token.
+    some = max(1, LOT // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
+    parts = [slice(at, at + some) for at in range(0, len(logits), some)]
+    picked = torch.cat([_pick(scores[p], None if top_p is None else top_p[p], chance[p]) for p in parts])
+    return torch.where(cold, best, picked)
+
+
+def _pick(scores: torch.Tensor, top_p: torch.Tensor | None, chance: torch.Tensor) -> torch.Tensor:
     if top_p is not None:
         scores = nucleus(scores, top_p)
-    mass = torch.softmax(scores, -1).double().cumsum(-1)
+    mass = torch.softmax(scores, -1).cumsum(-1, dtype=torch.float64)
     picked = torch.searchsorted(mass, (chance * mass[:, -1])[:, None], right=True)[:, 0]
-    return torch.where(cold, best, picked.clamp_(max=logits.shape[1] - 1))
+    return picked.clamp_(max=scores.shape[1] - 1)
 
 
 def nucleus(scores: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """Keep the smallest set of likeliest tokens with mass of at least `top_p` `[rows]`; the likeliest always stays."""
-    ordered, order = torch.softmax(scores, -1).sort(-1, descending=True)
-    cut = ordered.cumsum(-1) - ordered >= top_p[:, None]
-    cut[:, 0] = False
-    return scores.masked_fill(torch.zeros_like(cut).scatter(1, order, cut), float("-inf"))
+    mass = torch.softmax(scores, -1)
+    kept = torch.zeros_like(mass, dtype=torch.bool)
+    rows = torch.arange(len(mass), device=mass.device)
+    for most in (LIKELIEST, mass.shape[1]):  # to put a whole vocabulary in order takes longer than the model does
+        ordered, order = mass[rows].topk(min(most, mass.shape[1]))
+        before = ordered.cumsum(-1) - ordered
+        stay = before < top_p[rows, None]
+        stay[:, 0] = True
+        kept[rows] = kept[rows].scatter(1, order, stay)
+        rows = rows[stay[:, -1]]  # these may keep more
+        if not len(rows):
+            break
+    return scores.masked_fill(~kept, float("-inf"))
