@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="problems a task to train on")
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--rank", type=int, default=8, help="of the adapters")
+    parser.add_argument("--rollout-dtype", default="bfloat16", help="in which rollouts are sampled")
     parser.add_argument("--problems", type=int, default=300, help="a task, to measure on")
     parser.add_argument("--split", default="eval", choices=["eval", "calibration"], help="to measure on")
     parser.add_argument("--options", default="dtype=bfloat16", help="of the engine that measures")
@@ -88,6 +89,7 @@ def plan_of(args: argparse.Namespace, name: str) -> TrainPlan:
         model=args.model, tasks=tasks, shaper=build(METHODS[name], kind="shaper"), steps=args.steps,
         prompts=args.prompts, group=args.group, max_tokens=LIMIT, temperature=1.0, learning_rate=args.learning_rate,
         warmup=min(5, args.steps // 5), bf16=True, save_every=5, lora=args.rank,
+        rollout_dtype=args.rollout_dtype,
     )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_an_adapter_is_trained_resumed_loaded_and_trained_upon(tmp_path: Path, m
     train(plan, first, judge)
     assert (first / "model" / "adapter_model.safetensors").read_bytes() == weights
 
-    further = replace(plan, model=plan.outcome(first), steps=1)
-    train(further, tmp_path / "second", judge)
+    further = replace(plan, model=plan.outcome(first), steps=1, rollout_dtype="bfloat16")
+    assert train(further, tmp_path / "second", judge)["environment"]["dtype"] == "bfloat16"
     assert further.outcome(tmp_path / "second") == f"pocket+{first / 'model'}+{tmp_path / 'second' / 'model'}"
     assert (model_folder(further.outcome(tmp_path / "second")) / "model.safetensors").exists()

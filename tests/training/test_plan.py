@@ -26,6 +26,8 @@ PLAN = TrainPlan(model="pocket", tasks=(EASY, HARD), shaper=Grpo(), steps=3, pro
         ({"prompts": 11}, "prompts must be at most 10"),
         ({"tasks": (EASY, EASY)}, "each once"),
         ({"tasks": ()}, "at least one"),
+        ({"rollout_dtype": "float16"}, "rollout-dtype must be one of float32, bfloat16"),
+        ({"rollout_dtype": "bfloat16", "rollouts": "transformers"}, "rollout-dtype must be left out"),
         ({"lora": -1}, "lora must be the rank of an adapter"),
         ({"lora": 4, "shaper": TPpo()}, "lora must be 0 for a method with a value head"),
     ],
@@ -62,6 +64,7 @@ def test_the_config_names_everything_that_can_change_a_weight_and_nothing_else()
         {"steps": 4},
         {"max_tokens": 9},
         {"lora": 4},
+        {"rollout_dtype": "bfloat16"},
     ):
         assert replace(PLAN, **change).config("abc") != config
     assert PLAN.config("other") != config

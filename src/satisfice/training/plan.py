@@ -12,6 +12,7 @@ from satisfice.core.shaper import Shaper, reads
 from satisfice.tasks import Task
 
 SOURCES = ("local", "transformers", "vllm")
+DTYPES = ("float32", "bfloat16")
 REPORTERS = ("none", "trackio", "wandb", "tensorboard")
 
 
@@ -38,6 +39,7 @@ class TrainPlan:
     report_to: str = "none"
     device: Literal["cpu", "cuda"] = "cpu"
     rollouts: Literal["local", "transformers", "vllm"] = "local"  # who samples: our engine, or TRL by one of these
+    rollout_dtype: Literal["float32", "bfloat16"] = "float32"  # in which our engine samples
     lora: int = 0  # rank of an adapter that is trained in place of the weights; 0: none, the weights themselves
 
     def __post_init__(self) -> None:
@@ -59,6 +61,13 @@ class TrainPlan:
         require("seed", self.seed, 0 <= self.seed < 2**31, "a whole number from 0")
         require("device", self.device, self.device in ("cpu", "cuda"), "cpu or cuda")
         require("rollouts", self.rollouts, self.rollouts in SOURCES, f"one of {', '.join(SOURCES)}")
+        require("rollout-dtype", self.rollout_dtype, self.rollout_dtype in DTYPES, f"one of {', '.join(DTYPES)}")
+        require(
+            "rollout-dtype",
+            self.rollout_dtype,
+            self.rollouts == "local" or self.rollout_dtype == "float32",
+            f"left out with rollouts={self.rollouts}, which samples with the weights that are trained",
+        )
         require("report-to", self.report_to, self.report_to in REPORTERS, f"one of {', '.join(REPORTERS)}")
         names = [task.name for task in self.tasks]
         require("tasks", ", ".join(names), bool(names) and len(set(names)) == len(names), "at least one, each once")
@@ -109,6 +118,7 @@ class TrainPlan:
                 )
             },
             **({"lora": self.lora} if self.lora else {}),
+            **({"rollout_dtype": self.rollout_dtype} if self.rollout_dtype != "float32" else {}),
         }  # fmt: skip
 
 

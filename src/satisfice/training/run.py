@@ -73,7 +73,7 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = Non
             told.start(plan.steps, plan.steps)
             return run
         resumed = latest_checkpoint(out / "checkpoints")
-        engine = LiveEngine(plan.model, rows=256, batch=128, device=plan.device)
+        engine = LiveEngine(plan.model, rows=256, batch=128, device=plan.device, dtype=plan.rollout_dtype)
         with LocalSource(engine, judge, temperature=plan.temperature) as source:
             problems, looked = _prepared(plan, source, out, run, told)
             run["preflight"] = looked
