@@ -149,6 +149,7 @@ class Study:
         self.until = time.monotonic() + 60 * args.minutes
         names = [name.strip() for name in args.only.split(",") if name.strip()]
         self.methods = {name: METHODS[name] for name in names} if names else METHODS
+        self._read: dict[str, dict[tuple[str, str], dict[str, tuple[float, float]]]] = {}
 
     # Stages
 
@@ -253,12 +254,16 @@ class Study:
 
     def cells(self, name: str) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
         """(task, policy) -> problem -> whether it was right, and tokens spent; without what nobody could judge."""
+        if name in self._read:
+            return self._read[name]
         found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
         for row in read_samples(self.args.out / name):
             if row["verdict"] == "unknown":
                 continue
             cell = found.setdefault((row["task"], row["policy"]), {})
             cell[row["problem"]] = (float(row["verdict"] == "right"), float(row["spent"]))
+        if self.is_measured(name):
+            self._read[name] = found
         return found
 
     def screened(self, name: str) -> dict[str, float]:
@@ -329,13 +334,10 @@ class Study:
 def two_way(before: Any, after: Any, draws: int = 4000) -> dict[str, float]:
     """Differences with 95 % intervals: problems and seeds are both drawn again, problems the same for all seeds."""
     rng = np.random.default_rng(0)
-    gaps, savings = [], []
-    for _ in range(draws):
-        problems = rng.integers(0, len(before), len(before))
-        seeds = rng.integers(0, len(after), len(after))
-        one, other = before[problems].mean(0), after[seeds][:, problems].mean((0, 1))
-        gaps.append(other[0] - one[0])
-        savings.append(1 - other[1] / one[1])
+    # How often each problem and each seed is drawn, as its share: [draws, problems] and [draws, seeds].
+    problems, seeds = (rng.multinomial(n, np.full(n, 1 / n), draws) / n for n in (len(before), len(after)))
+    one, other = problems @ before, np.einsum("ds,sdk->dk", seeds, problems @ after)  # [draws, 2] each
+    gaps, savings = other[:, 0] - one[:, 0], 1 - other[:, 1] / one[:, 1]
     found = {
         "delta_accuracy": after[:, :, 0].mean() - before[:, 0].mean(),
         "saving": 1 - after[:, :, 1].mean() / before[:, 1].mean(),
