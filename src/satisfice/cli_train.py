@@ -51,6 +51,9 @@ def train(
         int, typer.Option(help="Train an adapter of this rank, a few MB, in place of the weights.", min=0)
     ] = 0,
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 10,
+    keep_every: Annotated[
+        int, typer.Option(help="Steps between models that are kept, to choose among; 0: the last alone.", min=0)
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Of the order of the problems and the rollouts.")] = 0,
     report_to: Annotated[str, typer.Option(help="none, trackio, wandb or tensorboard.")] = "none",
     eval_limit: Annotated[int, typer.Option(help="Problems a task for before and after; 0: none.", min=0)] = 200,
@@ -74,6 +77,7 @@ def train(
             learning_rate=(POCKET_RATE if model == "pocket" else RATE) if learning_rate is None else learning_rate,
             bf16=bf16, refill=refill, save_every=save_every, seed=seed, report_to=report_to, device=device,
             rollouts=rollouts, lora=lora, rollout_dtype=rollout_dtype,
+            keep_every=keep_every,
         )  # fmt: skip
     with _Progress(err_console, training.Told, steps) as progress:
         run = training.train(plan, out, Judge(plan.tasks), told=progress.told)

@@ -58,7 +58,7 @@ def test_an_adapter_is_trained_resumed_loaded_and_trained_upon(tmp_path: Path, m
     task = load_task("chain-sum:easy", split="train", limit=12)
     plan = TrainPlan(
         model="pocket", tasks=(task,), shaper=build("cosine-length(limit=96)", kind="shaper"), steps=2, prompts=2,
-        group=4, max_tokens=96, temperature=1.1, learning_rate=3e-3, save_every=1, lora=4,
+        group=4, max_tokens=96, temperature=1.1, learning_rate=3e-3, save_every=1, keep_every=1, lora=4,
     )  # fmt: skip
     assert plan.shaper.loss.kl > 0  # then TRL keeps a second adapter as reference
     first, judge = tmp_path / "first", DirectJudge([task])
@@ -67,6 +67,10 @@ def test_an_adapter_is_trained_resumed_loaded_and_trained_upon(tmp_path: Path, m
     assert len(weights) < 1_000_000
     assert {path.name for path in (first / "model").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
     assert plan.outcome(first) == f"pocket+{first / 'model'}"
+    halfway = (first / "model-1" / "adapter_model.safetensors").read_bytes()
+    assert len(halfway) == len(weights)
+    assert halfway != weights
+    assert not (first / "model-2").exists()  # the last has its own name
     trained, pocket = model_folder(plan.outcome(first)), model_folder("pocket")
     assert (trained / "profile.json").read_bytes() == (pocket / "profile.json").read_bytes()
     ids = torch.arange(6, 30)[None]

@@ -28,6 +28,8 @@ PLAN = TrainPlan(model="pocket", tasks=(EASY, HARD), shaper=Grpo(), steps=3, pro
         ({"tasks": ()}, "at least one"),
         ({"rollout_dtype": "float16"}, "rollout-dtype must be one of float32, bfloat16"),
         ({"rollout_dtype": "bfloat16", "rollouts": "transformers"}, "rollout-dtype must be left out"),
+        ({"keep_every": -1}, "keep-every must be 0 or more"),
+        ({"keep_every": 2, "shaper": TPpo()}, "keep-every must be 0 for a method with a value head"),
         ({"lora": -1}, "lora must be the rank of an adapter"),
         ({"lora": 4, "shaper": TPpo()}, "lora must be 0 for a method with a value head"),
     ],
@@ -56,7 +58,7 @@ def test_a_step_that_cannot_be_shared_out_is_refused() -> None:
 
 def test_the_config_names_everything_that_can_change_a_weight_and_nothing_else() -> None:
     config = PLAN.config("abc")
-    assert config == replace(PLAN, save_every=1, report_to="wandb").config("abc")
+    assert config == replace(PLAN, save_every=1, keep_every=1, report_to="wandb").config("abc")
     for change in (
         {"seed": 1},
         {"shaper": KimiLength()},
@@ -73,3 +75,5 @@ def test_the_config_names_everything_that_can_change_a_weight_and_nothing_else()
 def test_what_comes_out_has_a_name() -> None:
     assert PLAN.outcome(Path("runs/x")) == "runs/x/model"
     assert replace(PLAN, lora=4).outcome(Path("runs/x")) == "pocket+runs/x/model"
+    assert PLAN.outcome(Path("runs/x"), 1) == "runs/x/model-1"
+    assert PLAN.outcome(Path("runs/x"), PLAN.steps) == "runs/x/model"

@@ -35,6 +35,7 @@ class TrainPlan:
     bf16: bool = False  # forward and backward passes in bfloat16, weights in float32
     refill: int = 0  # times that groups without anything to learn are sampled again, with other problems
     save_every: int = 10  # steps between checkpoints
+    keep_every: int = 0  # steps between models that are kept beside the last, to choose among; 0: the last alone
     seed: int = 0
     report_to: str = "none"
     device: Literal["cpu", "cuda"] = "cpu"
@@ -54,6 +55,13 @@ class TrainPlan:
         require("learning-rate", self.learning_rate, 0 < self.learning_rate < 1, "between 0 and 1")
         require("warmup", self.warmup, self.warmup >= 0, "0 or more")
         require("refill", self.refill, self.refill >= 0, "0 or more")
+        require("keep-every", self.keep_every, self.keep_every >= 0, "0 or more")
+        require(
+            "keep-every",
+            self.keep_every,
+            not self.keep_every or "value" not in reads(self.shaper),
+            "0 for a method with a value head, which comes off with the last model",
+        )
         require("lora", self.lora, self.lora >= 0, "the rank of an adapter, or 0 for none")
         require(
             "lora", self.lora, not self.lora or "value" not in reads(self.shaper), "0 for a method with a value head"
@@ -82,9 +90,13 @@ class TrainPlan:
         turns = [task.problems[i] for i in range(longest) for task in self.tasks if i < len(task.problems)]
         return list({problem.question: problem for problem in turns}.values())
 
-    def outcome(self, out: Path) -> str:
-        """What `--model` calls the model that a finished training leaves in `out`: a folder, or an adapter's on top."""
-        return f"{self.model}+{out / 'model'}" if self.lora else str(out / "model")
+    def outcome(self, out: Path, step: int | None = None) -> str:
+        """What `--model` calls the model that a finished training leaves in `out`: a folder, or an adapter's on top.
+
+        With `step`, one of those that `keep_every` keeps.
+        """
+        folder = out / ("model" if step in (None, self.steps) else f"model-{step}")
+        return f"{self.model}+{folder}" if self.lora else str(folder)
 
     def parts(self, processes: int) -> int:
         """In how many forward passes each process goes through its part of a step's rollouts.

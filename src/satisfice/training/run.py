@@ -222,6 +222,8 @@ def _trainer(
     if isinstance(sampler, TrlSource):
         sampler.trainer = trainer
     trainer.remove_callback(PrinterCallback)
+    if plan.keep_every:
+        trainer.add_callback(_Keep(plan, trainer, folder, out))
     return trainer
 
 
@@ -249,6 +251,21 @@ class _Rows(TrainerCallback):
         self._told.step(row)
         for text in row["alarms"]:
             self._told.note(f"Step {row['step']}: {text}")
+
+
+class _Keep(TrainerCallback):
+    """Keeps models on the way, before the checkpoint of the same step: where that is, the model is."""
+
+    def __init__(self, plan: TrainPlan, trainer: ShapedTrainer, folder: Path, out: Path) -> None:
+        self._plan, self._trainer, self._folder, self._out = plan, trainer, folder, out
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        step, rest = divmod(int(state.global_step), self._plan.updates)
+        if rest or step % self._plan.keep_every or step >= self._plan.steps or not state.is_world_process_zero:
+            return
+        name = f"{MODEL}-{step}"
+        if not (self._out / name).exists():
+            _save_model(self._plan, self._trainer, self._folder, self._out, name)
 
 
 def _forget_after(path: Path, step: int) -> None:
@@ -293,7 +310,7 @@ def _opened(out: Path, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield run
 
 
-def _save_model(plan: TrainPlan, trainer: ShapedTrainer, folder: Path, out: Path) -> None:
+def _save_model(plan: TrainPlan, trainer: ShapedTrainer, folder: Path, out: Path, name: str = MODEL) -> None:
     """The trained model beside everything else that its first folder had, or its adapter; whole or not at all."""
     draft = out / f".{MODEL}"
     shutil.rmtree(draft, ignore_errors=True)
@@ -310,7 +327,7 @@ def _save_model(plan: TrainPlan, trainer: ShapedTrainer, folder: Path, out: Path
         model.save_pretrained(draft)
     for path in draft.iterdir():
         path.chmod(0o644)  # safetensors makes its files for their owner alone
-    draft.replace(out / MODEL)
+    draft.replace(out / name)
 
 
 def _write(path: Path, value: Any) -> None:
