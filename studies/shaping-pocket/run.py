@@ -206,7 +206,7 @@ class Study:
         plan = TrainPlan(
             model="pocket", tasks=tasks, shaper=build(spec(name, steps), kind="shaper"), steps=steps,
             prompts=args.prompts, group=args.group, max_tokens=LIMIT, temperature=1.1, bf16=True, seed=seed,
-            learning_rate=args.learning_rate, save_every=5, part=64,
+            learning_rate=args.learning_rate, save_every=5, keep_every=20, part=64,
         )  # fmt: skip
 
         def step(row: Mapping[str, Any]) -> None:
