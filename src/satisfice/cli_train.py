@@ -44,9 +44,7 @@ def train(
     rollouts: Annotated[
         str, typer.Option(help="Who samples: local (our engine), or TRL by transformers or vllm.")
     ] = "local",
-    rollout_dtype: Annotated[
-        str, typer.Option(help="In which our engine samples: float32, or bfloat16, quicker for all but tiny models.")
-    ] = "float32",
+    rollout_dtype: Annotated[str, typer.Option(help="In which our engine samples: float32 or bfloat16.")] = "float32",
     lora: Annotated[
         int, typer.Option(help="Train an adapter of this rank, a few MB, in place of the weights.", min=0)
     ] = 0,
@@ -76,8 +74,7 @@ def train(
             temperature=_temperature(model) if temperature is None else temperature, warmup=warmup, part=part,
             learning_rate=(POCKET_RATE if model == "pocket" else RATE) if learning_rate is None else learning_rate,
             bf16=bf16, refill=refill, save_every=save_every, seed=seed, report_to=report_to, device=device,
-            rollouts=rollouts, lora=lora, rollout_dtype=rollout_dtype,
-            keep_every=keep_every,
+            rollouts=rollouts, lora=lora, rollout_dtype=rollout_dtype, keep_every=keep_every,
         )  # fmt: skip
     with _Progress(err_console, training.Told, steps) as progress:
         run = training.train(plan, out, Judge(plan.tasks), told=progress.told)

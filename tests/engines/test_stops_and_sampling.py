@@ -1,4 +1,4 @@
-"""The two small algorithms of the local engine: where a stop text begins, and drawing by key and position."""
+"""Small algorithms of the local engine: where a stop text begins, drawing by key and position, attention's products."""
 
 import numpy as np
 import pytest

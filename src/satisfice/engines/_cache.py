@@ -213,7 +213,7 @@ def _attend(part: Segment, query: torch.Tensor, keys: torch.Tensor, values: torc
 def _products(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """Every query with every key, `[n, queries, keys]` from `[n, queries, d]` and `[n, keys, d]`."""
     if query.dtype == torch.bfloat16 and query.device.type == "cpu" and query.shape[1] < MIN_ROWS:
-        # The same numbers in a third of the time: CPUs rearrange the second of two bfloat16 matrices, so the small one.
+        # The same numbers, sooner: CPUs rearrange the second of two bfloat16 matrices, so that is the small one.
         return torch.bmm(keys, query.transpose(1, 2)).transpose(1, 2).contiguous()
     return torch.bmm(query, keys.transpose(1, 2))
 

@@ -18,7 +18,7 @@ from satisfice.engines._forward import forward_of
 from satisfice.engines._kernel import Draws, Kernel, Unavailable
 from satisfice.engines._rows import State
 
-CHUNK = 64  # tokens that a pass of reading takes of each chain
+CHUNK = 64  # tokens that a pass of reading takes of each chain at most
 READ = 256  # tokens; with the kernel, so many are read of one chain in a step
 READ_ALL = 1024  # tokens; and of all chains, beside one each
 

@@ -62,7 +62,7 @@ def nucleus(scores: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     mass = torch.softmax(scores, -1)
     kept = torch.zeros_like(mass, dtype=torch.bool)
     rows = torch.arange(len(mass), device=mass.device)
-    for most in (LIKELIEST, mass.shape[1]):  # to put a whole vocabulary in order takes longer than the model does
+    for most in (LIKELIEST, mass.shape[1]):  # to put a whole vocabulary in order can take as long as the model
         ordered, order = mass[rows].topk(min(most, mass.shape[1]))
         before = ordered.cumsum(-1) - ordered
         stay = before < top_p[rows, None]

@@ -5,7 +5,7 @@ from typing import Any
 
 _SETTINGS = (
     "steps", "prompts", "group", "max_tokens", "temperature", "learning_rate", "warmup", "updates", "bf16", "refill",
-    "seed", "lora",
+    "seed", "lora", "rollout_dtype",
 )  # fmt: skip
 
 
