@@ -3,9 +3,10 @@
     python studies/shaping-pocket/run.py --out runs/shaping-pocket
 
 1. screen    one seed of each method, a short training, measured on the calibration split;
-2. confirm   the best five and `grpo`, five other seeds each and a longer training, on the evaluation split, which
-             screening never saw: the tiers that were trained on, sums of another make, and a stop rule on top of the
-             trained models;
+2. confirm   the best five and `grpo`, five other seeds each and a longer training. Of each training the calibration
+             split chooses one of the models on its way, which is measured, beside the last one, on the evaluation
+             split, which no choice has seen: the tiers that were trained on, sums of another make, and a stop rule on
+             top of both;
 3. report    results.json, figure.png and the tables.
 
 Everything resumes: the same command goes on where it was stopped, inside a training too. `--minutes 9` stops by itself.
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from compare import Cells, paired, rank, two_way, with_both
 from show import draw, tables
 
 from satisfice.bench.folder import read_samples
@@ -41,6 +43,7 @@ TRAINED_ON = ("chain-sum:easy", "chain-sum:hard")
 ELSEWHERE = "chain-sum"  # other numbers of terms and digits than both tiers, up to four digits
 LIMIT = 640  # tokens of a rollout; the model's own chains have 95 and 284 on average
 LOSS = 0.02  # accuracy that a finalist may have lost in the screening, on either tier
+LOSS_ON_THE_WAY = 0.01  # the same of a model on the way; it is measured on more problems
 
 METHODS = {
     "grpo": "grpo",
@@ -116,6 +119,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="problems a tier to train on")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--screen-problems", type=int, default=400, help="problems a tier in the screening")
+    parser.add_argument("--choose-from", default="60,80,100,120", help="steps whose models may be chosen")
+    parser.add_argument("--choose-problems", type=int, default=1000, help="a tier to choose by")
     parser.add_argument("--problems", type=int, default=2000, help="a tier in the confirmation")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="of the confirmation's trainings")
     parser.add_argument("--finalists", type=int, default=5)
@@ -149,7 +154,7 @@ class Study:
         self.until = time.monotonic() + 60 * args.minutes
         names = [name.strip() for name in args.only.split(",") if name.strip()]
         self.methods = {name: METHODS[name] for name in names} if names else METHODS
-        self._read: dict[str, dict[tuple[str, str], dict[str, tuple[float, float]]]] = {}
+        self._read: dict[str, Cells] = {}
 
     # Stages
 
@@ -165,19 +170,26 @@ class Study:
             print(f"screened {name}: " + "  ".join(f"{key} {value:+.3f}" for key, value in row.items()), flush=True)
 
     def confirm(self) -> None:
-        """Finalists and `grpo`, with other seeds, on problems that nobody has seen."""
+        """Finalists and `grpo`, with other seeds: the last model and the chosen one, on problems that no choice saw."""
         policies = f"full,{self.args.stop}"
         tasks, n = (*TRAINED_ON, ELSEWHERE), self.args.problems
         self.measure("pocket", "confirm/untrained", tasks, policies, n, "eval")
+        self.measure("pocket", "choose/untrained", TRAINED_ON, "full", self.args.choose_problems, "calibration")
         for name in self.chosen():
             for seed in self.seeds():
-                if (model := self.train(name, seed, self.args.steps)) is not None:
-                    self.measure(model, f"confirm/{name}-{seed}", tasks, policies, n, "eval")
+                if self.train(name, seed, self.args.steps) is None:
+                    continue
+                for step in (self.choose(name, seed), self.args.steps):
+                    self.measure(self.model(name, seed, step), self.place(name, seed, step), tasks, policies, n, "eval")
 
     def report(self) -> str:
         """Write what is there so far: numbers, figure, and the tables into the page."""
         screened = {name: self.screened(name) for name in METHODS if self.is_measured(f"screen/{name}")}
-        confirmed = [row for name in self.chosen() for row in self.confirmed(name)] if screened else []
+        confirmed = [
+            row for name in (self.chosen() if screened else ()) for at in ("chosen", "last")
+            for row in self.confirmed(name, at)
+        ]  # fmt: skip
+        steps = {name: self.steps_chosen(name) for name in self.chosen()} if screened else {}
         results = {
             "schema_version": 1,
             "config": {k: v for k, v in vars(self.args).items() if k not in NO_MATTER},
@@ -186,6 +198,7 @@ class Study:
             "refused": {path.parent.name: path.read_text("utf-8").strip() for path in self.refusals()},
             "screened": screened,
             "confirmed": confirmed,
+            "steps_chosen": steps,
             "curves": {name: self.curve(f"{name}-0") for name in screened},
             "wall_s": {name: self.record(f"{name}-0").get("wall_s") for name in screened},
         }
@@ -193,7 +206,7 @@ class Study:
         (self.args.report_to / "results.json").write_text(json.dumps(results, indent=1, default=str) + "\n", "utf-8")
         if screened:
             draw(screened, results["curves"], self.chosen(), self.args.report_to / "figure.png")
-        told = tables(screened, confirmed)
+        told = tables(screened, confirmed, steps)
         put_tables(self.args.report_to / "README.md", told)
         return told
 
@@ -226,6 +239,34 @@ class Study:
             return None
         return str(out / "model")
 
+    def choose(self, name: str, seed: int) -> int:
+        """The step of a training whose model saves most among those that lose little, by the calibration split."""
+        kept, n = self.kept(name, seed), self.args.choose_problems
+        if len(kept) == 1:
+            return kept[0]
+        rows = {}
+        for step in kept:
+            where = f"choose/{name}-{seed}-{step}"
+            self.measure(self.model(name, seed, step), where, TRAINED_ON, "full", n, "calibration")
+            rows[step] = self.against("choose/untrained", where)
+        return min(rows, key=lambda step: rank(rows[step], LOSS_ON_THE_WAY))
+
+    def kept(self, name: str, seed: int) -> list[int]:
+        """Steps of a training that has ended whose models may be chosen, as far as they were kept."""
+        steps = [int(step) for step in self.args.choose_from.split(",")]
+        if not Path(self.model(name, seed, self.args.steps)).exists():
+            return []
+        return [step for step in steps if Path(self.model(name, seed, step)).exists()]
+
+    def model(self, name: str, seed: int, step: int) -> str:
+        """Where a training keeps the model of a step."""
+        last = "model" if step == self.args.steps else f"model-{step}"
+        return str(self.args.out / "train" / f"{name}-{seed}" / last)
+
+    def place(self, name: str, seed: int, step: int) -> str:
+        """Where that model's measurement on the evaluation split goes."""
+        return f"confirm/{name}-{seed}" + ("" if step == self.args.steps else f"-{step}")
+
     def measure(self, model: str, name: str, tasks: Iterable[str], policies: str, n: int, split: str) -> None:
         """A bench run of a model; does what is left of it."""
         out = self.args.out / name
@@ -252,11 +293,11 @@ class Study:
 
     # What came out
 
-    def cells(self, name: str) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
+    def cells(self, name: str) -> Cells:
         """(task, policy) -> problem -> whether it was right, and tokens spent; without what nobody could judge."""
         if name in self._read:
             return self._read[name]
-        found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+        found: Cells = {}
         for row in read_samples(self.args.out / name):
             if row["verdict"] == "unknown":
                 continue
@@ -267,11 +308,15 @@ class Study:
         return found
 
     def screened(self, name: str) -> dict[str, float]:
-        """Saving and accuracy difference of the screened model, by tier."""
-        base, mine = self.cells("screen/untrained"), self.cells(f"screen/{name}")
+        """What the screened model saves and loses."""
+        return self.against("screen/untrained", f"screen/{name}")
+
+    def against(self, before: str, after: str) -> dict[str, float]:
+        """Saving and accuracy difference between two measurements, by tier."""
+        base, mine = self.cells(before), self.cells(after)
         row = {}
         for key, cell in mine.items():
-            one, other = _paired(base[key], cell)
+            one, other = paired(base[key], cell)
             row[f"{key[0]} accuracy"] = float((other[:, 0] - one[:, 0]).mean())
             row[f"{key[0]} saving"] = float(1 - other[:, 1].mean() / one[:, 1].mean())
         return row
@@ -279,29 +324,35 @@ class Study:
     def chosen(self) -> list[str]:
         """`grpo`, and of those that lost little the ones that saved most; if these are few, those that lost least."""
         rows = {n: self.screened(n) for n in METHODS if n != "grpo" and self.is_measured(f"screen/{n}")}
-
-        def rank(name: str) -> tuple[bool, float]:
-            lost = max(-value for key, value in rows[name].items() if key.endswith("accuracy"))
-            saved = float(np.mean([value for key, value in rows[name].items() if key.endswith("saving")]))
-            return (lost > LOSS, lost if lost > LOSS else -saved)
-
         different = {tuple(row.values()): name for name, row in reversed(rows.items())}  # two can be the same training
-        return ["grpo", *sorted(different.values(), key=rank)[: self.args.finalists]]
+        return ["grpo", *sorted(different.values(), key=lambda n: rank(rows[n], LOSS))[: self.args.finalists]]
 
-    def confirmed(self, name: str) -> list[dict[str, Any]]:
+    def steps_chosen(self, name: str) -> dict[int, int]:
+        """Seed -> the step chosen, for the trainings whose models were all measured."""
+        return {
+            seed: self.choose(name, seed)
+            for seed in self.seeds()
+            if len(kept := self.kept(name, seed)) == 1
+            or (kept and all(self.is_measured(f"choose/{name}-{seed}-{step}") for step in kept))
+        }
+
+    def confirmed(self, name: str, at: str) -> list[dict[str, Any]]:
         """A row for each task and policy: against the untrained model thinking to its end, over seeds and problems."""
-        seeds = [seed for seed in self.seeds() if self.is_measured(f"confirm/{name}-{seed}")]
-        if not seeds or not self.is_measured("confirm/untrained"):
+        steps = self.steps_chosen(name) if at == "chosen" else dict.fromkeys(self.seeds(), self.args.steps)
+        places = [self.place(name, seed, step) for seed, step in steps.items()]
+        mine = [with_both(self.cells(place), TRAINED_ON) for place in places if self.is_measured(place)]
+        if at == "chosen" and set(steps.values()) == {self.args.steps}:
+            return []  # the same as the last
+        if not mine or not self.is_measured("confirm/untrained"):
             return []
-        base = self.cells("confirm/untrained")
-        mine = [self.cells(f"confirm/{name}-{seed}") for seed in seeds]
+        base = with_both(self.cells("confirm/untrained"), TRAINED_ON)
         rows = []
         for task, policy in sorted(mine[0]):
-            pairs = [_paired(base[task, "full"], cells[task, policy]) for cells in mine]
+            pairs = [paired(base[task, "full"], cells[task, policy]) for cells in mine]
             before, after = pairs[0][0], np.stack([other for _, other in pairs])  # [problems, 2], [seeds, problems, 2]
             rows.append(
                 {
-                    "method": name, "task": task, "policy": policy, "seeds": len(seeds), "n": len(before),
+                    "method": name, "at": at, "task": task, "policy": policy, "seeds": len(mine), "n": len(before),
                     "accuracy": float(after[:, :, 0].mean()), "accuracy_untrained": float(before[:, 0].mean()),
                     "spent": float(after[:, :, 1].mean()), "spent_untrained": float(before[:, 1].mean()),
                     "accuracy_by_seed": after[:, :, 0].mean(1).tolist(),
@@ -329,28 +380,6 @@ class Study:
             {"step": row["step"], **{short: round(row[field], 4) for short, field in fields.items()}}
             for row in read_steps(self.args.out / "train" / name)
         ]
-
-
-def two_way(before: Any, after: Any, draws: int = 4000) -> dict[str, float]:
-    """Differences with 95 % intervals: problems and seeds are both drawn again, problems the same for all seeds."""
-    rng = np.random.default_rng(0)
-    # How often each problem and each seed is drawn, as its share: [draws, problems] and [draws, seeds].
-    problems, seeds = (rng.multinomial(n, np.full(n, 1 / n), draws) / n for n in (len(before), len(after)))
-    one, other = problems @ before, np.einsum("ds,sdk->dk", seeds, problems @ after)  # [draws, 2] each
-    gaps, savings = other[:, 0] - one[:, 0], 1 - other[:, 1] / one[:, 1]
-    found = {
-        "delta_accuracy": after[:, :, 0].mean() - before[:, 0].mean(),
-        "saving": 1 - after[:, :, 1].mean() / before[:, 1].mean(),
-    }
-    for name, values in (("delta_accuracy", gaps), ("saving", savings)):
-        found[f"{name}_low"], found[f"{name}_high"] = np.quantile(values, (0.025, 0.975))
-    return {name: float(value) for name, value in found.items()}
-
-
-def _paired(base: Mapping[str, tuple[float, float]], mine: Mapping[str, tuple[float, float]]) -> tuple[Any, Any]:
-    """The problems that both have, [n, 2] each."""
-    both = sorted(base.keys() & mine.keys())
-    return np.array([base[p] for p in both]), np.array([mine[p] for p in both])
 
 
 if __name__ == "__main__":
