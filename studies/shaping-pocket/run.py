@@ -3,11 +3,12 @@
     python studies/shaping-pocket/run.py --out runs/shaping-pocket
 
 1. screen    one seed of each method, a short training, measured on the calibration split;
-2. confirm   the best five and `grpo`, five other seeds each and a longer training. Of each training the calibration
-             split chooses one of the models on its way, which is measured, beside the last one, on the evaluation
-             split, which no choice has seen: the tiers that were trained on, sums of another make, and a stop rule on
-             top of both;
-3. report    results.json, figure.png and the tables.
+2. choose    the ten best of them trained twice as long with another seed; models on the way are measured on more
+             problems of the calibration split;
+3. confirm   the best five of these at the steps that were best, and `grpo`, with five other seeds each, on the
+             evaluation split, which no choice has seen: the tiers that were trained on, sums of another make, and a
+             stop rule on top of the trained models;
+4. report    results.json, figure.png and the tables.
 
 Everything resumes: the same command goes on where it was stopped, inside a training too. `--minutes 9` stops by itself.
 """
@@ -43,7 +44,8 @@ TRAINED_ON = ("chain-sum:easy", "chain-sum:hard")
 ELSEWHERE = "chain-sum"  # other numbers of terms and digits than both tiers, up to four digits
 LIMIT = 640  # tokens of a rollout; the model's own chains have 95 and 284 on average
 LOSS = 0.02  # accuracy that a finalist may have lost in the screening, on either tier
-LOSS_ON_THE_WAY = 0.01  # the same of a model on the way; it is measured on more problems
+LOSS_LATER = 0.01  # the same after the longer training, which is measured on more problems
+CHOOSING = 6  # seed of the longer training that chooses
 
 METHODS = {
     "grpo": "grpo",
@@ -110,15 +112,16 @@ def main() -> None:
     """Run what is left of the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/shaping-pocket"), help="trainings and measurements")
-    parser.add_argument("--stage", choices=["screen", "confirm", "report", "all"], default="all")
-    parser.add_argument("--only", default="", help="screen these methods alone, with commas")
+    parser.add_argument("--stage", choices=["screen", "choose", "confirm", "report", "all"], default="all")
+    parser.add_argument("--only", default="", help="screen, or choose from, these alone, with commas")
     parser.add_argument("--screen-steps", type=int, default=60, help="of a training in the screening")
-    parser.add_argument("--steps", type=int, default=120, help="of a training in the confirmation")
+    parser.add_argument("--steps", type=int, default=120, help="of a longer training")
     parser.add_argument("--prompts", type=int, default=8, help="problems a step")
     parser.add_argument("--group", type=int, default=8, help="rollouts a problem")
     parser.add_argument("--limit", type=int, default=200, help="problems a tier to train on")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--screen-problems", type=int, default=400, help="problems a tier in the screening")
+    parser.add_argument("--candidates", type=int, default=10, help="of the screening, to be trained longer")
     parser.add_argument("--choose-from", default="60,80,100,120", help="steps whose models may be chosen")
     parser.add_argument("--choose-problems", type=int, default=1000, help="a tier to choose by")
     parser.add_argument("--problems", type=int, default=2000, help="a tier in the confirmation")
@@ -137,6 +140,8 @@ def main() -> None:
     try:
         if args.stage in ("screen", "all"):
             study.screen()
+        if args.stage in ("choose", "all"):
+            study.choose()
         if args.stage in ("confirm", "all"):
             study.confirm()
     except OutOfTime:
@@ -169,27 +174,33 @@ class Study:
             row = self.screened(name)
             print(f"screened {name}: " + "  ".join(f"{key} {value:+.3f}" for key, value in row.items()), flush=True)
 
+    def choose(self) -> None:
+        """The best of the screening, trained longer: which, and how long?"""
+        n = self.args.choose_problems
+        self.measure("pocket", "choose/untrained", TRAINED_ON, "full", n, "calibration")
+        for name in self.candidates():
+            if name not in self.methods or self.train(name, CHOOSING, self.args.steps) is None:
+                continue
+            for step in self.steps():
+                where, model = f"choose/{name}-{CHOOSING}-{step}", self.model(name, CHOOSING, step)
+                self.measure(model, where, TRAINED_ON, "full", n, "calibration")
+
     def confirm(self) -> None:
-        """Finalists and `grpo`, with other seeds: the last model and the chosen one, on problems that no choice saw."""
+        """Finalists and `grpo`, with other seeds, on problems that no choice has seen."""
         policies = f"full,{self.args.stop}"
         tasks, n = (*TRAINED_ON, ELSEWHERE), self.args.problems
         self.measure("pocket", "confirm/untrained", tasks, policies, n, "eval")
-        self.measure("pocket", "choose/untrained", TRAINED_ON, "full", self.args.choose_problems, "calibration")
-        for name in self.chosen():
+        for name, step in {"grpo": self.args.steps, **self.finalists()}.items():
             for seed in self.seeds():
-                if self.train(name, seed, self.args.steps) is None:
-                    continue
-                for step in (self.choose(name, seed), self.args.steps):
+                if self.train(name, seed, self.args.steps) is not None:
                     self.measure(self.model(name, seed, step), self.place(name, seed, step), tasks, policies, n, "eval")
 
     def report(self) -> str:
         """Write what is there so far: numbers, figure, and the tables into the page."""
         screened = {name: self.screened(name) for name in METHODS if self.is_measured(f"screen/{name}")}
-        confirmed = [
-            row for name in (self.chosen() if screened else ()) for at in ("chosen", "last")
-            for row in self.confirmed(name, at)
-        ]  # fmt: skip
-        steps = {name: self.steps_chosen(name) for name in self.chosen()} if screened else {}
+        confirmed = [row for name in METHODS for step in self.steps() for row in self.confirmed(name, step)]
+        longer = {name: rows for name in METHODS if (rows := self.longer(name))}
+        finalists = self.finalists() if screened else {}
         results = {
             "schema_version": 1,
             "config": {k: v for k, v in vars(self.args).items() if k not in NO_MATTER},
@@ -197,16 +208,17 @@ class Study:
             "left_out": LEFT_OUT,
             "refused": {path.parent.name: path.read_text("utf-8").strip() for path in self.refusals()},
             "screened": screened,
+            "longer": longer,
+            "finalists": finalists,
             "confirmed": confirmed,
-            "steps_chosen": steps,
             "curves": {name: self.curve(f"{name}-0") for name in screened},
             "wall_s": {name: self.record(f"{name}-0").get("wall_s") for name in screened},
         }
         self.args.report_to.mkdir(parents=True, exist_ok=True)
         (self.args.report_to / "results.json").write_text(json.dumps(results, indent=1, default=str) + "\n", "utf-8")
         if screened:
-            draw(screened, results["curves"], self.chosen(), self.args.report_to / "figure.png")
-        told = tables(screened, confirmed, steps)
+            draw(screened, results["curves"], ["grpo", *finalists], self.args.report_to / "figure.png")
+        told = tables(screened, longer, confirmed)
         put_tables(self.args.report_to / "README.md", told)
         return told
 
@@ -239,25 +251,6 @@ class Study:
             return None
         return str(out / "model")
 
-    def choose(self, name: str, seed: int) -> int:
-        """The step of a training whose model saves most among those that lose little, by the calibration split."""
-        kept, n = self.kept(name, seed), self.args.choose_problems
-        if len(kept) == 1:
-            return kept[0]
-        rows = {}
-        for step in kept:
-            where = f"choose/{name}-{seed}-{step}"
-            self.measure(self.model(name, seed, step), where, TRAINED_ON, "full", n, "calibration")
-            rows[step] = self.against("choose/untrained", where)
-        return min(rows, key=lambda step: rank(rows[step], LOSS_ON_THE_WAY))
-
-    def kept(self, name: str, seed: int) -> list[int]:
-        """Steps of a training that has ended whose models may be chosen, as far as they were kept."""
-        steps = [int(step) for step in self.args.choose_from.split(",")]
-        if not Path(self.model(name, seed, self.args.steps)).exists():
-            return []
-        return [step for step in steps if Path(self.model(name, seed, step)).exists()]
-
     def model(self, name: str, seed: int, step: int) -> str:
         """Where a training keeps the model of a step."""
         last = "model" if step == self.args.steps else f"model-{step}"
@@ -282,6 +275,10 @@ class Study:
         """Stop when the minutes are over."""
         if time.monotonic() > self.until:
             raise OutOfTime
+
+    def steps(self) -> list[int]:
+        """Those whose models may be chosen."""
+        return [int(step) for step in self.args.choose_from.split(",")]
 
     def seeds(self) -> list[int]:
         """Seeds of the confirmation."""
@@ -321,28 +318,30 @@ class Study:
             row[f"{key[0]} saving"] = float(1 - other[:, 1].mean() / one[:, 1].mean())
         return row
 
-    def chosen(self) -> list[str]:
-        """`grpo`, and of those that lost little the ones that saved most; if these are few, those that lost least."""
+    def longer(self, name: str) -> dict[int, dict[str, float]]:
+        """Step -> what the model on the way of the longer training saves and loses, as far as measured."""
+        places = {step: f"choose/{name}-{CHOOSING}-{step}" for step in self.steps()}
+        return {step: self.against("choose/untrained", at) for step, at in places.items() if self.is_measured(at)}
+
+    def candidates(self) -> list[str]:
+        """Of those that lost little in the screening the ones that saved most, then those that lost least."""
         rows = {n: self.screened(n) for n in METHODS if n != "grpo" and self.is_measured(f"screen/{n}")}
         different = {tuple(row.values()): name for name, row in reversed(rows.items())}  # two can be the same training
-        return ["grpo", *sorted(different.values(), key=lambda n: rank(rows[n], LOSS))[: self.args.finalists]]
+        return sorted(different.values(), key=lambda name: rank(rows[name], LOSS))[: self.args.candidates]
 
-    def steps_chosen(self, name: str) -> dict[int, int]:
-        """Seed -> the step chosen, for the trainings whose models were all measured."""
-        return {
-            seed: self.choose(name, seed)
-            for seed in self.seeds()
-            if len(kept := self.kept(name, seed)) == 1
-            or (kept and all(self.is_measured(f"choose/{name}-{seed}-{step}") for step in kept))
-        }
+    def finalists(self) -> dict[str, int]:
+        """Method -> steps, of the candidates that did best when they were trained longer."""
+        best = {}
+        for name in self.candidates():
+            if rows := self.longer(name):
+                step = min(rows, key=lambda step: rank(rows[step], LOSS_LATER))
+                best[name] = step, rank(rows[step], LOSS_LATER)
+        return {name: best[name][0] for name in sorted(best, key=lambda name: best[name][1])[: self.args.finalists]}
 
-    def confirmed(self, name: str, at: str) -> list[dict[str, Any]]:
+    def confirmed(self, name: str, step: int) -> list[dict[str, Any]]:
         """A row for each task and policy: against the untrained model thinking to its end, over seeds and problems."""
-        steps = self.steps_chosen(name) if at == "chosen" else dict.fromkeys(self.seeds(), self.args.steps)
-        places = [self.place(name, seed, step) for seed, step in steps.items()]
+        places = [self.place(name, seed, step) for seed in self.seeds()]
         mine = [with_both(self.cells(place), TRAINED_ON) for place in places if self.is_measured(place)]
-        if at == "chosen" and set(steps.values()) == {self.args.steps}:
-            return []  # the same as the last
         if not mine or not self.is_measured("confirm/untrained"):
             return []
         base = with_both(self.cells("confirm/untrained"), TRAINED_ON)
@@ -352,7 +351,7 @@ class Study:
             before, after = pairs[0][0], np.stack([other for _, other in pairs])  # [problems, 2], [seeds, problems, 2]
             rows.append(
                 {
-                    "method": name, "at": at, "task": task, "policy": policy, "seeds": len(mine), "n": len(before),
+                    "method": name, "steps": step, "task": task, "policy": policy, "seeds": len(mine), "n": len(before),
                     "accuracy": float(after[:, :, 0].mean()), "accuracy_untrained": float(before[:, 0].mean()),
                     "spent": float(after[:, :, 1].mean()), "spent_untrained": float(before[:, 1].mean()),
                     "accuracy_by_seed": after[:, :, 0].mean(1).tolist(),

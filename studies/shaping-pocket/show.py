@@ -12,50 +12,42 @@ LEAST = -8  # points; what is worse is drawn at the edge
 
 def tables(
     screened: Mapping[str, Mapping[str, float]],
+    longer: Mapping[str, Mapping[int, Mapping[str, float]]],
     confirmed: Iterable[Mapping[str, Any]],
-    steps: Mapping[str, Mapping[int, int]],
 ) -> str:
-    """Both stages as Markdown, in each the methods that save most first, and the steps chosen by method and seed."""
+    """The three stages as Markdown."""
     keys = list(dict.fromkeys(key for row in screened.values() for key in row))
     saved = {name: sum(row[key] for key in keys if key.endswith("saving")) for name, row in screened.items()}
     names = " | ".join(key.replace("@1 accuracy", ", points").replace("@1 saving", ", saved") for key in keys)
+
+    def cells(row: Mapping[str, float]) -> str:
+        return " | ".join(f"{100 * row[k]:+.1f}" if k.endswith("accuracy") else f"{100 * row[k]:.0f} %" for k in keys)
+
     lines = [
         "**Screening** (one seed, calibration split)",
         "",
         f"| method | {names} |",
         "|" + " --- |" * (1 + len(keys)),
     ]
-    for name in sorted(screened, key=lambda name: -saved[name]):
-        row = screened[name]
-        cells = [f"{100 * row[k]:+.1f}" if k.endswith("accuracy") else f"{100 * row[k]:.0f} %" for k in keys]
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    lines += [f"| `{name}` | {cells(screened[name])} |" for name in sorted(screened, key=lambda name: -saved[name])]
+    if longer:
+        lines += ["", "**Trained longer** (another seed, calibration split)", "", f"| method | steps | {names} |"]
+        lines += ["|" + " --- |" * (2 + len(keys))]
+        lines += [
+            f"| `{name}` | {step} | {cells(row)} |" for name, rows in longer.items() for step, row in rows.items()
+        ]
     rows = list(confirmed)
-    if any(steps.values()):
-        seeds = sorted({seed for chosen in steps.values() for seed in chosen})
-        lines += [
-            "",
-            "**Steps of the models that were chosen** (by 1,000 problems a tier of the calibration split)",
-            "",
-        ]
-        lines += [
-            "| method | " + " | ".join(f"seed {seed}" for seed in seeds) + " |",
-            "|" + " --- |" * (1 + len(seeds)),
-        ]
-        lines += [
-            f"| `{name}` | " + " | ".join(str(chosen.get(seed, "")) for seed in seeds) + " |"
-            for name, chosen in steps.items()
-        ]
     for task in dict.fromkeys(row["task"] for row in rows):
         lines += [
             "", f"**{task.partition('@')[0]}, confirmed**", "",
-            "| method | model | rule | seeds x n | accuracy | difference, points (95 %) | tokens | saving (95 %) |",
+            "| method | steps | rule | seeds x n | accuracy | difference, points (95 %) | tokens | saving (95 %) |",
             "|" + " --- |" * 8,
         ]  # fmt: skip
         for row in sorted((row for row in rows if row["task"] == task), key=lambda row: -row["saving"]):
             low, high = 100 * row["delta_accuracy_low"], 100 * row["delta_accuracy_high"]
             difference = f"{100 * row['delta_accuracy']:+.1f} ({low:+.1f} to {high:+.1f})"
             saving = f"{100 * row['saving']:.1f} % ({100 * row['saving_low']:.1f} to {100 * row['saving_high']:.1f})"
-            cells = (f"`{row['method']}`", row["at"], f"`{row['policy']}`", f"{row['seeds']} x {row['n']}")
+            cells = (f"`{row['method']}`", str(row["steps"]), f"`{row['policy']}`", f"{row['seeds']} x {row['n']}")
             figures = (f"{100 * row['accuracy']:.1f}", difference, f"{row['spent']:.0f}", saving)
             lines.append("| " + " | ".join((*cells, *figures)) + " |")
     return "\n".join(lines)
