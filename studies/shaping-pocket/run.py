@@ -212,12 +212,15 @@ class Study:
             "finalists": finalists,
             "confirmed": confirmed,
             "curves": {name: self.curve(f"{name}-0") for name in screened},
+            "curves_confirmed": {
+                name: self.mean_curve(name) for name in dict.fromkeys(row["method"] for row in confirmed)
+            },
             "wall_s": {name: self.record(f"{name}-0").get("wall_s") for name in screened},
         }
         self.args.report_to.mkdir(parents=True, exist_ok=True)
         (self.args.report_to / "results.json").write_text(json.dumps(results, indent=1, default=str) + "\n", "utf-8")
         if screened:
-            draw(screened, results["curves"], ["grpo", *finalists], self.args.report_to / "figure.png")
+            draw(screened, results["curves"], results["curves_confirmed"], self.args.report_to / "figure.png")
         told = tables(screened, longer, confirmed)
         put_tables(self.args.report_to / "README.md", told)
         return told
@@ -378,6 +381,14 @@ class Study:
         return [
             {"step": row["step"], **{short: round(row[field], 4) for short, field in fields.items()}}
             for row in read_steps(self.args.out / "train" / name)
+        ]
+
+    def mean_curve(self, name: str) -> list[dict[str, float]]:
+        """The same over the confirmation's trainings, their mean."""
+        curves = [curve for seed in self.seeds() if (curve := self.curve(f"{name}-{seed}"))]
+        return [
+            {field: round(float(np.mean([row[field] for row in rows])), 4) for field in rows[0]}
+            for rows in zip(*curves, strict=False)
         ]
 
 

@@ -1,6 +1,5 @@
 """How the study of training for length is shown: its tables and its figure."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,8 +52,13 @@ def tables(
     return "\n".join(lines)
 
 
-def draw(screened: Mapping[str, Mapping[str, float]], curves: Mapping[str, Any], chosen: list[str], path: Path) -> None:
-    """What each method saved and lost in the screening, and how length and accuracy went during its training."""
+def draw(
+    screened: Mapping[str, Mapping[str, float]], curves: Mapping[str, Any], longer: Mapping[str, Any], path: Path
+) -> None:
+    """What each method saved and lost in the screening, and how length and accuracy went during the trainings.
+
+    `longer` are those of the methods that were confirmed, which are drawn in colour.
+    """
     points = [
         {
             "method": name, "task": key.partition("@")[0], "saving": 100 * row[key],
@@ -81,20 +85,25 @@ def draw(screened: Mapping[str, Mapping[str, float]], curves: Mapping[str, Any],
     dots = saving.properties(width=330, height=height) | (
         lost + beyond.encode(x=axis, text="label:N") + allowed
     ).properties(width=330, height=height)
-    rows = [{"method": name, **row} for name, steps in curves.items() for row in steps]
-    panels = [_curves(rows, chosen, *what) for what in (("tokens", "tokens a rollout"), ("accuracy", "share right"))]
+    others, ours = (
+        alt.Data(values=[{"method": name, **row} for name, steps in lines.items() for row in steps])
+        for lines in (curves, longer)
+    )
+    color = alt.Color("method:N", title=None, sort=list(longer), scale=alt.Scale(scheme="tableau10"))
+    panels = [
+        (
+            _curves(others, *what).mark_line(color="#ccc", strokeWidth=1)
+            + _curves(ours, *what).mark_line(strokeWidth=2, clip=True).encode(color=color)
+        ).properties(width=400, height=230)
+        for what in (("tokens", "tokens a rollout"), ("accuracy", "share right"))
+    ]
     alt.hconcat(dots, alt.vconcat(*panels)).resolve_scale(color="independent").save(str(path), ppi=110)
 
 
-def _curves(rows: list[dict[str, Any]], chosen: list[str], field: str, title: str) -> Any:
-    """A mean over five steps, the finalists in colour before all others in grey."""
-    lines = (
-        alt.Chart(alt.Data(values=rows))
+def _curves(data: Any, field: str, title: str) -> Any:
+    """A mean over five steps."""
+    return (
+        alt.Chart(data)
         .transform_window(smooth=f"mean({field})", frame=[-4, 0], groupby=["method"])
         .encode(x=alt.X("step:Q"), y=alt.Y("smooth:Q", title=title, scale=alt.Scale(zero=False)), detail="method:N")
     )
-    is_chosen = f"indexof({json.dumps(chosen)}, datum.method) >= 0"
-    others = lines.transform_filter(f"!({is_chosen})").mark_line(color="#bbb", strokeWidth=1)
-    ours = lines.transform_filter(is_chosen).mark_line(strokeWidth=2)
-    color = alt.Color("method:N", title=None, sort=chosen, scale=alt.Scale(scheme="tableau10"))
-    return (others + ours.encode(color=color)).properties(width=400, height=230)
