@@ -32,23 +32,23 @@ def test_a_folder_and_a_bundled_model_are_taken_as_they_are(tiny: Path, cache: P
 def test_what_was_made_is_not_made_again(cache: Path) -> None:
     def make(folder: Path) -> None:
         assert not list(folder.iterdir())
-        (folder / "weights").write_text("first")
+        (folder / "config.json").write_text("first")
 
     assert made_once("m", make) == cache / "m"
     made_once("m", lambda folder: pytest.fail("made twice"))
-    assert (cache / "m" / "weights").read_text() == "first"
+    assert (cache / "m" / "config.json").read_text() == "first"
     assert [path.name for path in cache.iterdir()] == ["m"]
 
 
 def test_half_a_model_is_never_left_behind(cache: Path) -> None:
     def make(folder: Path) -> None:
-        (folder / "weights").write_text("half")
+        (folder / "config.json").write_text("half")
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
         made_once("m", make)
     assert not list(cache.iterdir())
-    assert made_once("m", lambda folder: (folder / "weights").write_text("whole") and None).is_dir()
+    assert made_once("m", lambda folder: (folder / "config.json").write_text("whole") and None).is_dir()
 
 
 def test_of_two_at_the_same_time_the_first_one_stays(cache: Path) -> None:
@@ -56,7 +56,7 @@ def test_of_two_at_the_same_time_the_first_one_stays(cache: Path) -> None:
 
     def run(text: str) -> None:
         def make(folder: Path) -> None:
-            (folder / "weights").write_text(text)
+            (folder / "config.json").write_text(text)
             meet.wait()  # both are at work
 
         made_once("m", make)
@@ -66,8 +66,14 @@ def test_of_two_at_the_same_time_the_first_one_stays(cache: Path) -> None:
         worker.start()
     for worker in workers:
         worker.join()
-    assert (cache / "m" / "weights").read_text() in ("one", "two")
+    assert (cache / "m" / "config.json").read_text() in ("one", "two")
     assert [path.name for path in cache.iterdir()] == ["m"]
+
+
+def test_a_process_that_saves_nothing_leaves_no_model(cache: Path) -> None:
+    with pytest.raises(CannotWrite, match=r"the model m .* only the first process of a distributed job"):
+        made_once("m", lambda folder: (folder / "tokenizer.json").write_text("{}") and None)
+    assert not list(cache.iterdir())
 
 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

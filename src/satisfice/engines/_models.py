@@ -67,6 +67,12 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
             made = Path(part) / name
             made.mkdir()
             make(made)
+            if not (made / "config.json").is_file():
+                # transformers' `save_pretrained` does nothing in any but the first process of a distributed job.
+                raise CannotWrite(
+                    f"the model {name} has to be made, which only the first process of a distributed job can do. Let "
+                    "that one come first, or load the model once before the job begins."
+                )
             with contextlib.suppress(FileExistsError):
                 _rename(made, target)
     except OSError as error:
