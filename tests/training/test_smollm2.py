@@ -3,7 +3,10 @@
 import argparse
 import itertools
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +55,13 @@ def test_the_card_shows_what_was_measured() -> None:
 def test_all_stages_and_a_resumed_run_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("peft", reason="training an adapter needs peft: pip install 'satisfice[train]'")
     pytest.importorskip("accelerate", reason="training needs accelerate: pip install 'satisfice[train]'")
-    from safetensors.numpy import load_file
+    from safetensors.torch import load_file
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     base = save_tiny(tmp_path / "base", max_position_embeddings=2048)
     options = argparse.Namespace(
         out=tmp_path / "out", base=str(base), steps=4, tokens=2048, rank=4, learning_rate=1e-2, samples=3, tries=1,
-        keep=1, sharpen_steps=2, threads=1, device="cpu", seed=0,
+        keep=1, sharpen_steps=2, threads=1, device="cpu", seed=0, start=None,
     )  # fmt: skip
     adapter = make_adapter(options)
     assert {path.name for path in adapter.iterdir()} >= {
@@ -82,3 +85,25 @@ def test_all_stages_and_a_resumed_run_ends_in_the_same_weights(tmp_path: Path, m
     again = load_file(tmp_path / "out" / "taught" / "adapter_model.safetensors")
     assert all((again[name] == value).all() for name, value in first.items())
     assert len(list(itertools.chain(tmp_path.glob("out/*.part"), tmp_path.glob("out/*.part.npz")))) == 0
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_batches_and_the_own_chains(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="training an adapter needs peft: pip install 'satisfice[train]'")
+    from safetensors.torch import load_file
+
+    base = save_tiny(tmp_path / "base", max_position_embeddings=2048)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    ours = ["-m", "satisfice.training.smollm2", "--out", str(out), "--base", str(base), "--threads", "1"]
+    small = ["--steps", "3", "--tokens", "1024", "--rank", "2", "--samples", "3", "--tries", "1"]
+    done = subprocess.run(
+        [*command, "--nproc-per-node", "2", *ours, *small], capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {path.name for path in out.glob("own-*.npz")} == {"own-1-of-2.npz", "own-2-of-2.npz"}
+    assert done.stdout.count('"stage": "taught"') == 1  # one of the two writes
+    weights = load_file(out / "adapter" / "adapter_model.safetensors")
+    assert {str(value.dtype) for value in weights.values()} == {"torch.bfloat16"}
+    assert any(value.any() for name, value in weights.items() if "lora_B" in name)

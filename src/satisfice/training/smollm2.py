@@ -9,11 +9,14 @@ Three stages, each of which is skipped when its result is there, so the same com
 
        satisfice card smollm2+DIR/adapter --tasks TASKS --limit 1500 --json > DIR/card.json
 
-How long: 512 tokens forward and back take 3.0 seconds of one core (bfloat16 autocast, EPYC with avx512_bf16; 4.7 in
-float32), so a step of 4,096 tokens some 12 s on two cores that do nothing else. From that, and not done yet, the run as
-it stands: 500 steps 100 minutes, 2,000 own chains half an hour, 80 steps more 16 minutes. On cores that others use too
-say `--threads 1`: two threads lose more in waiting for one another than they gain. With a GPU (not tried): `--device
-cuda --steps 3000 --tokens 16384 --samples 5000 --sharpen-steps 500`.
+How long: LOG_LINE
+
+Two processes of one thread each are quicker than one of two; each then takes a batch of `--tokens` a step:
+
+    torchrun --nproc-per-node 2 -m satisfice.training.smollm2 --out DIR --threads 1
+
+More teaching later: `--start ADAPTER`, with another seed. With a GPU (not tried): `--device cuda --steps 3000 --tokens
+16384 --samples 5000 --sharpen-steps 500`.
 """
 
 import argparse
@@ -25,11 +28,15 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from satisfice.engines._models import model_folder
+from satisfice.training.pocket import is_bfloat16_quick
 from satisfice.training.pocket_data import IGNORED, Batches
 from satisfice.training.smollm2_data import END, LONGEST, TEMPLATE, Row, save_rows, train_problems, write_shards
 
@@ -45,7 +52,7 @@ SHOWN = {
     "full_truncated_rate": "cut off",
 }  # of a card's figures
 SHARD = 2_000  # examples
-PER_BATCH = 9  # examples of a batch of 4,096 tokens, roughly; for sizing the data
+LENGTH = 250  # tokens of an example, roughly; for sizing the data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +70,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="working folder: data, checkpoints, adapter, card")
     parser.add_argument("--base", default="smollm2", help="the model that is taught")
-    parser.add_argument("--steps", type=int, default=500, help="steps of teaching")
-    parser.add_argument("--tokens", type=int, default=4096, help="tokens of a batch")
-    parser.add_argument("--rank", type=int, default=32, help="rank of the adapter")
+    parser.add_argument("--steps", type=int, default=1000, help="steps of teaching")
+    parser.add_argument("--tokens", type=int, default=2048, help="tokens of a batch")
+    parser.add_argument("--rank", type=int, default=16, help="rank of the adapter")
+    parser.add_argument("--start", type=Path, help="an adapter to teach more; its rank stays")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--samples", type=int, default=500, help="problems that the model solves itself; 0: none")
     parser.add_argument("--tries", type=int, default=4, help="chains for each of them")
@@ -80,28 +88,40 @@ def main() -> None:
 def make_adapter(options: Any) -> Path:
     """Run the stages that are not done; the folder of the last adapter."""
     import torch
+    from accelerate import PartialState
 
     torch.set_num_threads(options.threads)
+    # Where processes share the work, those that are done with their own chains wait for the others.
+    state = PartialState(cpu=options.device == "cpu", timeout=timedelta(days=1))
     options.out.mkdir(parents=True, exist_ok=True)
     base = model_folder(options.base)
     taught: Path = options.out / "taught"
     adapter: Path = options.out / "adapter"
     if not taught.exists():
-        shards = max(1, round(options.steps * options.tokens / 4096 * PER_BATCH / SHARD))
-        count = min(SHARD * shards, options.steps * PER_BATCH)
-        data = write_shards(options.out, base / "tokenizer.json", count, shards, options.seed)
-        _train(options, base, Stage(name="taught", steps=options.steps, rate=options.learning_rate), data)
+        count = options.steps * options.tokens * state.num_processes // LENGTH
+        with state.main_process_first():
+            tokenizer = base / "tokenizer.json"
+            data = write_shards(options.out, tokenizer, count, max(1, round(count / SHARD)), options.seed)
+        stage = Stage(name="taught", steps=options.steps, rate=options.learning_rate, start=options.start)
+        _train(options, base, stage, data)
     if not adapter.exists():
-        own = options.out / "own.npz"
+        share, shares = state.process_index, state.num_processes
+        own = options.out / f"own-{share + 1}-of-{shares}.npz"
+        with state.main_process_first():  # it makes the merged model that the others then find
+            model_folder(f"{options.base}+{taught}")
         if options.samples and not own.exists():
-            print("own chains:", json.dumps(_sample_own(options, taught, own)), flush=True)
-        if options.samples and Batches([own], options.tokens, options.seed).rows[0][0].size:
+            print("own chains:", json.dumps(_sample_own(options, taught, own, slice(share, None, shares))), flush=True)
+        state.wait_for_everyone()
+        found = [path for path in sorted(options.out.glob(f"own-*-of-{shares}.npz")) if np.load(path)["lengths"].size]
+        if found:
             rate = options.learning_rate / 4
             stage = Stage(name="adapter", steps=options.sharpen_steps, rate=rate, start=taught)
-            _train(options, base, stage, [own, *sorted(options.out.glob("shard-*.npz"))[:1]])
-        else:  # nothing asked for, or nothing was right
+            _train(options, base, stage, [*found, *sorted(options.out.glob("shard-*.npz"))[:1]])
+        elif state.is_main_process:  # nothing asked for, or nothing was right
             shutil.copytree(taught, options.out / "adapter.part", dirs_exist_ok=True)
             (options.out / "adapter.part").rename(adapter)
+    if not state.is_main_process:
+        return adapter
     if (options.out / "card.json").exists():
         measured = json.loads((options.out / "card.json").read_text("utf-8"))
         (adapter / "README.md").write_text("\n".join(card_lines(measured, options)) + "\n", "utf-8")
@@ -126,11 +146,13 @@ class Cycle:
 def _train(options: Any, base: Path, stage: Stage, data: Sequence[Path]) -> None:
     """Train an adapter on shards and put it whole into `out/NAME`; a killed run goes on from its last checkpoint."""
     import torch
+    from accelerate import PartialState
     from peft import LoraConfig, PeftModel, get_peft_model
     from torch.utils.data import SequentialSampler
     from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
-    batches = Cycle(Batches(list(data), options.tokens, options.seed), stage.steps)
+    state = PartialState()
+    batches = Cycle(Batches(list(data), options.tokens, options.seed), stage.steps * state.num_processes)
 
     class InOrder(Trainer):
         """A trainer that keeps the order of the batches, so that a resumed run is the same run."""
@@ -143,6 +165,7 @@ def _train(options: Any, base: Path, stage: Stage, data: Sequence[Path]) -> None
         base, dtype=torch.float32, local_files_only=True, use_safetensors=True, attn_implementation="sdpa"
     )
     model.config.use_cache = False
+    _grade_only(model)
     if stage.start is None:
         config = LoraConfig(
             r=options.rank, lora_alpha=2 * options.rank, target_modules=list(TARGETS), task_type="CAUSAL_LM"
@@ -154,7 +177,7 @@ def _train(options: Any, base: Path, stage: Stage, data: Sequence[Path]) -> None
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         use_cpu=options.device == "cpu",
-        bf16=True,
+        bf16=is_bfloat16_quick(options.device),
         per_device_train_batch_size=1,  # an item of the dataset is a whole batch
         max_steps=stage.steps,
         learning_rate=stage.rate,
@@ -167,6 +190,7 @@ def _train(options: Any, base: Path, stage: Stage, data: Sequence[Path]) -> None
         save_total_limit=2,
         seed=options.seed,
         data_seed=options.seed,
+        ddp_find_unused_parameters=False,
         report_to=[],
         remove_unused_columns=False,
         disable_tqdm=True,
@@ -175,13 +199,42 @@ def _train(options: Any, base: Path, stage: Stage, data: Sequence[Path]) -> None
     trainer = InOrder(model=model, args=arguments, train_dataset=batches, data_collator=_only)
     begin = time.perf_counter()
     trainer.train(resume_from_checkpoint=True if list(checkpoints.glob("checkpoint-*")) else None)
-    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    note = {"stage": stage.name, "steps": stage.steps, "wall_s": round(time.perf_counter() - begin, 1), "loss": losses}
-    print(json.dumps(note), flush=True)
-    part = options.out / f"{stage.name}.part"
+    if state.is_main_process:
+        losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+        seconds = round(time.perf_counter() - begin, 1)
+        note = {"stage": stage.name, "steps": stage.steps, "wall_s": seconds, "loss": losses}
+        print(json.dumps(note), flush=True)
+        _save(model, note, options)
+    state.wait_for_everyone()
+
+
+def _grade_only(model: Any) -> None:
+    """Compute scores only where a token counts: on prompts they would be a tenth of the work, and are not used."""
+    import torch.nn.functional as F
+    from transformers.modeling_outputs import CausalLMOutput
+
+    def forward(input_ids: Any, labels: Any, num_items_in_batch: Any = None, **_: Any) -> CausalLMOutput:
+        wanted = labels[:, 1:]
+        counts = wanted != IGNORED
+        scores = model.lm_head(model.model(input_ids=input_ids).last_hidden_state[:, :-1][counts])
+        loss = F.cross_entropy(scores.float(), wanted[counts], reduction="sum")
+        return CausalLMOutput(loss=loss / (counts.sum() if num_items_in_batch is None else num_items_in_batch))
+
+    model.forward = forward
+
+
+def _save(model: Any, note: dict[str, Any], options: Any) -> None:
+    """Put a trained adapter whole into `out/STAGE`, in bfloat16: half the size."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    part = options.out / f"{note['stage']}.part"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part)
     (part / "README.md").unlink(missing_ok=True)  # peft's own; the card takes its place
+    weights = part / "adapter_model.safetensors"
+    halved = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(weights).items()}
+    save_file(halved, weights, {"format": "pt"})
     config_file = part / "adapter_config.json"
     named = json.loads(config_file.read_text("utf-8")) | {"base_model_name_or_path": options.base}  # no path of ours
     config_file.write_text(json.dumps(named, indent=2) + "\n", "utf-8")
@@ -189,27 +242,28 @@ def _train(options: Any, base: Path, stage: Stage, data: Sequence[Path]) -> None
     (part / "profile.json").write_text(json.dumps({**profile, "name": "smollm2+reasoning"}, indent=2) + "\n", "utf-8")
     (part / "chat_template.jinja").write_text(TEMPLATE, "utf-8")
     (part / "training.json").write_text(json.dumps(note, indent=2) + "\n", "utf-8")
-    part.rename(options.out / stage.name)
+    part.rename(options.out / note["stage"])
 
 
 def _only(items: list[dict[str, Any]]) -> dict[str, Any]:
     return items[0]
 
 
-def _sample_own(options: Any, adapter: Path, target: Path) -> dict[str, Any]:
+def _sample_own(options: Any, adapter: Path, target: Path, share: slice) -> dict[str, Any]:
     """Let the model solve problems of the train split; save its right chains, the shorter ones of each problem."""
     from satisfice.core.engine import Request, random_key
     from satisfice.engines import load_engine
 
-    engine: Any = load_engine(f"{options.base}+{adapter}", device=options.device, dtype="bfloat16")
-    problems = list(itertools.islice(train_problems(options.seed + 10**6), options.samples))
+    dtype = "bfloat16" if is_bfloat16_quick(options.device) else "float32"
+    engine: Any = load_engine(f"{options.base}+{adapter}", device=options.device, dtype=dtype)
+    problems = list(enumerate(itertools.islice(train_problems(options.seed + 10**6), options.samples)))[share]
     rng = random.Random(options.seed)
     kept: list[Row] = []
     right = 0
 
-    async def tries(number: int) -> None:
+    async def tries(number: int, problem: tuple[str, str, str, Any]) -> None:
         nonlocal right
-        dataset, question, _, entry = problems[number]
+        dataset, question, _, entry = problem
         found: list[Row] = []
         for attempt in range(options.tries):
             sequence = engine.open(question, str(number))
@@ -233,11 +287,11 @@ def _sample_own(options: Any, adapter: Path, target: Path) -> dict[str, Any]:
         async with engine:
             gate = asyncio.Semaphore(64)
 
-            async def one(number: int) -> None:
+            async def one(number: int, problem: tuple[str, str, str, Any]) -> None:
                 async with gate:
-                    await tries(number)
+                    await tries(number, problem)
 
-            await asyncio.gather(*map(one, range(len(problems))))
+            await asyncio.gather(*itertools.starmap(one, problems))
 
     asyncio.run(run())
     rng.shuffle(kept)
