@@ -347,7 +347,7 @@ def test_agrees_with_transformers(spec: str, peer: Any, vocab: int, world: str) 
         assert (kept.sum(-1) - wanted.sum(-1)).abs().max() <= (method.card.id == "eta" and vocab > 32_000)
     same = kept.sum(-1) == wanted.sum(-1)
     if method.card.id == "typical" and vocab > 500:  # ordered by a distance whose float32 has ties at the edge
-        assert (kept ^ wanted).sum(-1).max() <= 8
+        assert (kept ^ wanted).sum(-1).max() <= (4 if vocab <= 32_000 else 8)
     elif world not in ("ties", "bfloat16"):  # whose order transformers leaves to its sort
         assert torch.equal(kept[same], wanted[same])
 
