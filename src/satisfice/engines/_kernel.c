@@ -17,7 +17,7 @@
 #define TALL 8 /* rows of a tile: as many accumulators as there are registers for */
 #elif defined(__AVX__)
 #define LANES 8
-#define TALL 4
+#define TALL 6
 #else
 #define LANES 4
 #define TALL 4

@@ -24,11 +24,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from satisfice.engines._cache import RowCache, Slab
-from satisfice.engines._forward import SMALL, fits
+from satisfice.engines._forward import fits
 
 SOURCE = Path(__file__).with_name("_kernel.c")
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-pthread")
 SWITCH = "SATISFICE_KERNEL"  # 0: never compile, never load
+LARGEST = 200_000_000  # parameters; the kernel holds a copy of them, each thread reads all of it in every step
 _WORTH_SHARING = 4  # tokens for each thread; fewer are quicker done than handed over
 _TOKEN = 120  # what a token's products cost, in positions that attention reads
 
@@ -156,8 +157,8 @@ class Kernel:
     def __init__(self, model: Any, cache: RowCache, longest: int) -> None:
         if model.device.type != "cpu" or model.dtype != torch.float32 or not fits(model):
             raise Unavailable("it computes Llama, Mistral, Qwen2 and Qwen3 in float32 on a CPU")
-        if model.num_parameters() > SMALL:
-            raise Unavailable(f"beyond {SMALL:,} parameters torch's products are as quick")
+        if model.num_parameters() > LARGEST:
+            raise Unavailable(f"beyond {LARGEST:,} parameters its copy of the weights takes too much memory")
         self._library = library()
         self._lanes = int(self._library.kernel_lanes())
         if (dim := model.model.layers[0].self_attn.head_dim) % self._lanes:
