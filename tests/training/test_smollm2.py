@@ -61,7 +61,7 @@ def test_all_stages_and_a_resumed_run_ends_in_the_same_weights(tmp_path: Path, m
     base = save_tiny(tmp_path / "base", max_position_embeddings=2048)
     options = argparse.Namespace(
         out=tmp_path / "out", base=str(base), steps=4, tokens=2048, rank=4, learning_rate=1e-2, samples=3, tries=1,
-        keep=1, sharpen_steps=2, threads=1, device="cpu", seed=0, start=None,
+        keep=1, sharpen_steps=2, threads=1, device="cpu", seed=0, start_from=None,
     )  # fmt: skip
     adapter = make_adapter(options)
     assert {path.name for path in adapter.iterdir()} >= {

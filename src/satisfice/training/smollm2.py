@@ -15,7 +15,7 @@ knows no bfloat16, by a script that was not kept); each then takes a batch of `-
     torchrun --nproc-per-node 2 -m satisfice.training.smollm2 --out DIR --threads 1
 
 So the adapter that comes with satisfice was taught, with the settings that stand here, in 71 minutes. Its own chains it
-has not learned yet: the 1,200 of them were not all there after 41 minutes. More teaching later: `--start ADAPTER` with
+has not learned yet: the 1,200 of them were not all there after 41 minutes. More teaching later: `--start-from ADAPTER` with
 another `--seed`. With a GPU (not tried): `--device cuda --steps 3000 --tokens 16384 --samples 5000`.
 """
 
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400, help="steps of teaching")
     parser.add_argument("--tokens", type=int, default=1024, help="tokens of a batch")
     parser.add_argument("--rank", type=int, default=16, help="rank of the adapter")
-    parser.add_argument("--start", type=Path, help="an adapter to teach more; its rank stays")
+    parser.add_argument("--start-from", type=Path, help="an adapter to teach more; its rank stays")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--samples", type=int, default=300, help="problems that the model solves itself; 0: none")
     parser.add_argument("--tries", type=int, default=4, help="chains for each of them")
@@ -102,7 +102,7 @@ def make_adapter(options: Any) -> Path:
         with state.main_process_first():
             tokenizer = base / "tokenizer.json"
             data = write_shards(options.out, tokenizer, count, max(1, round(count / SHARD)), options.seed)
-        stage = Stage(name="taught", steps=options.steps, rate=options.learning_rate, start=options.start)
+        stage = Stage(name="taught", steps=options.steps, rate=options.learning_rate, start=options.start_from)
         _train(options, base, stage, data)
     if not adapter.exists():
         share, shares = state.process_index, state.num_processes

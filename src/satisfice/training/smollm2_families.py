@@ -140,6 +140,7 @@ def gsm_symbolic(question: str, entry: Mapping[str, Any]) -> Work:
 FAMILIES: Mapping[str, Callable[[str, Mapping[str, Any]], Work]] = {
     "chain_sum": arithmetic,
     "basic_arithmetic": arithmetic,
+    "products": arithmetic,
     "leg_counting": leg_counting,
     "simple_equations": simple_equations,
     "gsm_symbolic": gsm_symbolic,
