@@ -109,9 +109,12 @@ def test_weights_that_change_are_noticed(tiny: Path) -> None:
     assert np.abs(after - before).max() > 0.1
 
 
-def test_tokens_are_drawn_as_torch_draws_them(model: torch.nn.Module) -> None:
+@pytest.mark.parametrize("top_p", [1.0, 0.9, 0.3, 0.0])
+def test_tokens_are_drawn_as_torch_draws_them(model: torch.nn.Module, top_p: float) -> None:
     reader, n = Reader(model, 1), 70
     chance = np.random.default_rng(0).random(n)
+    nucleus = np.full(n, top_p, dtype=np.float32)
+    nucleus[::4] = 1.0
     for temperature in (0.0, 0.3, 1.1, 5.0):
         hot = np.full(n, temperature, dtype=np.float32)
         zeros, places = np.zeros(n, dtype=np.int64), np.arange(n)
@@ -121,12 +124,12 @@ def test_tokens_are_drawn_as_torch_draws_them(model: torch.nn.Module) -> None:
         values[::5] = -np.inf
         for bias in (None, (begins, tokens, values)):
             scores, _, picked = reader.kernel(
-                TEXTS[2], places, zeros, zeros, places, zeros[:1], draws=Draws(hot, chance, bias)
+                TEXTS[2], places, zeros, zeros, places, zeros[:1], draws=Draws(hot, nucleus, chance, bias)
             )  # fmt: skip
             if bias is not None:
                 where = torch.from_numpy(np.stack((np.repeat(places, np.diff(begins)), tokens)))
                 scores = scores.index_put(tuple(where), torch.from_numpy(values), accumulate=True)
-            wanted = draw(scores, torch.from_numpy(hot), None, torch.from_numpy(chance), [])
+            wanted = draw(scores, torch.from_numpy(hot), torch.from_numpy(nucleus), torch.from_numpy(chance), [])
             assert picked is not None
             assert picked.tolist() == wanted.tolist()
 
@@ -135,8 +138,9 @@ def test_drawn_tokens_follow_the_softmax_of_the_scores_over_temperature(model: t
     reader, n = Reader(model, 1), 40_000
     zeros = np.zeros(n, dtype=np.int64)
     chance = uniforms(np.arange(n, dtype=np.uint64), zeros)
+    hot, all_ = np.full(n, 0.7, dtype=np.float32), np.ones(n, dtype=np.float32)
     scores, _, picked = reader.kernel(  # the same token at the same place, over and over
-        zeros + 9, zeros, zeros, zeros, np.arange(n), zeros[:1], draws=Draws(np.full(n, 0.7, dtype=np.float32), chance)
+        zeros + 9, zeros, zeros, zeros, np.arange(n), zeros[:1], draws=Draws(hot, all_, chance)
     )
     wanted = torch.softmax(scores[0].double() / 0.7, -1).numpy() * n
     counts = np.bincount(picked, minlength=len(wanted))

@@ -54,13 +54,13 @@ class Batch:
             self.stops,
             self.watched,
             self.asked,  # whether signals are wanted, or looked at by a watch
-            self.special,  # whether a sampler or top-p has a say
+            self.special,  # whether a sampler has a say
             self.room,  # width of its row
             self.slabs,  # number of its slab
             self.rows,
         ) = self._whole[:-1]
         self._keys = self._whole[-1].view(np.uint64)
-        self.temperature, self._top_p = self._real
+        self.temperature, self.top_p = self._real
 
     def join(self, jobs: Sequence[Job]) -> None:
         """Take jobs in; `place` must follow."""
@@ -101,7 +101,7 @@ class Batch:
             state.valid, len(state.ids) - 1 - state.valid, state.ids[state.valid],
             min(job.begin + request.limit, self._max_length), job.stops, request.watch is not None,
             request.watch is not None or bool(request.signals.needs),
-            request.sampler is not None or request.top_p < 1,
+            request.sampler is not None,
             0, 0, 0, key,
         )  # fmt: skip
 
@@ -158,7 +158,7 @@ class Batch:
         for place in np.flatnonzero(self.special[ready]).tolist():
             if (sampler := self.jobs[ready[place]].request.sampler) is not None:
                 samplers.setdefault(id(sampler), []).append(place)
-        top_p = self._top_p[ready]
+        top_p = self.top_p[ready]
         filters: list[tuple[torch.Tensor, Any]] = [
             (torch.tensor(group, device=self.device), self.jobs[ready[group[0]]].request.sampler)
             for group in samplers.values()

@@ -50,6 +50,7 @@ struct batch {
     float *scores;                                /* [wanted, padded vocab] */
     float *states;                                /* [layers + 1, wanted, width], or none */
     const float *temperature;                     /* [wanted]; 0 is greedy */
+    const float *top_p;                           /* [wanted] the mass of the likeliest that may be drawn; 1: all */
     const double *chance;                         /* [wanted] in [0, 1) */
     int64_t *picked;                              /* [wanted] a token drawn for each, or none */
     const int64_t *bias_from;                     /* [wanted + 1] where each one's biases begin, or none */
@@ -259,8 +260,39 @@ static void attend_group(
     if (group - g == 1) attend(1, q + g * dim, keys, values, n, dim, weight, step, out + g * dim);
 }
 
-/* The token at which the softmax of scores / temperature reaches `chance`; at temperature 0 the likeliest. */
-static int64_t draw(const float *scores, int64_t vocab, float temperature, double chance, float *weight) {
+struct candidate {
+    float weight;
+    int32_t token;
+};
+
+static int heavier(const void *one, const void *other) {
+    const struct candidate *a = one, *b = other;
+    if (a->weight != b->weight) return a->weight < b->weight ? 1 : -1;
+    return a->token - b->token;
+}
+
+/* Leaves of `weight` the fewest of the heaviest that hold `top_p` of the total, the heaviest always; returns their sum. */
+static double keep_nucleus(float *weight, int64_t vocab, double total, float top_p, struct candidate *space) {
+    const double least = (1.0 - top_p) * total / vocab; /* lighter ones hold less than 1 - top_p all together */
+    int64_t found = 0, kept = 0;
+    for (int64_t i = 0; i < vocab; i++)
+        if (weight[i] >= least) space[found++] = (struct candidate){weight[i], i};
+    qsort(space, found, sizeof *space, heavier);
+    memset(weight, 0, 4 * vocab);
+    double mass = 0;
+    for (; kept < found && (kept == 0 || mass < top_p * total); kept++) {
+        weight[space[kept].token] = space[kept].weight;
+        mass += space[kept].weight;
+    }
+    return mass;
+}
+
+/* The token at which the softmax of scores / temperature, cut to its nucleus, reaches `chance`; at temperature 0 the
+   likeliest. `weight` is scratch, `space` too. */
+static int64_t draw(
+    const float *scores, int64_t vocab, float temperature, float top_p, double chance, float *weight,
+    struct candidate *space
+) {
     int64_t best = 0;
     for (int64_t i = 1; i < vocab; i++)
         if (scores[i] > scores[best]) best = i;
@@ -274,6 +306,7 @@ static int64_t draw(const float *scores, int64_t vocab, float temperature, doubl
         *(vec *)(weight + i) = e;
         left += sum(e);
     }
+    if (top_p < 1) left = keep_nucleus(weight, vocab, left, top_p, space);
     left *= chance;
     for (int64_t i = 0; i < vocab; i += LANES) {
         const double part = sum(*(const vec *)(weight + i));
@@ -317,7 +350,7 @@ static int forward(const struct model *m, const struct batch *b, int64_t first, 
     longest = padded(longest, LANES);
     const int64_t rows = end - first < BLOCK ? end - first : BLOCK;
     const int64_t seen_step = padded(heads * dim, 16);
-    const int64_t most = GROUP * longest > 2 * vocab ? GROUP * longest : 2 * vocab;
+    const int64_t most = GROUP * longest > 4 * vocab ? GROUP * longest : 4 * vocab;
     const int64_t each = 2 * wide + columns + seen_step + inner;
     float *scratch = aligned_alloc(64, 4 * padded(rows * each + dim + most + 8 * 16, 16));
     if (!scratch) return 1;
@@ -384,7 +417,8 @@ static int forward(const struct model *m, const struct batch *b, int64_t first, 
         product(asked - done, normed, wide, m->head, d, vocab, NULL, b->scores + done * vocab, vocab, STORE);
         if (b->picked)
             for (int64_t i = done; i < asked; i++)
-                b->picked[i] = draw(biased(b, i, vocab, weight + vocab), m->vocab, b->temperature[i], b->chance[i], weight);
+                b->picked[i] = draw(biased(b, i, vocab, weight + vocab), m->vocab, b->temperature[i], b->top_p[i],
+                                    b->chance[i], weight, (struct candidate *)(weight + 2 * vocab));
         done = asked;
     }
     free(scratch);

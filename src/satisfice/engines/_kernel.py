@@ -35,12 +35,13 @@ _TOKEN = 120  # what a token's products cost, in positions that attention reads
 
 
 class Draws(NamedTuple):
-    """How tokens are drawn: a temperature and a number in [0, 1) for each, and what is added to scores before.
+    """How tokens are drawn: temperature, top-p and a number in [0, 1) for each, and what is added to scores before.
 
-    The third is where each one's biases begin `[wanted + 1]`, their tokens and their values, or None.
+    The last is where each one's biases begin `[wanted + 1]`, their tokens and their values, or None.
     """
 
     temperature: NDArray[np.float32]
+    top_p: NDArray[np.float32]
     chance: NDArray[np.float64]
     bias: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None = None
 
@@ -140,7 +141,7 @@ class _Batch(ctypes.Structure):
     _fields_ = (
         ("wanted", ctypes.c_int64),
         *_pointers(
-            "token position slab row want cache slab_width scores states temperature chance picked "
+            "token position slab row want cache slab_width scores states temperature top_p chance picked "
             "bias_from bias_token bias cuts"
         ),
         ("parts", ctypes.c_int64),
@@ -213,12 +214,12 @@ class Kernel:
             self._pack()
         scores = np.empty((len(want), self._columns), dtype=np.float32)
         states = np.empty((self._layers + 1, len(want), self._width), dtype=np.float32) if hidden else None
-        temperature, chance, bias = draws or (None, None, None)
+        temperature, top_p, chance, bias = draws or (None, None, None, None)
         picked = None if draws is None else np.empty(len(want), dtype=np.int64)
         cuts = self._cuts(positions, chains)
         arrays = (
-            tokens, positions, slabs, rows, want, self._addresses, self._widths, scores, states, temperature, chance,
-            picked, *(bias or (None, None, None)), cuts,
+            tokens, positions, slabs, rows, want, self._addresses, self._widths, scores, states, temperature, top_p,
+            chance, picked, *(bias or (None, None, None)), cuts,
         )  # fmt: skip
         batch = _Batch(len(want), *(None if a is None else a.ctypes.data for a in arrays), len(cuts) - 1)
         if self._library.kernel_forward(ctypes.byref(self._model), ctypes.byref(batch)):

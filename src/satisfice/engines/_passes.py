@@ -89,7 +89,9 @@ class KernelPass:
             ready = np.flatnonzero(take > batch.unread)
             want, upto = ends[ready] - 1, (batch.at + take)[ready]
         draws = (
-            Draws(batch.temperature[ready], batch.chances(ready, upto), batch.biases(ready)) if batch.plain else None
+            Draws(batch.temperature[ready], batch.top_p[ready], batch.chances(ready, upto), batch.biases(ready))
+            if batch.plain
+            else None
         )
         scores, states, picked = self._kernel(
             tokens, positions, slabs, rows, want, begins, hidden=batch.hidden, draws=draws
