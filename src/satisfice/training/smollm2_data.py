@@ -30,9 +30,9 @@ TEMPLATE = (
 CLOSE, SKIP, END = "\n</think>\n\n", "</think>\n\n", "<|im_end|>"
 LONGEST = 768  # tokens; longer chains are left out
 
-# (family, its configuration, weight). What a model of this size can learn in an hour or two has the most weight; families
-# without tiers are measured with reasoning-gym's defaults, so those are among what is learned, with easier ones beside
-# them, because a first answer that is never right teaches nothing.
+# (family, its configuration, weight). What a model of this size can learn in an hour or two has the most weight.
+# Families without tiers are measured with reasoning-gym's defaults, so those are among what is learned, with easier
+# ones beside them, because a first answer that is never right teaches nothing.
 SOURCES: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("chain_sum", dict(TIERS["chain-sum"]["easy"]), 24),
     ("chain_sum", dict(TIERS["chain-sum"]["medium"]), 8),
