@@ -2,15 +2,11 @@
 
     python studies/stopping-smollm2/run.py
 
-Chains are recorded once; rules that only look are replayed on them, the others run live on fewer problems. Settings
-are chosen on the calibration split. What is done is kept under runs/stopping-smollm2, so a run that was stopped goes
-on, and `--stage` does some parts alone. The numbers of all samples lie beside this file: `--stage show` makes tables
-and figure from them, without a model and without the runs.
-
-Estimated, not measured, in minutes of one core at 150 tokens a second (bfloat16, 32 chains at once) and chains of 200
-tokens: record 150 (copies' answers take more than the chains), choose-live 25, live 90, all else 10. On vLLM (`--model
-vllm:smollm2+reasoning`, some 480 tokens a second on two cores) recording is quicker, and rules that read entropies or
-change scores are left out.
+Chains are recorded once, task by task; rules that only look are replayed on them, the others run live on fewer
+problems. Settings are chosen on the calibration split. What is done is kept under runs/stopping-smollm2, so a run that
+was stopped goes on, and `--stage` does some parts alone: `--stage record --tasks ONE` in a process for each core
+(`OMP_NUM_THREADS=1`) is quicker than one process. The numbers of all samples lie beside this file: `--stage show` makes
+tables and figure from them, without a model and without the runs.
 """
 
 import argparse
@@ -42,13 +38,13 @@ HERE = Path(__file__).parent
 MODEL = "smollm2+reasoning"
 TASKS = "leg-counting:easy,products:easy,chain-sum:easy"  # those of its families that the model can do
 HOPE = 0.01  # accuracy lost on the calibration split up to which a setting may be chosen
-EVERY = 32  # tokens between two checkpoints, besides those at cues; after each step would double the recording
+EVERY = 128  # tokens between two checkpoints, besides those at cues: two answers each, so they cost more than the chain
 SPLITS: tuple[Split, ...] = ("calibration", "eval")
 SAMPLES = "samples.jsonl.xz"
 
 PLAIN = (
     "full", "nothinking", "first-cue", "first-cue(every=2)",
-    *(f"fixed-budget(tokens={n})" for n in (32, 64, 96, 128, 192, 256, 384)),
+    *(f"fixed-budget(tokens={n})" for n in (128, 256, 384)),
 )  # fmt: skip
 LOOKING = {
     "deer": [f"deer(threshold={t})" for t in (0.95, 0.9, 0.97, 0.98, 0.99, 0.995, 0.999)],
@@ -57,9 +53,7 @@ LOOKING = {
     ],
     "entropy-reduction": [f"entropy-reduction(h_stop={h})" for h in (0.2, 0.1, 0.05, 0.02, 0.01)],
     "es-cot, at cues": [f"es-cot(trigger=cue, d_min={d})" for d in (10, 1, 2, 3)],
-    "dynasor-cot, observing": [
-        f"dynasor-cot(k={k}, chunk={c}, greedy=true, overlap=false)" for k, c in ((3, 64), (2, 32), (3, 32), (5, 32))
-    ],
+    "dynasor-cot, observing": [f"dynasor-cot(k={k}, chunk={EVERY}, greedy=true, overlap=false)" for k in (3, 1, 2)],
 }
 ACTING = {
     "eot-temperature": [f"eot-temperature(beta={b})" for b in (2.0, 1.0, 4.0)],
@@ -96,12 +90,12 @@ def main() -> None:
 def do_record(args: argparse.Namespace) -> None:
     """Record a chain for each problem of both splits, with what copies of it answer on the way."""
     for split, limit in zip(SPLITS, (args.calibration, args.problems), strict=True):
-        tasks = tuple(load_task(name, split=split, limit=limit) for name in args.tasks.split(","))
-        plan = RecordPlan(
-            model=args.model, tasks=tasks, limit=limit, split=split, at=("cue",), every=EVERY, trial_tokens=20,
-            concurrency=args.concurrency,
-        )  # fmt: skip
-        asyncio.run(record(plan, load_engine(args.model), args.out / "recordings" / split))
+        for name in args.tasks.split(","):
+            plan = RecordPlan(
+                model=args.model, tasks=(load_task(name, split=split, limit=limit),), limit=limit, split=split,
+                at=("cue",), every=EVERY, trial_tokens=20, concurrency=args.concurrency,
+            )  # fmt: skip
+            asyncio.run(record(plan, load_engine(args.model), args.out / "recordings" / split / slug(name)))
 
 
 def do_choose(args: argparse.Namespace) -> None:
@@ -116,7 +110,9 @@ def do_choose_live(args: argparse.Namespace) -> None:
 
 def do_replay(args: argparse.Namespace) -> None:
     """Replay the rules that only look, as published and as chosen."""
-    replayed(args, "eval", [*PLAIN, *settled(LOOKING, numbers(args.out / "calibration-replayed"))])
+    folders = [args.out / "calibration-replayed" / slug(name) for name in args.tasks.split(",")]
+    calibrated = [sample for folder in folders for sample in numbers(folder)]
+    replayed(args, "eval", [*PLAIN, *settled(LOOKING, calibrated)])
 
 
 def do_live(args: argparse.Namespace) -> None:
@@ -126,12 +122,15 @@ def do_live(args: argparse.Namespace) -> None:
 
 def do_keep(args: argparse.Namespace) -> None:
     """Put the numbers of all samples into one small file."""
-    keep(args.results / SAMPLES, {folder.name: folder for folder in sorted(args.out.glob("*-*"))})
+    found = [*sorted(args.out.glob("*-replayed/*")), *sorted(args.out.glob("*-live"))]
+    keep(args.results / SAMPLES, {str(folder.relative_to(args.out)): folder for folder in found})
 
 
 def do_show(args: argparse.Namespace) -> None:
     """Make results.json, the figure and the tables from the numbers."""
-    runs = kept(args.results / SAMPLES)
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for name, samples in kept(args.results / SAMPLES).items():
+        runs.setdefault(name.partition("/")[0], []).extend(samples)
     kinds = {how: grids for how, grids in (("replayed", LOOKING), ("live", ACTING)) if f"eval-{how}" in runs}
     rows = [{"how": how, **row} for how in kinds for row in rows_of(runs[f"eval-{how}"])]
     chosen = {how: choose(grids, runs[f"calibration-{how}"]) for how, grids in kinds.items()}
@@ -151,11 +150,12 @@ STAGES = {
 
 
 def replayed(args: argparse.Namespace, split: Split, specs: Sequence[str]) -> None:
-    """Replay rules on what was recorded of a split."""
-    recording = Recording(args.out / "recordings" / split)
-    engine = ReplayEngine(recording)
-    plan = replay_plan(recording, ",".join(fitting(specs, engine)))
-    asyncio.run(replay(plan, engine, args.out / f"{split}-replayed"))
+    """Replay rules on what was recorded of a split, task by task."""
+    for name in args.tasks.split(","):
+        recording = Recording(args.out / "recordings" / split / slug(name))
+        engine = ReplayEngine(recording)
+        plan = replay_plan(recording, ",".join(fitting(specs, engine)))
+        asyncio.run(replay(plan, engine, args.out / f"{split}-replayed" / slug(name)))
 
 
 def lived(args: argparse.Namespace, split: Split, specs: Sequence[str], limit: int) -> None:
@@ -166,6 +166,11 @@ def lived(args: argparse.Namespace, split: Split, specs: Sequence[str], limit: i
         split=split, concurrency=args.concurrency,
     )  # fmt: skip
     asyncio.run(run_bench(plan, engine, args.out / f"{split}-live"))
+
+
+def slug(task: str) -> str:
+    """A task's name as that of a folder."""
+    return task.replace(":", "-")
 
 
 def fitting(specs: Sequence[str], engine: Engine) -> list[str]:

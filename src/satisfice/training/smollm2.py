@@ -4,7 +4,7 @@ Three stages, each of which is skipped when its result is there, so the same com
 
 1. *teach*: LoRA on traces that our own solvers write in plain English (`training.smollm2_data`), for `--steps` steps;
 2. *sharpen* (`--samples`): the model solves problems of the train split itself; its own right chains, at most
-   `--keep` a problem and the shortest half of them, are learned for `--sharpen-steps` steps more;
+   `--keep` a problem and the shortest half of them, and as many of the solvers' are learned for `--sharpen-steps` more;
 3. *the card*: once `satisfice card` has measured the adapter on held-out problems, the same command writes its page:
 
        satisfice card smollm2+DIR/adapter --tasks TASKS --limit 1500 --json > DIR/card.json
@@ -116,7 +116,9 @@ def make_adapter(options: Any) -> Path:
         if found:
             rate = options.learning_rate / 4
             stage = Stage(name="adapter", steps=options.sharpen_steps, rate=rate, start=taught)
-            _train(options, base, stage, [*found, *sorted(options.out.glob("shard-*.npz"))[:1]])
+            with state.main_process_first():
+                beside = _beside(found, options.out)
+            _train(options, base, stage, [*found, *beside])
         elif state.is_main_process:  # nothing asked for, or nothing was right
             shutil.copytree(taught, options.out / "adapter.part", dirs_exist_ok=True)
             (options.out / "adapter.part").rename(adapter)
@@ -307,6 +309,19 @@ def _sample_own(options: Any, adapter: Path, target: Path, share: slice) -> dict
     asyncio.run(run())
     rng.shuffle(kept)
     return {"right": right / max(1, options.tries * len(problems)), **save_rows(target, kept)}
+
+
+def _beside(own: Sequence[Path], out: Path) -> list[Path]:
+    """As many examples of our solvers as there are of the model's own, so that it does not drift; none without any."""
+    target, count = out / "beside.npz", sum(len(np.load(path)["lengths"]) for path in own)
+    for shard in sorted(out.glob("shard-*.npz"))[:1]:
+        if not target.exists():
+            with np.load(shard) as data:
+                lengths = data["lengths"][:count]
+                some = {name: data[name][: int(lengths.sum())] for name in ("ids", "labels")}
+            np.savez(target.with_suffix(".part.npz"), lengths=lengths, **some)
+            target.with_suffix(".part.npz").rename(target)
+    return [target] if target.exists() else []
 
 
 def is_right(dataset: str, entry: Any, said: str) -> bool:
