@@ -51,7 +51,6 @@ LOOKING = {
     "deer, keeping the trial answer": [
         f"deer(threshold={t}, reuse_answer=true)" for t in (0.95, 0.9, 0.97, 0.98, 0.99, 0.995, 0.999)
     ],
-    "entropy-reduction": [f"entropy-reduction(h_stop={h})" for h in (0.2, 0.1, 0.05, 0.02, 0.01)],
     "es-cot, at cues": [f"es-cot(trigger=cue, d_min={d})" for d in (10, 1, 2, 3)],
     "dynasor-cot, observing": [f"dynasor-cot(k={k}, chunk={EVERY}, greedy=true, overlap=false)" for k in (3, 1, 2)],
 }
@@ -60,6 +59,7 @@ ACTING = {
     "no-wait": ["no-wait", "no-wait(strength=1.0)", "no-wait(strength=3.0)"],
     "concise": [f"concise(threshold={t})" for t in (0.5, 0.8)],
     "s1-budget-forcing": ["s1-budget-forcing"],
+    "entropy-reduction": [f"entropy-reduction(h_stop={h})" for h in (0.2, 0.05)],  # only looks, but after each step
 }
 """Of each rule the published setting first, then others to choose from."""
 

@@ -618,3 +618,14 @@ def test_a_live_bench_is_unchanged_by_what_replay_added(tmp_path):
     engine = ScriptedEngine(Chooser(), fail_at=60)
     results = asyncio.run(run_bench(plan, engine, tmp_path / "run", judge=Compare()))
     assert 0 < results["rows"][0]["error_rate"] <= 1
+
+
+def test_a_chain_that_counts_may_pause_among_the_tokens_that_end_its_thinking() -> None:
+    def at(thinking: int, close: int) -> list[int]:
+        found = places([7] * thinking, str, cues=(), step="", every=4, limit=False, close=close)
+        return [place.at for place in found]
+
+    assert at(7, 1) == [0, 4]  # one token: the next has ended it
+    assert at(7, 2) == at(8, 0) == [0, 4, 8]
+    assert at(5, 4) == [0, 4, 8]
+    assert at(5, 3) == [0, 4]

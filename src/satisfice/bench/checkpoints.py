@@ -20,12 +20,20 @@ class Place:
 
 
 def places(
-    ids: Sequence[int], decode: Decode, *, cues: Sequence[str], step: str, every: int | None, limit: bool
+    ids: Sequence[int],
+    decode: Decode,
+    *,
+    cues: Sequence[str],
+    step: str,
+    every: int | None,
+    limit: bool,
+    close: int = 0,
 ) -> list[Place]:
     """The places of a chain whose thinking is `ids`, in order: the start first, the end if a `limit` made it.
 
     Each kind is found as a chain finds it that pauses for this kind alone: before a cue, after a step's delimiter
-    ("" for none), after `every` tokens.
+    ("" for none), after `every` tokens. `close` tokens end the thinking; only with the last of them it is over, so a
+    chain that counts may pause among them.
 
     >>> words = {1: "so", 2: "Wait", 3: ".", 4: "no"}
     >>> found = places([1, 2, 4, 3, 1], lambda ids: "".join(map(words.get, ids)), cues=["Wait"], step=".", every=2,
@@ -40,7 +48,7 @@ def places(
         cue[begin] = (text, end - begin)
     for _, end, _ in _pauses(ids, [step] if step else [], decode):
         why.setdefault(end, []).append("step")
-    for at in range(every, len(ids) + 1, every) if every else ():
+    for at in range(every, len(ids) + max(close, 1), every) if every else ():
         why.setdefault(at, []).append("every")
     if limit:
         why.setdefault(len(ids), []).append("limit")

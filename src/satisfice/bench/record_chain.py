@@ -146,7 +146,8 @@ class Taker:
         self._read(runs, visible)
         stated = self.profile.stated.finditer(text) if self.profile.stated is not None else ()
         runs.answers |= dict.fromkeys(found[1] for found in stated)
-        points, rows = self._places(ids, thinking, ended), []
+        close = len(parts[0].ids) - thinking if ended == "model" else 0
+        points, rows = self._places(ids[:thinking], ended, close), []
         for place in points:
             counts: list[int | None] = [None] * len(self.asks)
             asked = [i for i, ask in enumerate(self.asks) if _fits(ask, place)]
@@ -205,11 +206,11 @@ class Taker:
         )
         return [got, said], thinking, "model"
 
-    def _places(self, ids: list[int], thinking: int, ended: str) -> list[Place]:
+    def _places(self, thinking: list[int], ended: str, close: int) -> list[Place]:
         profile, at = self.profile, self.plan.at
         return places(
-            ids[:thinking], self.engine.decode, cues=profile.cues if "cue" in at else (),
-            step=profile.step if "step" in at else "", every=self.plan.every, limit=ended == "limit",
+            thinking, self.engine.decode, cues=profile.cues if "cue" in at else (),
+            step=profile.step if "step" in at else "", every=self.plan.every, limit=ended == "limit", close=close,
         )  # fmt: skip
 
     def _told(self, ask: Ask, place: Place, ids: list[int], runs: _Runs) -> list[int]:
