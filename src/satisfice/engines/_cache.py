@@ -5,11 +5,12 @@ its longest chain goes. A row that is full moves to the next slab, twice as wide
 the longest one, nothing is gathered, and nothing is copied on drop, cut or when a probe runs in its parent's row.
 """
 
+import math
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import AttentionInterface, PreTrainedConfig
 
@@ -170,10 +171,13 @@ class RowCache:
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Zeros; on a CPU the system hands out the pages when they are first written, so unused rows cost nothing."""
+    """Zeros; on a CPU the system hands out the pages when they are first written, so unused rows cost nothing.
+
+    They are mapped, not taken from the heap: there, what is freed when slabs grow and shrink stays with the process.
+    """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    return torch.from_numpy(np.zeros(shape, dtype=f"i{dtype.itemsize}")).view(dtype)
+    return torch.frombuffer(mmap.mmap(-1, math.prod(shape) * dtype.itemsize), dtype=dtype).view(shape)
 
 
 def attend(

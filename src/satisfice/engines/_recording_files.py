@@ -45,7 +45,7 @@ def token_type(*, logprob: bool, entropy: bool, top: int) -> np.dtype[Any]:
 class Point:
     """A checkpoint as a row of `chains.jsonl` has it."""
 
-    at: int  # tokens of thinking before it
+    at: int  # tokens of thinking before it, those that end it among them
     why: tuple[Why, ...]
     cue: str  # the cue that comes next; "" when none does
     width: int  # tokens up to the end of that cue
@@ -115,7 +115,8 @@ def row_from(line: Mapping[str, Any], asks: int) -> Row:
     places = [point.at for point in points]
     if places[:1] != [0] or any(a >= b for a, b in itertools.pairwise(places)):
         raise ValueError(f"checkpoints must begin at 0 and go up, got {places[:5]}")
-    if not max(point.at + point.width for point in points) <= thinking <= tokens:
+    cues = max((point.at + point.width for point in points if point.cue), default=0)
+    if cues > thinking or max(*places, thinking) > tokens:  # others may lie among the tokens that end the thinking
         raise ValueError(f"checkpoints reach beyond {thinking} tokens of thinking, or those beyond {tokens} in all")
     verdicts = {str(answer): Verdict(said).value for answer, said in line["verdicts"].items()}
     return Row(
