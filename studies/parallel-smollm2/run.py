@@ -6,10 +6,6 @@ Eight chains a problem are recorded once; policies that only watch are replayed 
 prose (a plan, notes, summaries for others, labels of a batch) run live on fewer problems, and how often the model does
 what they ask is counted. What is done is kept under runs/parallel-smollm2, so a run that was stopped goes on, and
 `--stage` does some parts alone; `--stage show` needs neither a model nor the runs.
-
-Estimated, not measured, in minutes of one core at 150 tokens a second (bfloat16, 32 chains at once) and chains of 200
-tokens: record 90, prose 35, all else 10. On vLLM (`--model vllm:smollm2+reasoning`, some 480 tokens a second on two
-cores) a third of the first two.
 """
 
 import argparse

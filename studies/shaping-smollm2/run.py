@@ -7,10 +7,6 @@ of rollouts; all are measured on the same problems against the reasoning adapter
 rule. What is done is kept under runs/shaping-smollm2, so a run that was stopped goes on inside a training too, and
 `--stage` does some parts alone. `--stage show` needs neither a model nor the runs. To try a learning rate first:
 `--split calibration --problems 60 --only grpo --learning-rate RATE --out OTHER --results OTHER`.
-
-Estimated, not measured, in minutes of one core at chains of 200 tokens: 95 for each of three trainings (a step of 32
-rollouts samples and learns for some 50 seconds each, half an hour more goes into looking before and starting), 60 for
-measuring each of four models at 150 tokens a second (bfloat16); together some 9 hours of a core.
 """
 
 import argparse
