@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=60, help="a task, recorded")
     parser.add_argument("--chains", type=int, default=8, help="a problem, recorded")
     parser.add_argument("--prose", type=int, default=20, help="problems a task for policies in prose")
-    parser.add_argument("--concurrency", type=int, default=96, help="chains, or problems, at once")
+    parser.add_argument("--concurrency", type=int, default=32, help="chains, or problems, at once")
     parser.add_argument("--out", type=Path, default=Path("runs/parallel-smollm2"), help="recordings and runs")
     parser.add_argument("--results", type=Path, default=HERE, help="where numbers, tables and figure go")
     parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))

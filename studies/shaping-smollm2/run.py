@@ -112,7 +112,7 @@ def do_measure(args: argparse.Namespace) -> None:
         whole = f"{model}?{args.options}" if args.options else model
         plan = make_plan(
             model=whole, tasks=args.tasks.split(","), policies=f"full,{args.stop}", limit=args.problems,
-            split=args.split, concurrency=96,
+            split=args.split, concurrency=32,
         )  # fmt: skip
         asyncio.run(run_bench(plan, load_engine(whole), args.out / "measured" / name))
         if name in trained:

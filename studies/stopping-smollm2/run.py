@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--calibration", type=int, default=60, help="problems a task to choose settings on")
     parser.add_argument("--live", type=int, default=100, help="problems a task for rules that act")
     parser.add_argument("--live-choose", type=int, default=20, help="problems a task to choose their settings on")
-    parser.add_argument("--concurrency", type=int, default=96, help="chains at once")
+    parser.add_argument("--concurrency", type=int, default=32, help="chains at once")
     parser.add_argument("--out", type=Path, default=Path("runs/stopping-smollm2"), help="recordings and runs")
     parser.add_argument("--results", type=Path, default=HERE, help="where numbers, tables and figure go")
     parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))

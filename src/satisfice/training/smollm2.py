@@ -17,7 +17,7 @@ knows no bfloat16, by a script that was not kept); each then takes a batch of `-
 So the adapter that comes with satisfice was made, on such a machine: 400 steps (71 minutes) on an earlier mixture with
 more hard problems, then, with what stands in `SOURCES` now, `--start-from` that one, `--seed 1 --steps 240
 --samples 160 --tries 3 --sharpen-steps 30` (41 minutes of teaching, 10 for 480 chains of its own, 65 of which it
-learned, 6 for that). With a GPU (not tried): `--device cuda --steps 3000 --tokens 16384 --samples 5000`.
+learned, 5 for that). With a GPU (not tried): `--device cuda --steps 3000 --tokens 16384 --samples 5000`.
 """
 
 import argparse
