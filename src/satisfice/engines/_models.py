@@ -23,8 +23,8 @@ def model_folder(model: str) -> Path:
     """The folder of a model: bundled (`pocket`), known by name (`smollm2`), on disk, or one with a LoRA adapter.
 
     `BASE+ADAPTER` is the model BASE with ADAPTER merged into its weights; ADAPTER is a folder that peft wrote, or the
-    name of one that comes with satisfice (`smollm2+reasoning`). What has to be made is made once and kept in the
-    user's cache folder, where nothing is ever written over.
+    name of one that comes with satisfice (`smollm2+reasoning`), and BASE may have an adapter itself. What has to be
+    made is made once and kept in the user's cache folder, where nothing is ever written over.
 
     Raises:
         BadInput: there is no such model.
@@ -108,20 +108,27 @@ def weights_mark(folder: Path) -> str:
 
 
 def _adapter_folder(base: str, adapter: str) -> Path:
-    named = Path(str(files("satisfice").joinpath("models", base, adapter))) if base in MADE else None
+    home = _adapters_home(base)
+    named = home / adapter if home else None
     folder = named if named is not None and named.is_dir() else Path(adapter).expanduser()
     if not (folder / "adapter_config.json").is_file() or not (folder / "adapter_model.safetensors").is_file():
         known = _known_adapters(base)
         raise BadInput(
             f"adapter {adapter!r} of {base}: no folder {folder} with adapter_config.json and adapter_model.safetensors"
-            f"{', and none of that name comes with satisfice' if base in MADE else ''}"
+            f"{', and none of that name comes with satisfice' if home else ''}"
             f"{' (there are: ' + ', '.join(known) + ')' if known else ''}. Give a folder that peft wrote."
         )
     return folder
 
 
+def _adapters_home(base: str) -> Path | None:
+    """Where those adapters of a base lie that come with satisfice: one on top of another lies in the other's folder."""
+    first, *adapters = base.split("+")
+    return Path(str(files("satisfice").joinpath("models", first, *adapters))) if first in MADE else None
+
+
 def _known_adapters(base: str) -> list[str]:
-    home = Path(str(files("satisfice").joinpath("models", base))) if base in MADE else None
+    home = _adapters_home(base)
     return sorted(path.parent.name for path in home.glob("*/adapter_config.json")) if home and home.is_dir() else []
 
 

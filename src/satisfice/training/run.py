@@ -36,7 +36,7 @@ from satisfice.training.value_head import without_value_head
 
 SCHEMA_VERSION = 1
 RUN, STEPS, MODEL = "train.json", "steps.jsonl", "model"
-LOOKED_AT = 48  # problems that the pre-flight samples
+LOOKED_AT = 24  # problems that the pre-flight samples
 MEASURED = frozenset({"pass_rate", "reference_accuracy", "reference_length"})
 """Columns that are measured before the training, on every problem, when a method reads them."""
 

@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 
 from satisfice.engines._models import model_folder
+from satisfice.training.adapter import in_bfloat16
 from satisfice.training.pocket import is_bfloat16_quick
 from satisfice.training.pocket_data import IGNORED, Batches
 from satisfice.training.smollm2_data import END, LONGEST, TEMPLATE, Row, save_rows, train_problems, write_shards
@@ -236,16 +237,11 @@ def _grade_only(model: Any) -> None:
 
 def _save(model: Any, note: dict[str, Any], options: Any) -> None:
     """Put a trained adapter whole into `out/STAGE`, in bfloat16: half the size."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
     part = options.out / f"{note['stage']}.part"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part)
     (part / "README.md").unlink(missing_ok=True)  # peft's own; the card takes its place
-    weights = part / "adapter_model.safetensors"
-    halved = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(weights).items()}
-    save_file(halved, weights, {"format": "pt"})
+    in_bfloat16(part)
     config_file = part / "adapter_config.json"
     named = json.loads(config_file.read_text("utf-8")) | {"base_model_name_or_path": options.base}  # no path of ours
     config_file.write_text(json.dumps(named, indent=2) + "\n", "utf-8")
