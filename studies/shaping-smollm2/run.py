@@ -4,14 +4,17 @@
 
 Each method trains an adapter on top of the reasoning adapter through `satisfice train`'s own code, with the same number
 of rollouts; all are measured on the same problems against the reasoning adapter, thinking to its end and under the stop
-rule. What is done is kept under runs/shaping-smollm2, so a run that was stopped goes on inside a training too, and
-`--stage` does some parts alone. `--stage show` needs neither a model nor the runs. To try a learning rate first:
+rule. The reasoning adapter's own numbers are those of studies/stopping-smollm2 (`--before ""` measures it again). What
+is done is kept under runs/shaping-smollm2, so a run that was stopped goes on inside a training too, and `--stage` does
+some parts alone: `--stage train --only METHOD` in a process for each core (`OMP_NUM_THREADS=1`) is quicker than one
+process. `--stage show` needs neither a model nor the runs. To try a learning rate first:
 `--split calibration --problems 60 --only grpo --learning-rate RATE --out OTHER --results OTHER`.
 """
 
 import argparse
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,13 +24,13 @@ import altair as alt
 import torch
 
 from satisfice import load_engine, load_task
-from satisfice.bench.compare import compare_runs
-from satisfice.bench.kept import ALL, keep, kept, pooled, put_tables, rows_of, span
+from satisfice.bench.kept import ALL, Sample, keep, kept, pooled, put_tables, rows_of, span
 from satisfice.bench.plan import make_plan
 from satisfice.bench.report_words import ENOUGH
 from satisfice.bench.run import run_bench
 from satisfice.catalog import build, canonical
 from satisfice.core.errors import Unfit
+from satisfice.training.adapter import in_bfloat16
 from satisfice.training.model_card import model_card
 from satisfice.training.plan import TrainPlan
 from satisfice.training.pocket import is_bfloat16_quick
@@ -41,10 +44,13 @@ BEFORE = "reasoning"  # what the trained ones are compared with
 METHODS = {
     "grpo": "grpo",  # no pressure on length: what training alone does
     "kimi-length": "kimi-length",
-    "laser-d": f"laser-d(lower=32, upper={LIMIT}, interval=32, every=10, monitor_prompts=24, fallback=384)",
+    "a-dlp": "a-dlp(target=0.58)",
 }
-"""With the papers' settings, but for lengths, which are set to this model's chains."""
+"""With the papers' settings, but for the accuracy to hold, which is this model's before training (192 rollouts)."""
 SAMPLES, CURVES = "samples.jsonl.xz", "curves.json"
+BEFORE_FILE = HERE.parent / "stopping-smollm2" / SAMPLES
+FIGURES = ("accuracy", "spent")
+Row = Mapping[str, Any]
 
 
 def main() -> None:
@@ -53,16 +59,17 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2+reasoning", help="whose reasoning is made brief")
     parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--only", default=",".join(METHODS), help="these methods alone")
-    parser.add_argument("--stop", default="deer(threshold=0.98, reuse_answer=true)", help="stop rule on top")
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--stop", default="deer(threshold=0.9, reuse_answer=true)", help="stop rule on top")
+    parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--prompts", type=int, default=8, help="problems a step")
     parser.add_argument("--group", type=int, default=4, help="rollouts a problem")
     parser.add_argument("--limit", type=int, default=200, help="problems a task to train on")
-    parser.add_argument("--learning-rate", type=float, default=5e-5)
+    parser.add_argument("--learning-rate", type=float, default=7e-4)
     parser.add_argument("--rank", type=int, default=8, help="of the adapters")
     parser.add_argument("--rollout-dtype", default="float32", help="in which rollouts are sampled")
     parser.add_argument("--problems", type=int, default=500, help="a task, to measure on")
     parser.add_argument("--split", default="eval", choices=["eval", "calibration"], help="to measure on")
+    parser.add_argument("--before", default=str(BEFORE_FILE), help="numbers of the model that training begins with")
     parser.add_argument("--options", default="", help="of the engine that measures, as in dtype=bfloat16")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/shaping-smollm2"), help="trainings and runs")
@@ -85,8 +92,8 @@ def plan_of(args: argparse.Namespace, name: str) -> TrainPlan:
     return TrainPlan(
         model=args.model, tasks=tasks, shaper=build(METHODS[name], kind="shaper"), steps=args.steps,
         prompts=args.prompts, group=args.group, max_tokens=LIMIT, temperature=1.0, learning_rate=args.learning_rate,
-        warmup=min(5, args.steps // 5), bf16=is_bfloat16_quick("cpu"), save_every=5, lora=args.rank,
-        rollout_dtype=args.rollout_dtype,
+        part=2, warmup=min(4, args.steps // 3), bf16=is_bfloat16_quick("cpu"), save_every=5, keep_every=5,
+        lora=args.rank, rollout_dtype=args.rollout_dtype,
     )  # fmt: skip
 
 
@@ -103,33 +110,48 @@ def do_train(args: argparse.Namespace) -> None:
             train(plan, args.out / "train" / name, DirectJudge(plan.tasks), told=Told(step=step, note=print))
         except Unfit as refusal:
             print(f"{name}: refused: {refusal}", flush=True)
+            continue
+        adapter = adapter_of(args, name)
+        if not adapter.exists():  # what is measured is what others get: the small file
+            part = adapter.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(args.out / "train" / name / "model", part)
+            in_bfloat16(part)
+            part.rename(adapter)
 
 
 def do_measure(args: argparse.Namespace) -> None:
-    """The reasoning adapter and each trained one, with and without the stop rule; each trained one gets its card."""
-    trained = {name: plan_of(args, name).outcome(args.out / "train" / name) for name in done(args)}
-    for name, model in {BEFORE: args.model, **trained}.items():
+    """Each trained adapter with and without the stop rule, and the model before where its numbers are not known."""
+    models = {name: f"{args.model}+{adapter_of(args, name)}" for name in args.only.split(",") if name in done(args)}
+    for name, model in {**({} if before(args) else {BEFORE: args.model}), **models}.items():
         whole = f"{model}?{args.options}" if args.options else model
         plan = make_plan(
             model=whole, tasks=args.tasks.split(","), policies=f"full,{args.stop}", limit=args.problems,
             split=args.split, concurrency=32,
         )  # fmt: skip
         asyncio.run(run_bench(plan, load_engine(whole), args.out / "measured" / name))
-        if name in trained:
-            folder, before = args.out / "train" / name, args.out / "measured" / BEFORE
-            compared = compare_runs(before, args.out / "measured" / name)["rows"]
-            run = json.loads((folder / "train.json").read_text("utf-8"))
-            card = model_card(run, read_steps(folder), [row for row in compared if row["policy"] == "full"])
-            (folder / "model" / "README.md").write_text(card, "utf-8")
+
+
+def adapter_of(args: argparse.Namespace, name: str) -> Path:
+    """Where a method's adapter lies."""
+    return Path(args.out / "adapters" / name)
 
 
 def done(args: argparse.Namespace) -> list[str]:
     """The methods that are trained."""
-    return [name for name in METHODS if (args.out / "train" / name / "model").is_dir()]
+    return [name for name in METHODS if adapter_of(args, name).is_dir()]
+
+
+def before(args: argparse.Namespace) -> list[Sample]:
+    """What another study measured of the model that trainings begin with, on this split."""
+    policies = ("full", canonical(build(args.stop)))
+    runs = kept(Path(args.before)) if args.before else {}
+    named = [row for name, rows in runs.items() if name.startswith(f"{args.split}-replayed/") for row in rows]
+    return [row for row in named if row["policy"] in policies]
 
 
 def do_keep(args: argparse.Namespace) -> None:
-    """Put the numbers of all samples and the curves of the trainings into two small files."""
+    """Put the numbers of all samples and the curves of the trainings into two small files, and write the cards."""
     runs = {name: args.out / "measured" / name for name in (BEFORE, *done(args))}
     keep(args.results / SAMPLES, {name: folder for name, folder in runs.items() if folder.exists()})
     curves = [
@@ -138,17 +160,37 @@ def do_keep(args: argparse.Namespace) -> None:
         for row in read_steps(args.out / "train" / name)
     ]
     (args.results / CURVES).write_text(json.dumps(curves) + "\n", "utf-8")
+    rows = rows_of(measured(args))
+    for name in done(args):
+        folder = args.out / "train" / name
+        run = json.loads((folder / "train.json").read_text("utf-8"))
+        card = model_card(run, read_steps(folder), compared(rows, name))
+        (adapter_of(args, name) / "README.md").write_text(card, "utf-8")
+
+
+def measured(args: argparse.Namespace) -> list[Sample]:
+    """All samples; a policy has the name of the adapter before its own, but for what all are compared with."""
+    runs = kept(args.results / SAMPLES)
+    return [
+        {**row, "policy": row["policy"] if (name, row["policy"]) == (BEFORE, "full") else f"{name}: {row['policy']}"}
+        for name, some in {BEFORE: runs.pop(BEFORE, before(args)), **runs}.items()
+        for row in some
+    ]
+
+
+def compared(rows: Sequence[Row], name: str) -> list[Row]:
+    """For a card: a trained adapter against the one before, thinking to the end, task by task."""
+    first = {row["task"]: row for row in rows if row["policy"] == "full"}
+    return [
+        {**row, **{f"{f}_first": first[row["task"]][f] for f in FIGURES}, **{f"{f}_second": row[f] for f in FIGURES}}
+        for row in rows
+        if row["policy"] == f"{name}: full" and row["task"] != ALL
+    ]
 
 
 def do_show(args: argparse.Namespace) -> None:
     """Make results.json, the figure and the tables from these."""
-    runs = kept(args.results / SAMPLES)
-    samples = [
-        {**row, "policy": row["policy"] if (name, row["policy"]) == (BEFORE, "full") else f"{name}: {row['policy']}"}
-        for name, some in runs.items()
-        for row in some
-    ]
-    rows = rows_of(samples)
+    rows = rows_of(measured(args))
     settings = {"steps": args.steps, "rank": args.rank, "stop": canonical(build(args.stop)), "methods": METHODS}
     results = {"schema_version": 1, **settings, "rows": rows}
     (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
@@ -164,7 +206,7 @@ STAGES = {"train": do_train, "measure": do_measure, "keep": do_keep, "show": do_
 # Showing
 
 
-def table(rows: Sequence[Mapping[str, Any]], task: str) -> str:
+def table(rows: Sequence[Row], task: str) -> str:
     """Each adapter with and without the stop rule on a task, against the reasoning adapter without."""
     lines = [
         f"**{'All families' if task == ALL else task.partition('@')[0]}**", "",
@@ -182,7 +224,7 @@ def table(rows: Sequence[Mapping[str, Any]], task: str) -> str:
     return "\n".join(lines)
 
 
-def draw(rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]], path: Path) -> None:
+def draw(rows: Sequence[Row], curves: Sequence[Row], path: Path) -> None:
     """Accuracy against tokens with and without the rule, and how both went during the trainings."""
     points = [
         {"adapter": row["policy"].rpartition(": ")[0] or BEFORE, "rule": row["policy"].rpartition(": ")[2],
