@@ -54,7 +54,7 @@ test: check docs
 	$(BIN)/pytest -q -m "slow and not gpu and not vllm"
 
 test-train: .venv/installed-dev,train
-	$(BIN)/pytest -q -m "slow or not slow" tests/training
+	$(BIN)/pytest -q -m "slow or not slow" tests/training tests/studies/test_smollm2.py
 
 test-vllm: $(VLLM_ENV)/installed
 	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM_ENV)/bin/python -m pytest -q -m vllm $$(grep -rl --include='test_*.py' 'mark\.vllm' tests)

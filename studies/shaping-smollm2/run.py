@@ -3,12 +3,12 @@
     python studies/shaping-smollm2/run.py --stop "RULE THAT studies/stopping-smollm2 CHOSE"
 
 Each method trains an adapter on top of the reasoning adapter through `satisfice train`'s own code, with the same number
-of rollouts; all are measured on the same problems against the reasoning adapter, thinking to its end and under the stop
-rule. The reasoning adapter's own numbers are those of studies/stopping-smollm2 (`--before ""` measures it again). What
-is done is kept under runs/shaping-smollm2, so a run that was stopped goes on inside a training too, and `--stage` does
-some parts alone: `--stage train --only METHOD` in a process for each core (`OMP_NUM_THREADS=1`) is quicker than one
-process. `--stage show` needs neither a model nor the runs. To try a learning rate first:
-`--split calibration --problems 60 --only grpo --learning-rate RATE --out OTHER --results OTHER`.
+of rollouts a step; how many steps it gets is chosen on the calibration split, among models on the way. All are measured
+on the same problems against the reasoning adapter, thinking to its end and under the stop rule. The reasoning adapter's
+own numbers are those of studies/stopping-smollm2 (`--before ""` measures it again). What is done is kept under
+runs/shaping-smollm2, so a run that was stopped goes on inside a training too, and `--stage` does some parts alone:
+`--only METHOD` in a process for each core (`OMP_NUM_THREADS=1`) is quicker than one process. `--stage show` needs
+neither a model nor the runs.
 """
 
 import argparse
@@ -24,12 +24,13 @@ import altair as alt
 import torch
 
 from satisfice import load_engine, load_task
-from satisfice.bench.kept import ALL, Sample, keep, kept, pooled, put_tables, rows_of, span
+from satisfice.bench.kept import ALL, Sample, keep, kept, numbers, pooled, put_tables, rows_of, span
 from satisfice.bench.plan import make_plan
 from satisfice.bench.report_words import ENOUGH
 from satisfice.bench.run import run_bench
 from satisfice.catalog import build, canonical
 from satisfice.core.errors import Unfit
+from satisfice.tasks import Split
 from satisfice.training.adapter import in_bfloat16
 from satisfice.training.model_card import model_card
 from satisfice.training.plan import TrainPlan
@@ -50,7 +51,10 @@ METHODS = {
 SAMPLES, CURVES = "samples.jsonl.xz", "curves.json"
 BEFORE_FILE = HERE.parent / "stopping-smollm2" / SAMPLES
 FIGURES = ("accuracy", "spent")
-Row = Mapping[str, Any]
+EVERY = 5  # steps between the models that are chosen among
+HOPE = 0.01  # accuracy lost on the calibration split up to which a model may be chosen
+SPLITS: tuple[Split, ...] = ("eval", "calibration")
+Row = dict[str, Any]
 
 
 def main() -> None:
@@ -60,7 +64,7 @@ def main() -> None:
     parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--only", default=",".join(METHODS), help="these methods alone")
     parser.add_argument("--stop", default="deer(threshold=0.9, reuse_answer=true)", help="stop rule on top")
-    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--prompts", type=int, default=8, help="problems a step")
     parser.add_argument("--group", type=int, default=4, help="rollouts a problem")
     parser.add_argument("--limit", type=int, default=200, help="problems a task to train on")
@@ -68,7 +72,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=8, help="of the adapters")
     parser.add_argument("--rollout-dtype", default="float32", help="in which rollouts are sampled")
     parser.add_argument("--problems", type=int, default=500, help="a task, to measure on")
-    parser.add_argument("--split", default="eval", choices=["eval", "calibration"], help="to measure on")
+    parser.add_argument("--calibration", type=int, default=60, help="a task, to choose models on")
     parser.add_argument("--before", default=str(BEFORE_FILE), help="numbers of the model that training begins with")
     parser.add_argument("--options", default="", help="of the engine that measures, as in dtype=bfloat16")
     parser.add_argument("--threads", type=int, default=1)
@@ -92,7 +96,7 @@ def plan_of(args: argparse.Namespace, name: str) -> TrainPlan:
     return TrainPlan(
         model=args.model, tasks=tasks, shaper=build(METHODS[name], kind="shaper"), steps=args.steps,
         prompts=args.prompts, group=args.group, max_tokens=LIMIT, temperature=1.0, learning_rate=args.learning_rate,
-        part=2, warmup=min(4, args.steps // 3), bf16=is_bfloat16_quick("cpu"), save_every=5, keep_every=5,
+        part=2, warmup=4, bf16=is_bfloat16_quick("cpu"), save_every=EVERY, keep_every=EVERY,
         lora=args.rank, rollout_dtype=args.rollout_dtype,
     )  # fmt: skip
 
@@ -110,26 +114,56 @@ def do_train(args: argparse.Namespace) -> None:
             train(plan, args.out / "train" / name, DirectJudge(plan.tasks), told=Told(step=step, note=print))
         except Unfit as refusal:
             print(f"{name}: refused: {refusal}", flush=True)
-            continue
+
+
+def do_choose(args: argparse.Namespace) -> None:
+    """Measure the models on the way on the calibration split; of each method the best one's adapter goes on."""
+    for name in trained(args):
+        plan = plan_of(args, name)
+        steps = range(EVERY, args.steps + 1, EVERY)
+        models = {f"{name}-{step}": plan.outcome(args.out / "train" / name, step) for step in steps}
+        first = bench(args, "calibration", models)
+        runs = {label: numbers(args.out / "calibration" / label) for label in models}
+        best = chosen(rows_of(named(runs, first)), name)
+        print(f"{name}: the model after {best} of {args.steps} steps", flush=True)
         adapter = adapter_of(args, name)
         if not adapter.exists():  # what is measured is what others get: the small file
             part = adapter.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(args.out / "train" / name / "model", part)
+            shutil.copytree(plan.outcome(args.out / "train" / name, best).rpartition("+")[2], part)
             in_bfloat16(part)
             part.rename(adapter)
 
 
-def do_measure(args: argparse.Namespace) -> None:
-    """Each trained adapter with and without the stop rule, and the model before where its numbers are not known."""
-    models = {name: f"{args.model}+{adapter_of(args, name)}" for name in args.only.split(",") if name in done(args)}
-    for name, model in {**({} if before(args) else {BEFORE: args.model}), **models}.items():
+def chosen(rows: Sequence[Row], name: str) -> int:
+    """The step after which a method saves most and loses at most `HOPE` over all families, or else the safest."""
+    tried = {row["policy"]: row for row in pooled(rows) if row["policy"].startswith(f"{name}-")}
+    fit = {policy: row for policy, row in tried.items() if row["delta_accuracy"] >= -HOPE}
+    if fit:
+        best = max(fit, key=lambda policy: fit[policy]["saving"])
+    else:
+        best = max(tried, key=lambda policy: tried[policy]["delta_accuracy"])
+    return int(best.partition(":")[0].rpartition("-")[2])
+
+
+def bench(args: argparse.Namespace, split: Split, models: Mapping[str, str]) -> list[Sample]:
+    """Run the policies on models, or what of that is not yet done; returns what the model before does."""
+    first = before(args, split)
+    for name, model in {**({} if first else {BEFORE: args.model}), **models}.items():
         whole = f"{model}?{args.options}" if args.options else model
         plan = make_plan(
-            model=whole, tasks=args.tasks.split(","), policies=f"full,{args.stop}", limit=args.problems,
-            split=args.split, concurrency=32,
+            model=whole, tasks=args.tasks.split(","), split=split, concurrency=32,
+            policies="full" if split == "calibration" else f"full,{args.stop}",
+            limit=args.calibration if split == "calibration" else args.problems,
         )  # fmt: skip
-        asyncio.run(run_bench(plan, load_engine(whole), args.out / "measured" / name))
+        asyncio.run(run_bench(plan, load_engine(whole), args.out / split / name))
+    return first or numbers(args.out / split / BEFORE)
+
+
+def do_measure(args: argparse.Namespace) -> None:
+    """Each chosen adapter with and without the stop rule."""
+    names = [name for name in args.only.split(",") if name in done(args)]
+    bench(args, "eval", {name: f"{args.model}+{adapter_of(args, name)}" for name in names})
 
 
 def adapter_of(args: argparse.Namespace, name: str) -> Path:
@@ -137,43 +171,56 @@ def adapter_of(args: argparse.Namespace, name: str) -> Path:
     return Path(args.out / "adapters" / name)
 
 
+def trained(args: argparse.Namespace) -> list[str]:
+    """Those of the methods asked for whose training is at its end."""
+    return [name for name in args.only.split(",") if (args.out / "train" / name / "model").is_dir()]
+
+
 def done(args: argparse.Namespace) -> list[str]:
-    """The methods that are trained."""
+    """The methods whose adapter has been chosen."""
     return [name for name in METHODS if adapter_of(args, name).is_dir()]
 
 
-def before(args: argparse.Namespace) -> list[Sample]:
-    """What another study measured of the model that trainings begin with, on this split."""
+def before(args: argparse.Namespace, split: Split) -> list[Sample]:
+    """What another study measured of the model that trainings begin with."""
     policies = ("full", canonical(build(args.stop)))
     runs = kept(Path(args.before)) if args.before else {}
-    named = [row for name, rows in runs.items() if name.startswith(f"{args.split}-replayed/") for row in rows]
-    return [row for row in named if row["policy"] in policies]
+    found = [row for name, rows in runs.items() if name.startswith(f"{split}-replayed/") for row in rows]
+    return [row for row in found if row["policy"] in policies]
 
 
 def do_keep(args: argparse.Namespace) -> None:
     """Put the numbers of all samples and the curves of the trainings into two small files, and write the cards."""
-    runs = {name: args.out / "measured" / name for name in (BEFORE, *done(args))}
-    keep(args.results / SAMPLES, {name: folder for name, folder in runs.items() if folder.exists()})
+    folders = [folder for split in SPLITS for folder in sorted((args.out / split).glob("*"))]
+    keep(args.results / SAMPLES, {str(folder.relative_to(args.out)): folder for folder in folders})
     curves = [
         {"method": name, "step": row["step"], "accuracy": row["rollouts/accuracy"], "tokens": row["rollouts/length"]}
         for name in done(args)
         for row in read_steps(args.out / "train" / name)
     ]
     (args.results / CURVES).write_text(json.dumps(curves) + "\n", "utf-8")
-    rows = rows_of(measured(args))
+    rows = measured(args, "eval")
     for name in done(args):
         folder = args.out / "train" / name
         run = json.loads((folder / "train.json").read_text("utf-8"))
-        card = model_card(run, read_steps(folder), compared(rows, name))
+        run["config"]["steps"] = chosen(measured(args, "calibration"), name)
+        steps = [row for row in read_steps(folder) if row["step"] <= run["config"]["steps"]]
+        card = model_card(run, steps, compared(rows, name))
         (adapter_of(args, name) / "README.md").write_text(card, "utf-8")
 
 
-def measured(args: argparse.Namespace) -> list[Sample]:
-    """All samples; a policy has the name of the adapter before its own, but for what all are compared with."""
-    runs = kept(args.results / SAMPLES)
+def measured(args: argparse.Namespace, split: Split) -> list[Row]:
+    """What all adapters did on a split, against the one before thinking to its end."""
+    all_runs = kept(args.results / SAMPLES)
+    runs = {name.partition("/")[2]: rows for name, rows in all_runs.items() if name.startswith(f"{split}/")}
+    return rows_of(named(runs, runs.pop(BEFORE, []) or before(args, split)))
+
+
+def named(runs: Mapping[str, list[Sample]], first: list[Sample]) -> list[Sample]:
+    """Samples with the name of the adapter before the policy's, but for what all are compared with."""
     return [
         {**row, "policy": row["policy"] if (name, row["policy"]) == (BEFORE, "full") else f"{name}: {row['policy']}"}
-        for name, some in {BEFORE: runs.pop(BEFORE, before(args)), **runs}.items()
+        for name, some in {BEFORE: first, **runs}.items()
         for row in some
     ]
 
@@ -190,26 +237,33 @@ def compared(rows: Sequence[Row], name: str) -> list[Row]:
 
 def do_show(args: argparse.Namespace) -> None:
     """Make results.json, the figure and the tables from these."""
-    rows = rows_of(measured(args))
-    settings = {"steps": args.steps, "rank": args.rank, "stop": canonical(build(args.stop)), "methods": METHODS}
-    results = {"schema_version": 1, **settings, "rows": rows}
+    rows = {split: measured(args, split) for split in SPLITS}
+    taken = {name: chosen(rows["calibration"], name) for name in METHODS if has(rows["calibration"], name)}
+    settings = {"steps": taken, "rank": args.rank, "stop": canonical(build(args.stop)), "methods": METHODS}
+    tried = [row for row in rows["calibration"] if row["policy"].endswith("full")]
+    results = {"schema_version": 1, **settings, "rows": rows["eval"], "calibration": tried}
     (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    draw(pooled(rows), json.loads((args.results / CURVES).read_text("utf-8")), args.results / "figure.png")
-    put_tables(
-        args.results / "README.md", "\n\n".join(table(rows, task) for task in dict.fromkeys(r["task"] for r in rows))
-    )
+    draw(pooled(rows["eval"]), json.loads((args.results / CURVES).read_text("utf-8")), args.results / "figure.png")
+    tables = [table(rows["eval"], task) for task in dict.fromkeys(row["task"] for row in rows["eval"])]
+    first = table(pooled(tried), str(pooled(tried)[0]["task"]), "Models on the way, calibration split")
+    put_tables(args.results / "README.md", "\n\n".join([*tables, first]))
 
 
-STAGES = {"train": do_train, "measure": do_measure, "keep": do_keep, "show": do_show}
+def has(rows: Sequence[Row], name: str) -> bool:
+    """Whether models of a method were tried."""
+    return any(row["policy"].startswith(f"{name}-") for row in rows)
+
+
+STAGES = {"train": do_train, "choose": do_choose, "measure": do_measure, "keep": do_keep, "show": do_show}
 
 
 # Showing
 
 
-def table(rows: Sequence[Row], task: str) -> str:
+def table(rows: Sequence[Row], task: str, title: str = "") -> str:
     """Each adapter with and without the stop rule on a task, against the reasoning adapter without."""
     lines = [
-        f"**{'All families' if task == ALL else task.partition('@')[0]}**", "",
+        f"**{title or ('All families' if task == ALL else task.partition('@')[0])}**", "",
         "| adapter | rule | n | accuracy | spent | saving (95 %) | accuracy difference, points (95 %) | verdict |",
         "|" + " --- |" * 8,
     ]  # fmt: skip

@@ -50,3 +50,25 @@ def test_a_study_goes_from_its_first_stage_to_its_tables(
     (tmp_path / "README.md").unlink()
     run(study, tmp_path, "--stage", "show")
     assert (tmp_path / "README.md").read_text("utf-8") == page
+
+
+@pytest.mark.slow
+def test_concise_adapters_are_trained_chosen_measured_and_their_tables_made_again(tmp_path: Path) -> None:
+    pytest.importorskip("trl", reason="trains: make test-train")
+    study = "shaping-smollm2"
+    run(
+        study, tmp_path, "--only", "kimi-length", "--steps", "5", "--prompts", "2", "--group", "2", "--limit", "8",
+        "--rank", "4", "--learning-rate", "1e-5", "--problems", "2", "--calibration", "2", "--before", "",
+    )  # fmt: skip
+    page = (tmp_path / "README.md").read_text("utf-8")
+    for text in ("**All families**", "| reasoning | `full` | 4 |", "| kimi-length | `full` | 4 |", "| kimi-length-5 |"):
+        assert text in page
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+    adapter = tmp_path / "runs" / "adapters" / "kimi-length"
+    card = (adapter / "README.md").read_text("utf-8")
+    assert "| chain-sum:easy@1 | 2 |" in card
+    assert "| steps | 5 |" in card
+    shutil.rmtree(tmp_path / "runs")
+    (tmp_path / "README.md").unlink()
+    run(study, tmp_path, "--stage", "show", "--before", "")
+    assert (tmp_path / "README.md").read_text("utf-8") == page
