@@ -21,7 +21,7 @@ from satisfice.tasks import load_task
 from satisfice.training.adapter import plain_weights, save_adapter, with_adapter
 from satisfice.training.plan import TrainPlan
 from satisfice.training.rollout import DirectJudge
-from satisfice.training.run import train
+from satisfice.training.run import read_steps, train
 
 # peft 0.21 asks transformers 5 for a name that is on its way out.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -82,6 +82,11 @@ def test_an_adapter_is_trained_resumed_loaded_and_trained_upon(tmp_path: Path, m
     shutil.rmtree(first / "checkpoints" / "checkpoint-2")
     train(plan, first, judge)
     assert (first / "model" / "adapter_model.safetensors").read_bytes() == weights
+
+    shutil.rmtree(first / "model")  # as if it had been killed before it put the model there: nothing is left to train
+    train(plan, first, judge)
+    assert (first / "model" / "adapter_model.safetensors").read_bytes() == weights
+    assert [row["step"] for row in read_steps(first)] == [1, 2]
 
     further = replace(plan, model=plan.outcome(first), steps=1, rollout_dtype="bfloat16")
     assert train(further, tmp_path / "second", judge)["environment"]["dtype"] == "bfloat16"

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,14 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights_and_state(tmp_
     assert [row["step"] for row in steps[1]] == [1, 2, 3]
     for name in ("rollouts/accuracy", "rollouts/length", "rollouts/spent", "shaping/cap", "loss"):
         assert [row[name] for row in steps[0]] == [row[name] for row in steps[1]]
+    shutil.rmtree(parts / "model")  # as if it had been killed before it put the model there: nothing is left to train
+    done = subprocess.run(
+        satisfice(*ARGUMENTS, "--out", str(parts), "--eval-limit", "0"), env=ENV, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (parts / "model" / "model.safetensors").read_bytes() == weights[0]
+    assert len((parts / "steps.jsonl").read_text().splitlines()) == 3
+
     card = (whole / "model" / "README.md").read_text()
     assert "| chain-sum:easy@1 | 4 |" in card
     assert "palu(longest=96, floor=16)" in card

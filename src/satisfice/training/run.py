@@ -86,7 +86,10 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = Non
             if trainer.is_world_process_zero():
                 _forget_after(out / STEPS, done)
             with _quiet():
-                trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+                if done < plan.steps:
+                    trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+                else:  # ended between its last checkpoint and its model: `train` would do a step more
+                    trainer._load_from_checkpoint(str(resumed))
             if trainer.is_world_process_zero():
                 run["wall_s"] = round(sum(row["step_time"] for row in read_steps(out)), 1)  # killed attempts left out
                 run["state"] = dict(trainer.shaper_state)
