@@ -281,14 +281,16 @@ def table(rows: Sequence[Row], task: str, title: str = "") -> str:
 def draw(rows: Sequence[Row], curves: Sequence[Row], path: Path) -> None:
     """Accuracy against tokens with and without the rule, and how both went during the trainings."""
     points = [
-        {"adapter": row["policy"].rpartition(": ")[0] or BEFORE, "rule": row["policy"].rpartition(": ")[2],
-         "spent": row["spent"], "accuracy": row["accuracy"]}
+        {**{name: row[name] for name in ("spent", "accuracy", "accuracy_low", "accuracy_high")},
+         "adapter": row["policy"].rpartition(": ")[0] or BEFORE, "rule": row["policy"].rpartition(": ")[2]}
         for row in rows
     ]  # fmt: skip
     scale = alt.Scale(zero=False)
-    y = alt.Y("accuracy:Q", scale=scale)
-    map_ = alt.Chart(alt.Data(values=points)).mark_point(filled=True, size=80)
-    charts = [map_.encode(x=alt.X("spent:Q", title="tokens spent"), y=y, color="adapter:N", shape="rule:N")]
+    x, y = alt.X("spent:Q", title="tokens spent"), alt.Y("accuracy:Q", scale=scale, title="accuracy (95 %)")
+    data, low, color = alt.Data(values=points), alt.Y("accuracy_low:Q"), alt.Color("adapter:N")
+    spans = alt.Chart(data).mark_rule().encode(x=x, y=low, y2="accuracy_high:Q", color=color)
+    dots = alt.Chart(data).mark_point(filled=True, size=80).encode(x=x, y=y, color=color, shape="rule:N")
+    charts: list[Any] = [spans + dots]
     for field in ("tokens", "accuracy"):
         lines = alt.Chart(alt.Data(values=curves)).mark_line().encode(
             x="step:Q", y=alt.Y(f"{field}:Q", title=f"{field}, rollouts", scale=scale), color="method:N"

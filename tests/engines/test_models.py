@@ -152,6 +152,14 @@ def test_an_adapter_that_does_not_come_along_names_those_that_do(monkeypatch: py
         _models._adapter_folder("smollm2", "reasonning")
 
 
+def test_adapters_that_come_along_lie_on_top_of_one_another() -> None:
+    assert _models._known_adapters("smollm2") == ["reasoning"]
+    with pytest.raises(BadInput, match=r"none of that name .*there are: concise-a-dlp, concise-kimi-length"):
+        _models._adapter_folder("smollm2+reasoning", "concise")
+    folder = _models._adapter_folder("smollm2+reasoning", "concise-a-dlp")
+    assert folder.parent == _models._adapter_folder("smollm2", "reasoning")
+
+
 def test_options_stand_behind_the_name(tiny: Path) -> None:
     engine: Any = load_engine(f"{tiny}?dtype=bfloat16&max_length=200")
     assert engine.describe()["dtype"] == "bfloat16"

@@ -103,3 +103,26 @@ def test_the_reasoning_adapter_thinks_closes_and_is_right_more_often_than_at_onc
 
     thought, at_once = asyncio.run(both())
     assert thought >= at_once + 3
+
+
+@needs_package
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", ["concise-a-dlp", "concise-kimi-length"])
+def test_a_concise_adapter_thinks_in_fewer_tokens_and_is_right_about_as_often(adapter: str) -> None:
+    from satisfice.catalog import build
+    from satisfice.core.session import Session, solve
+    from satisfice.engines.local import LocalEngine
+    from satisfice.tasks import load_task
+
+    task = load_task("leg-counting:easy", split="eval", limit=8)
+
+    async def full(model: str) -> tuple[int, int]:
+        async with LocalEngine(model, max_length=1024) as engine:
+            solutions = await asyncio.gather(*(solve(build("full"), Session(engine, p)) for p in task.problems))
+        answers = [extract_strict(solution.text) for solution in solutions]
+        rights = sum(task.verify(p, a) is Verdict.RIGHT for p, a in zip(task.problems, answers, strict=True) if a)
+        return rights, sum(solution.ledger.spent for solution in solutions)
+
+    (before, long), (after, brief) = (asyncio.run(full(f"smollm2+reasoning{end}")) for end in ("", f"+{adapter}"))
+    assert brief <= 0.8 * long
+    assert after >= before - 2
