@@ -82,6 +82,7 @@ def test_the_model_answers_and_digits_stand_apart() -> None:
 
 @needs_package
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft, when it merges
 def test_the_reasoning_adapter_thinks_closes_and_is_right_more_often_than_at_once() -> None:
     from satisfice.catalog import build
     from satisfice.core.session import Session, solve
@@ -107,6 +108,7 @@ def test_the_reasoning_adapter_thinks_closes_and_is_right_more_often_than_at_onc
 
 @needs_package
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft, when it merges
 @pytest.mark.parametrize("adapter", ["concise-a-dlp", "concise-kimi-length"])
 def test_a_concise_adapter_thinks_in_fewer_tokens_and_is_right_about_as_often(adapter: str) -> None:
     from satisfice.catalog import build
