@@ -124,7 +124,9 @@ def _adapter_folder(base: str, adapter: str) -> Path:
 def _adapters_home(base: str) -> Path | None:
     """Where those adapters of a base lie that come with satisfice: one on top of another lies in the other's folder."""
     first, *adapters = base.split("+")
-    return Path(str(files("satisfice").joinpath("models", first, *adapters))) if first in MADE else None
+    if first not in MADE or any(Path(name).name != name for name in adapters):  # folders have nothing of ours on top
+        return None
+    return Path(str(files("satisfice").joinpath("models", first, *adapters)))
 
 
 def _known_adapters(base: str) -> list[str]:
