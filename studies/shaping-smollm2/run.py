@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--rollout-dtype", default="float32", help="in which rollouts are sampled")
     parser.add_argument("--problems", type=int, default=500, help="a task, to measure on")
     parser.add_argument("--calibration", type=int, default=60, help="a task, to choose models on")
-    parser.add_argument("--before", default=str(BEFORE_FILE), help="--model's own numbers; '' for another model: measure")
+    parser.add_argument("--before", default=str(BEFORE_FILE), help="the model's own numbers; '': measure them")
     parser.add_argument("--options", default="", help="of the engine that measures, as in dtype=bfloat16")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/shaping-smollm2"), help="trainings and runs")
