@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--risks", default="0.02,0.1,0.5", help="at which the filters are compared by recall")
     parser.add_argument("--risk", type=float, default=0.1, help="at which they are run; one of the risks")
     parser.add_argument("--max-tokens", type=int, default=512, help="longest chain")
+    parser.add_argument("--concurrency", type=int, default=128, help="chains at once")
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -101,11 +102,12 @@ def main() -> None:
     tasks = [load_task(name, limit=args.problems) for name in args.tasks.split(",")]
 
     async def think() -> None:
+        slots = asyncio.Semaphore(args.concurrency)
         async with engine:
             for temperature, (name, method) in itertools.product(temperatures, methods.items()):
                 if not any((row["filter"], row["temperature"]) == (name, temperature) for row in rows):
                     sampler = Truncation(after=(method,) if method else (), temperature=temperature)
-                    chains = await attempts(engine, tasks, sampler, args.seeds, args.max_tokens)
+                    chains = await attempts(engine, tasks, sampler, args.seeds, args.max_tokens, slots)
                     risk = places.risk(sampler) if places else None
                     told = {"filter": name, "temperature": temperature, "risk": risk}
                     rows.append({**told, **measure(chains, args.seeds)})
@@ -169,14 +171,17 @@ Chain = tuple[bool, tuple[int, ...], bool]
 """Whether it is right, the tokens that were sampled, and whether the limit ended it."""
 
 
-async def attempts(engine: Engine, tasks: Sequence[Task], sampler: Truncation, seeds: int, limit: int) -> list[Chain]:
+async def attempts(
+    engine: Engine, tasks: Sequence[Task], sampler: Truncation, seeds: int, limit: int, slots: asyncio.Semaphore
+) -> list[Chain]:
     """Every problem with every seed, the seeds of a problem next to one another."""
 
     async def attempt(task: Task, problem: Problem, seed: int) -> Chain:
         session = Session(
             engine, problem, seed=seed, temperature=sampler.temperature, chain_limit=limit, sampler=sampler
         )
-        solution = await solve(Full(), session)
+        async with slots:
+            solution = await solve(Full(), session)
         if solution.error:
             raise RuntimeError(solution.error)
         answer = extract_strict(solution.text, engine.profile.answer_form)
