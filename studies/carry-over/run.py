@@ -6,6 +6,7 @@ Reads the `results.json` that lie in the other studies' folders and writes the t
 has not been run on SmolLM2 is left out.
 """
 
+import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,9 @@ Row = Mapping[str, Any]
 
 def main() -> None:
     """Make the tables of what is there."""
-    put_tables(HERE / "README.md", "\n\n".join(text for part in TABLES for text in part()))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, default=HERE / "README.md", help="where the tables go")
+    put_tables(parser.parse_args().page, "\n\n".join(text for part in TABLES for text in part()))
 
 
 def rows_of(study: str, name: str = "rows") -> list[dict[str, Any]]:
