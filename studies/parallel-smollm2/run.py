@@ -29,7 +29,7 @@ from satisfice.bench.replay import replay, replay_plan
 from satisfice.bench.run import run_bench
 from satisfice.catalog import build, canonical
 from satisfice.core.problem import Verdict
-from satisfice.engines.recording import Recording
+from satisfice.engines.recording import Recording, read_recording
 from satisfice.engines.replay import ReplayEngine
 from satisfice.parallel.batchprompt import pack
 from satisfice.parallel.leap import CLOSE, OPEN
@@ -49,7 +49,7 @@ ASKED = {
     "batchprompt": "items that some round has a line for in the form that was asked for",
 }
 """What counts as having followed a policy's form."""
-SAMPLES, FORMS = "samples.jsonl.xz", "forms.json"
+SAMPLES, COUNTS = "samples.jsonl.xz", "counts.json"
 
 
 def watching(chains: int) -> list[str]:
@@ -134,7 +134,7 @@ def packed(task: Task) -> Task:
 
 
 def do_keep(args: argparse.Namespace) -> None:
-    """Put the numbers of all samples, and what became of the forms, into two small files."""
+    """Put the numbers of all samples, and the counts of forms followed and problems solved at all, into two files."""
     keep(args.results / SAMPLES, {name: args.out / name for name in ("replayed", "prose")})
     forms: dict[str, dict[str, float]] = {}
     for row in numbers(args.out / "prose", ["log"]):
@@ -148,7 +148,21 @@ def do_keep(args: argparse.Namespace) -> None:
         items = [(problem, said[problem.id]) for problem in task.problems if said.get(problem.id)]
         right = sum(task.verify(problem, boxed(text) or text) is Verdict.RIGHT for problem, text in items)
         count(forms, row["policy"], len(names), len(items), right=right, spent=row["spent"])
-    (args.results / FORMS).write_text(json.dumps(forms, indent=1) + "\n", "utf-8")
+    counts = {"forms": forms, "any_right": any_right(args.out / "recording")}
+    (args.results / COUNTS).write_text(json.dumps(counts, indent=1) + "\n", "utf-8")
+
+
+def any_right(folder: Path) -> dict[str, float]:
+    """On which share of the problems at least one of the first n chains is right, n doubling: what a vote could get."""
+    verdicts: dict[tuple[str, str], dict[int, Verdict]] = {}
+    for chain in read_recording(folder):
+        verdicts.setdefault((chain.problem.task, chain.problem.id), {})[int(chain.name)] = chain.verdict
+    most = min(map(len, verdicts.values()))
+    sizes = [2**k for k in range(most.bit_length())]
+    return {
+        str(n): sum(any(v[i] is Verdict.RIGHT for i in range(n)) for v in verdicts.values()) / len(verdicts)
+        for n in sizes
+    }
 
 
 def followed(row: Mapping[str, Any]) -> tuple[int, int]:
@@ -176,18 +190,27 @@ def count(forms: dict[str, dict[str, float]], policy: str, asked: int, got: int,
 def do_show(args: argparse.Namespace) -> None:
     """Make results.json, the figure and the tables from these."""
     rows = [{"how": how, **row} for how, samples in kept(args.results / SAMPLES).items() for row in rows_of(samples)]
-    forms = json.loads((args.results / FORMS).read_text("utf-8"))
-    results = {"schema_version": 1, "forms": forms, "rows": rows}
+    counts = json.loads((args.results / COUNTS).read_text("utf-8"))
+    results = {"schema_version": 1, **counts, "rows": rows}
     (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     draw([row for row in pooled(rows) if row["how"] == "replayed"], args.results / "figure.png")
     tables = [table(rows, task) for task in dict.fromkeys(row["task"] for row in rows)]
-    put_tables(args.results / "README.md", "\n\n".join([form_table(forms, pooled(rows)), *tables]))
+    put_tables(
+        args.results / "README.md",
+        "\n\n".join([words(counts["any_right"]), form_table(counts["forms"], pooled(rows)), *tables]),
+    )
 
 
 STAGES = {"record": do_record, "replay": do_replay, "prose": do_prose, "keep": do_keep, "show": do_show}
 
 
 # Showing
+
+
+def words(any_right: Mapping[str, float]) -> str:
+    """What a vote could get if it always found the right chain."""
+    told = ", ".join(f"{n}: {100 * share:.1f} %" for n, share in any_right.items())
+    return f"Problems on which at least one of the first n chains is right, by n: {told}."
 
 
 def form_table(forms: Mapping[str, Mapping[str, float]], rows: Sequence[Mapping[str, Any]]) -> str:

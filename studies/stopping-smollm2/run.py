@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--problems", type=int, default=500, help="a task, where savings are claimed")
     parser.add_argument("--calibration", type=int, default=60, help="problems a task to choose settings on")
-    parser.add_argument("--live", type=int, default=100, help="problems a task for rules that act")
+    parser.add_argument("--live", type=int, default=60, help="problems a task for rules that act")
     parser.add_argument("--live-choose", type=int, default=20, help="problems a task to choose their settings on")
     parser.add_argument("--concurrency", type=int, default=32, help="chains at once")
     parser.add_argument("--out", type=Path, default=Path("runs/stopping-smollm2"), help="recordings and runs")
