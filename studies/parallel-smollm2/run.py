@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=60, help="a task, recorded")
     parser.add_argument("--chains", type=int, default=8, help="a problem, recorded")
     parser.add_argument("--prose", type=int, default=20, help="problems a task for policies in prose")
-    parser.add_argument("--concurrency", type=int, default=32, help="chains, or problems, at once")
+    parser.add_argument("--concurrency", type=int, default=32, help="chains at once")
     parser.add_argument("--out", type=Path, default=Path("runs/parallel-smollm2"), help="recordings and runs")
     parser.add_argument("--results", type=Path, default=HERE, help="where numbers, tables and figure go")
     parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
@@ -116,7 +116,7 @@ def do_prose(args: argparse.Namespace) -> None:
     """Run the policies that ask for a form, and one chain beside them; then batches of the same problems."""
     plan = make_plan(
         model=args.model, tasks=args.tasks.split(","), policies=",".join(("full", *PROSE)), limit=args.prose,
-        concurrency=args.concurrency,
+        concurrency=max(1, args.concurrency // 4),  # problems: pdr and leap have four chains each
     )  # fmt: skip
     asyncio.run(run_bench(plan, load_engine(args.model), args.out / "prose"))
     packs = Plan(
