@@ -43,8 +43,8 @@ PACK, INSTRUCTION = 4, "Solve each of these problems."
 PROSE = ("plan-first(plan_tokens=64)", "pdr(workspace=128)", "leap(turn=64, max_turns=3, summary_tokens=48)")
 BATCH = "batchprompt(rounds=3)"
 ASKED = {
-    "plan-first": "a plan that ends by itself and does not hold the answer",
-    "pdr": "notes on the drafts that end by themselves",
+    "plan-first": "a plan that ends by itself and states no answer",
+    "pdr": "notes on the drafts that end by themselves and are longer than a draft's visible answer",
     "leap": "summaries that are closed with the tag",
     "batchprompt": "items that some round has a line for in the form that was asked for",
 }
@@ -174,10 +174,13 @@ def followed(row: Mapping[str, Any]) -> tuple[int, int]:
         return asked, sum(event["data"]["match"] == CLOSE for event in pauses)
     first = {event["chain"]: event["kind"] for event in reversed(row["log"]) if event["kind"] in ("pause", "inject")}
     speaker = next((chain for chain, kind in first.items() if kind == "inject"), None)  # it plans, or writes notes
-    ended = any(event["chain"] == speaker and event["data"]["reason"] == "token" for event in pauses)
+    ended = [event for event in pauses if event["data"]["reason"] == "token"]
+    said = max((event["data"]["tokens"] for event in ended if event["chain"] == speaker), default=0)
     if name == "plan-first":
-        return 1, int(ended and any(look["data"]["text"] and not look["data"]["value"] for look in looks))
-    return int(speaker is not None), int(ended)
+        plans = [look["data"]["text"] for look in looks]
+        return 1, int(said > 0 and any(plan and boxed(plan) is None for plan in plans))
+    answers = [event["data"]["tokens"] for event in ended if event["chain"] != speaker]
+    return int(speaker is not None), int(said > max(answers, default=0))
 
 
 def count(forms: dict[str, dict[str, float]], policy: str, asked: int, got: int, **more: float) -> None:
