@@ -249,15 +249,15 @@ def table(rows: Sequence[Mapping[str, Any]], task: str) -> str:
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Accuracy over all families against all tokens and against the longest path."""
-    told = [{**row, "policy": row["policy"].partition("(")[0]} for row in rows]
-    y = alt.Y("accuracy:Q", scale=alt.Scale(zero=False))
-    charts = [
-        alt.Chart(alt.Data(values=told)).mark_point(filled=True, size=70).encode(
-            x=alt.X(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=12)), y=y,
-            color="policy:N",
-        ).properties(width=380, height=280)
-        for field, title in (("spent", "tokens, all chains"), ("steps", "decode steps on the longest path"))
-    ]  # fmt: skip
+    data = alt.Data(values=[{**row, "policy": row["policy"].partition("(")[0]} for row in rows])
+    y, color = alt.Y("accuracy:Q", scale=alt.Scale(zero=False), title="accuracy (95 %)"), alt.Color("policy:N")
+    low, high = alt.Y("accuracy_low:Q"), alt.Y2("accuracy_high:Q")
+    charts = []
+    for field, title in (("spent", "tokens, all chains"), ("steps", "decode steps on the longest path")):
+        x = alt.X(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=12))
+        spans = alt.Chart(data).mark_rule(opacity=0.4).encode(x=x, y=low, y2=high, color=color)
+        dots = alt.Chart(data).mark_point(filled=True, size=70).encode(x=x, y=y, color=color)
+        charts.append((spans + dots).properties(width=380, height=280))
     alt.hconcat(*charts).save(str(path), ppi=110)
 
 
