@@ -241,16 +241,27 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def report(results: Mapping[str, Any]) -> str:
-    """The rows as a Markdown table."""
-    lines = ["| T | filter | risk | n | accuracy (95 %) | tokens (95 %) | truncated | distinct |", "|" + " --- |" * 8]
+    """The rows as a Markdown table; the risk where it is known."""
+    known = any(row["risk"] is not None for row in results["rows"])
+    names = [
+        "T",
+        "filter",
+        *(["risk"] if known else []),
+        "n",
+        "accuracy (95 %)",
+        "tokens (95 %)",
+        "truncated",
+        "distinct",
+    ]
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     for row in results["rows"]:
-        accuracy = f"{100 * row['accuracy']:.1f} ({100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f})"
-        tokens = f"{row['tokens']:.0f} ({row['tokens_low']:.0f} to {row['tokens_high']:.0f})"
-        risk = "" if row["risk"] is None else f"{row['risk']:.3f}"
-        lines.append(
-            f"| {row['temperature']:g} | {row['filter']} | {risk} | {row['n']} | {accuracy} | {tokens} | "
-            f"{100 * row['truncated_rate']:.1f} % | {row['distinct']:.3f} |"
-        )
+        cells = [
+            f"{row['temperature']:g}", row["filter"], *([f"{row['risk']:.3f}"] if known else []), str(row["n"]),
+            f"{100 * row['accuracy']:.1f} ({100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f})",
+            f"{row['tokens']:.0f} ({row['tokens_low']:.0f} to {row['tokens_high']:.0f})",
+            f"{100 * row['truncated_rate']:.1f} %", f"{row['distinct']:.3f}",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
