@@ -154,13 +154,16 @@ class RowCache:
     def _resize(self, slab: Slab, keep: list[int], rows: int) -> None:
         shape = (rows, self._heads, slab.width, self._dim)
         index = torch.tensor(keep, dtype=torch.long, device=self.device)
-        layers = []
-        for layer in range(self._layer_count if rows else 0):
-            fresh = (_zeros(shape, self.dtype, self.device), _zeros(shape, self.dtype, self.device))
-            for new, old in zip(fresh, slab.layers[layer] if slab.layers else (), strict=False):
-                new[: len(keep)] = old[index]
-            layers.append(fresh)
-        slab.layers = layers
+        layers = [
+            (_zeros(shape, self.dtype, self.device), _zeros(shape, self.dtype, self.device))
+            for _ in range(self._layer_count if rows else 0)
+        ]
+        old, slab.layers = slab.layers, layers
+        for fresh in (
+            layers if old else ()
+        ):  # a layer is freed once it is copied: on a CPU the slab is never there twice
+            for new, before in zip(fresh, old.pop(0), strict=True):
+                torch.index_select(before, 0, index, out=new[: len(keep)])
         self.changes += 1
 
     def copy(self, source: Slab, row: int, target: Slab, into: int, positions: int) -> None:
@@ -174,10 +177,12 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     """Zeros; on a CPU the system hands out the pages when they are first written, so unused rows cost nothing.
 
     They are mapped, not taken from the heap: there, what is freed when slabs grow and shrink stays with the process.
+    They are private to it (`ACCESS_COPY`): pages that may be shared take longer to hand out.
     """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    return torch.frombuffer(mmap.mmap(-1, math.prod(shape) * dtype.itemsize), dtype=dtype).view(shape)
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, access=mmap.ACCESS_COPY)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 def attend(
