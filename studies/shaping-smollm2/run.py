@@ -287,13 +287,15 @@ def draw(rows: Sequence[Row], curves: Sequence[Row], path: Path) -> None:
     ]  # fmt: skip
     scale = alt.Scale(zero=False)
     x, y = alt.X("spent:Q", title="tokens spent"), alt.Y("accuracy:Q", scale=scale, title="accuracy (95 %)")
-    data, low, color = alt.Data(values=points), alt.Y("accuracy_low:Q"), alt.Color("adapter:N")
+    scheme = alt.Scale(domain=[*METHODS, BEFORE])  # a method has one colour in all panels
+    data, low, color = alt.Data(values=points), alt.Y("accuracy_low:Q"), alt.Color("adapter:N", scale=scheme)
     spans = alt.Chart(data).mark_rule().encode(x=x, y=low, y2="accuracy_high:Q", color=color)
     dots = alt.Chart(data).mark_point(filled=True, size=80).encode(x=x, y=y, color=color, shape="rule:N")
     charts: list[Any] = [spans + dots]
     for field in ("tokens", "accuracy"):
         lines = alt.Chart(alt.Data(values=curves)).mark_line().encode(
-            x="step:Q", y=alt.Y(f"{field}:Q", title=f"{field}, rollouts", scale=scale), color="method:N"
+            x="step:Q", y=alt.Y(f"{field}:Q", title=f"{field}, rollouts", scale=scale),
+            color=alt.Color("method:N", scale=scheme),
         )  # fmt: skip
         charts.append(lines)
     panels = [chart.properties(width=300, height=260) for chart in charts]
