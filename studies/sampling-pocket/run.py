@@ -244,15 +244,8 @@ def report(results: Mapping[str, Any]) -> str:
     """The rows as a Markdown table; the risk where it is known."""
     known = any(row["risk"] is not None for row in results["rows"])
     names = [
-        "T",
-        "filter",
-        *(["risk"] if known else []),
-        "n",
-        "accuracy (95 %)",
-        "tokens (95 %)",
-        "truncated",
-        "distinct",
-    ]
+        "T", "filter", *(["risk"] if known else []), "n", "accuracy (95 %)", "tokens (95 %)", "truncated", "distinct",
+    ]  # fmt: skip
     lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     for row in results["rows"]:
         cells = [

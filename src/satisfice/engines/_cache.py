@@ -159,11 +159,10 @@ class RowCache:
             for _ in range(self._layer_count if rows else 0)
         ]
         old, slab.layers = slab.layers, layers
-        for fresh in (
-            layers if old else ()
-        ):  # a layer is freed once it is copied: on a CPU the slab is never there twice
-            for new, before in zip(fresh, old.pop(0), strict=True):
-                torch.index_select(before, 0, index, out=new[: len(keep)])
+        if old:
+            for fresh in layers:  # a layer is freed once it is copied: on a CPU the slab is never there twice
+                for new, before in zip(fresh, old.pop(0), strict=True):
+                    torch.index_select(before, 0, index, out=new[: len(keep)])
         self.changes += 1
 
     def copy(self, source: Slab, row: int, target: Slab, into: int, positions: int) -> None:
