@@ -200,7 +200,7 @@ def do_show(args: argparse.Namespace) -> None:
     tables = [table(rows, task) for task in dict.fromkeys(row["task"] for row in rows)]
     put_tables(
         args.results / "README.md",
-        "\n\n".join([words(counts["any_right"]), form_table(counts["forms"], pooled(rows)), *tables]),
+        "\n\n".join([ceiling(counts["any_right"]), form_table(counts["forms"], pooled(rows)), *tables]),
     )
 
 
@@ -210,7 +210,7 @@ STAGES = {"record": do_record, "replay": do_replay, "prose": do_prose, "keep": d
 # Showing
 
 
-def words(any_right: Mapping[str, float]) -> str:
+def ceiling(any_right: Mapping[str, float]) -> str:
     """What a vote could get if it always found the right chain."""
     told = ", ".join(f"{n}: {100 * share:.1f} %" for n, share in any_right.items())
     return f"Problems on which at least one of the first n chains is right, by n: {told}."
