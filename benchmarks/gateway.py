@@ -35,7 +35,7 @@ from typing import Any
 from satisfice.catalog import build
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, solve
-from satisfice.engines.local import LocalEngine, model_folder
+from satisfice.engines.local.engine import LocalEngine, model_folder
 from satisfice.tasks import load_task
 
 VLLM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "python"
@@ -279,7 +279,7 @@ async def stream(address: str, body: dict[str, Any]) -> Any:
 @contextlib.contextmanager
 def gateway(upstream: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """`satisfice serve` before an upstream."""
-    code = "import sys; from satisfice.cli import main; sys.argv[0] = 'satisfice'; main()"
+    code = "import sys; from satisfice.cli.main import main; sys.argv[0] = 'satisfice'; main()"
     command = [sys.executable, "-c", code, "serve", "--upstream", upstream, "--port", "{port}"]
     with running(command, "/readyz", wait_s=400) as found:
         yield found

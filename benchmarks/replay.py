@@ -15,15 +15,15 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from satisfice.bench.record import record
-from satisfice.bench.record_plan import RecordPlan
-from satisfice.bench.replay import RecordedVerdicts, replay_plan
-from satisfice.bench.run import answer
 from satisfice.core.engine import Request
 from satisfice.core.problem import Problem, Verdict
-from satisfice.engines.recording import Recording
-from satisfice.engines.replay import ReplayEngine
 from satisfice.engines.scripted import ScriptedEngine
+from satisfice.measure.replay import RecordedVerdicts, replay_plan
+from satisfice.measure.run import answer
+from satisfice.recordings.record import record
+from satisfice.recordings.record_plan import RecordPlan
+from satisfice.recordings.recording import Recording
+from satisfice.recordings.replay import ReplayEngine
 from satisfice.tasks import Task
 
 POLICIES = ("full", "first-cue", "deer", "deer(threshold=0.9)", "es-cot(trigger=cue)")

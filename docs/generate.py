@@ -16,7 +16,19 @@ from satisfice import catalog
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "satisfice"
 FAMILIES = tuple(catalog.FAMILIES)
-PACKAGES = ("core", "answers", "tasks", *FAMILIES, "engines", "bench", "testing")
+PACKAGES = (
+    "core",
+    "answers",
+    "tasks",
+    *(f"methods/{name}" for name in FAMILIES),
+    "models",
+    "engines",
+    "recordings",
+    "measure",
+    "report",
+    "recommend",
+    "testing",
+)
 INTRO = """# Methods
 
 A policy is used by its id, `--policies deer`, or with its fields, `deer(threshold=0.9)`; so are samplers and shapers
@@ -58,14 +70,14 @@ def method_pages() -> Iterator[tuple[str, str]]:
         table += f"| {' | '.join(cells)} |\n"
     yield "index", INTRO + table + "\n```{toctree}\n:hidden:\n\n" + "\n".join(FAMILIES) + "\n```\n"
     for family in FAMILIES:
-        about = _doc(importlib.import_module(f"satisfice.{family}"))
+        about = _doc(importlib.import_module(f"satisfice.methods.{family}"))
         sections = [_method(row) for row in rows if row["family"] == family]
         yield family, f"# {family.capitalize()}\n\n{_prose(about)}\n\n" + "\n".join(sections)
 
 
 def _method(row: dict[str, Any]) -> str:
     name, method = row["id"], catalog.FAMILIES[row["family"]][row["id"]]
-    facts = [f"`satisfice.{row['family']}.{method.__name__}`"]
+    facts = [f"`satisfice.methods.{row['family']}.{method.__name__}`"]
     facts += [f"also `{alias}`" for alias in row["aliases"]]
     facts += [", ".join(filter(None, (_paper(row["paper"]), row["where"])))]
     facts += [f"fidelity: {row['fidelity']}", f"needs {_needs(row)}"]
@@ -108,9 +120,9 @@ def api_pages() -> Iterator[tuple[str, str]]:
     for package in PACKAGES:
         modules = [path for path in sorted((SOURCE / package).glob("*.py")) if _public(path.stem)]
         if sections := [section for path in modules if (section := _module(path))]:
-            shown.append(package)
+            shown.append(page := package.replace("/", "-"))
             about = ast.get_docstring(ast.parse((SOURCE / package / "__init__.py").read_text("utf-8"))) or ""
-            yield package, f"# satisfice.{package}\n\n{_prose(about)}\n\n" + "\n".join(sections)
+            yield page, f"# satisfice.{package.replace('/', '.')}\n\n{_prose(about)}\n\n" + "\n".join(sections)
     yield "catalog", _module(SOURCE / "catalog.py").replace("## ", "# ", 1).replace("\n### ", "\n## ")
     toc = "\n".join([*shown, "catalog"])
     intro = "By package; `from satisfice import ...` gives the names used most."

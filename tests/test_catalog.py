@@ -15,8 +15,8 @@ from satisfice.core.card import Need
 from satisfice.core.errors import BadInput, Unfit, UnknownName
 from satisfice.core.fields import field_types
 from satisfice.core.session import Policy
-from satisfice.parallel import FirstFinish, SelfConsistency
-from satisfice.stopping import Deer, EsCot, FirstCue, FixedBudget, Full, NoThinking
+from satisfice.methods.parallel import FirstFinish, SelfConsistency
+from satisfice.methods.stopping import Deer, EsCot, FirstCue, FixedBudget, Full, NoThinking
 
 simple = st.one_of(
     st.sampled_from([Full(), FirstCue(), NoThinking()]),

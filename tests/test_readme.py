@@ -21,5 +21,9 @@ def test_the_example_prints_what_the_readme_says() -> None:
 def test_every_path_it_names_exists() -> None:
     root = Path(__file__).parents[1]
     linked = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r"`((?:src|tests|docs)/[\w/.]+)`", README)
-    tree = [f"src/satisfice/{name}" for name in re.findall(r"[├└]── ([\w.]+)", README)]
+    tree, package = [], ""
+    for inner, name in re.findall(r"^(│   )?[├└]── ([\w.]+)", README, re.MULTILINE):
+        package = package if inner else name
+        tree.append(f"src/satisfice/{package}/{name}" if inner else f"src/satisfice/{name}")
+    assert len(tree) > 15
     assert [path for path in linked + tree if not (root / path).exists()] == []

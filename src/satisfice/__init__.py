@@ -11,7 +11,8 @@
 
     asyncio.run(main())
 
-Methods come from their family: `from satisfice.stopping import Deer`. Importing satisfice is quick and loads no torch.
+Methods come from their family: `from satisfice.methods.stopping import Deer`. Importing satisfice is quick and loads no
+torch.
 """
 
 import importlib

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, cast, overload
 
-from satisfice import parallel, sampling, scoring, shaping, stopping
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.fields import FieldType, field_types
@@ -26,6 +25,7 @@ from satisfice.core.fit import check_fit
 from satisfice.core.scorer import Scorer
 from satisfice.core.session import Policy
 from satisfice.core.shaper import Shaper
+from satisfice.methods import parallel, sampling, scoring, shaping, stopping
 
 Kind = Literal["policy", "sampler", "scorer", "shaper"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from satisfice.bench.kept import ALL, put_tables, span
+from satisfice.measure.kept import ALL, put_tables, span
 
 HERE = Path(__file__).parent
 Row = Mapping[str, Any]

@@ -22,17 +22,17 @@ import numpy as np
 import torch
 
 from satisfice import load_engine, load_task
-from satisfice.bench.kept import put_tables, span
-from satisfice.bench.plan import make_plan
-from satisfice.bench.record import record
-from satisfice.bench.record_plan import RecordPlan
-from satisfice.bench.replay import replay, replay_plan
-from satisfice.bench.restart import advise
-from satisfice.bench.run import run_bench
 from satisfice.core.problem import Verdict
-from satisfice.engines.recording import Recording, read_recording
-from satisfice.engines.replay import ReplayEngine
-from satisfice.parallel._confidence import token_confidence, window_means
+from satisfice.measure.kept import put_tables, span
+from satisfice.measure.plan import make_plan
+from satisfice.measure.replay import replay, replay_plan
+from satisfice.measure.restart import advise
+from satisfice.measure.run import run_bench
+from satisfice.methods.parallel._confidence import token_confidence, window_means
+from satisfice.recordings.record import record
+from satisfice.recordings.record_plan import RecordPlan
+from satisfice.recordings.recording import Recording, read_recording
+from satisfice.recordings.replay import ReplayEngine
 
 HERE = Path(__file__).parent
 WINDOW = 32  # tokens; DeepConf's 2,048 are longer than any chain here

@@ -21,18 +21,18 @@ import altair as alt
 
 from satisfice import load_engine, load_task
 from satisfice.answers.extract import boxed
-from satisfice.bench.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
-from satisfice.bench.plan import Plan, make_plan
-from satisfice.bench.record import record
-from satisfice.bench.record_plan import RecordPlan
-from satisfice.bench.replay import replay, replay_plan
-from satisfice.bench.run import run_bench
 from satisfice.catalog import build, canonical
 from satisfice.core.problem import Verdict
-from satisfice.engines.recording import Recording, read_recording
-from satisfice.engines.replay import ReplayEngine
-from satisfice.parallel.batchprompt import pack
-from satisfice.parallel.leap import CLOSE, OPEN
+from satisfice.measure.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
+from satisfice.measure.plan import Plan, make_plan
+from satisfice.measure.replay import replay, replay_plan
+from satisfice.measure.run import run_bench
+from satisfice.methods.parallel.batchprompt import pack
+from satisfice.methods.parallel.leap import CLOSE, OPEN
+from satisfice.recordings.record import record
+from satisfice.recordings.record_plan import RecordPlan
+from satisfice.recordings.recording import Recording, read_recording
+from satisfice.recordings.replay import ReplayEngine
 from satisfice.tasks import Task
 
 HERE = Path(__file__).parent

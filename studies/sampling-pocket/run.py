@@ -3,9 +3,9 @@
     python studies/sampling-pocket/run.py
 
 First each filter's parameter is set, on problems of the calibration split, so that all take the same mean risk over the
-prefix tree of flawless worked solutions (`satisfice.sampling.diversity_risk`). Then every filter thinks about the same
-problems of the evaluation split at each temperature, several times a problem. Writes results.json after every row, so
-that the same command goes on where it was ended, and figure.png.
+prefix tree of flawless worked solutions (`satisfice.methods.sampling.diversity_risk`). Then every filter thinks about
+the same problems of the evaluation split at each temperature, several times a problem. Writes results.json after every
+row, so that the same command goes on where it was ended, and figure.png.
 
 Where there is no corpus, with another model, `--filters` says which filters run, with their settings as they stand.
 """
@@ -28,16 +28,16 @@ from transformers import AutoModelForCausalLM
 
 from satisfice import Session, load_engine, load_task, solve
 from satisfice.answers import extract_strict
-from satisfice.bench.kept import put_tables
 from satisfice.catalog import canonical, parse_sampler
 from satisfice.core.engine import Engine
 from satisfice.core.problem import Problem, Verdict
-from satisfice.engines.local import LocalEngine, model_folder
-from satisfice.sampling import Filter, Truncation
-from satisfice.sampling.diversity_risk import GRIDS, at_risk, prefix_tree, recall_and_risk, tokens_needed
-from satisfice.stopping import Full
+from satisfice.engines.local.engine import LocalEngine, model_folder
+from satisfice.made.traces import END, END_THINK, prompt_text, write_trace
+from satisfice.measure.kept import put_tables
+from satisfice.methods.sampling import Filter, Truncation
+from satisfice.methods.sampling.diversity_risk import GRIDS, at_risk, prefix_tree, recall_and_risk, tokens_needed
+from satisfice.methods.stopping import Full
 from satisfice.tasks import Task
-from satisfice.training.traces import END, END_THINK, prompt_text, write_trace
 
 HERE = Path(__file__).parent
 TASK = "chain-sum:hard"

@@ -114,7 +114,7 @@ def train(folder: Path, family: str, kind: str, tokens: int, batch: int, avoid: 
     from torch.utils.data import SequentialSampler
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-    from satisfice.training.optimizer import MuonWithAdamW
+    from satisfice.made.optimizer import MuonWithAdamW
 
     tokenizer = make_tokenizer()
     batches = list(_batches(tokenizer, examples(family, kind, avoid), tokens, batch))
@@ -214,7 +214,7 @@ async def _sample(model: Path, problems: Sequence[Puzzle], count: int) -> dict[s
     """Of each problem and chain: whether it was right and how many tokens it took; and the tokens of the prompts."""
     from satisfice.core.problem import Problem
     from satisfice.core.session import Session
-    from satisfice.engines.local import LocalEngine
+    from satisfice.engines.local.engine import LocalEngine
 
     engine = LocalEngine(str(model), rows=256, batch=128)
     gate = asyncio.Semaphore(64)

@@ -26,14 +26,14 @@ import torch
 from compare import Cells, paired, rank, two_way, with_both
 from show import draw, tables
 
-from satisfice.bench.folder import read_samples
-from satisfice.bench.kept import put_tables
-from satisfice.bench.plan import make_plan
-from satisfice.bench.run import Told as BenchTold
-from satisfice.bench.run import run_bench
 from satisfice.catalog import build
 from satisfice.core.errors import Unfit
+from satisfice.core.jobs import Listener
 from satisfice.engines import load_engine
+from satisfice.measure.kept import put_tables
+from satisfice.measure.plan import make_plan
+from satisfice.measure.run import run_bench
+from satisfice.measure.store import read_samples
 from satisfice.tasks import load_task
 from satisfice.training.plan import TrainPlan
 from satisfice.training.rollout import DirectJudge
@@ -269,8 +269,8 @@ class Study:
         if (out / "done").exists():
             return
         plan = make_plan(model=model, tasks=list(tasks), policies=policies, limit=n, split=split)  # type: ignore[arg-type]
-        told = BenchTold(sample=lambda row: self.check_time())
-        asyncio.run(run_bench(plan, load_engine(model, rows=256, batch=128), out, told=told))
+        listener = Listener(sample=lambda row: self.check_time())
+        asyncio.run(run_bench(plan, load_engine(model, rows=256, batch=128), out, listener=listener))
         (out / "done").touch()
         print(f"measured {name}", flush=True)
 

@@ -24,17 +24,17 @@ import altair as alt
 import torch
 
 from satisfice import load_engine, load_task
-from satisfice.bench.kept import ALL, Sample, keep, kept, numbers, pooled, put_tables, rows_of, span
-from satisfice.bench.plan import make_plan
-from satisfice.bench.report_words import ENOUGH
-from satisfice.bench.run import run_bench
 from satisfice.catalog import build, canonical
 from satisfice.core.errors import Unfit
+from satisfice.made.pocket import is_bfloat16_quick
+from satisfice.measure.kept import ALL, Sample, keep, kept, numbers, pooled, put_tables, rows_of, span
+from satisfice.measure.plan import make_plan
+from satisfice.measure.run import run_bench
+from satisfice.report.words import ENOUGH
 from satisfice.tasks import Split
 from satisfice.training.adapter import in_bfloat16
 from satisfice.training.model_card import model_card
 from satisfice.training.plan import TrainPlan
-from satisfice.training.pocket import is_bfloat16_quick
 from satisfice.training.rollout import DirectJudge
 from satisfice.training.run import Told, read_steps, train
 

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from rules import PROMISED
 from scipy.stats import binomtest
 
-from satisfice.bench.calibrate import part_of, probability, states
-from satisfice.bench.calibrate_risk import control_risk
-from satisfice.bench.calibrate_threshold import effects
 from satisfice.catalog import build, canonical
 from satisfice.core.problem import Verdict
-from satisfice.engines.recording import Recording
-from satisfice.stopping._artefact import load_artefact
-from satisfice.stopping.lynx import quantile
+from satisfice.measure.promises import control_risk
+from satisfice.methods.stopping.artefact import load_artefact
+from satisfice.methods.stopping.lynx import quantile
+from satisfice.recommend.calibrate import part_of, probability, states
+from satisfice.recommend.calibrate_threshold import effects
+from satisfice.recordings.recording import Recording
 
 RESPLITS = 200
 CALIBRATED = 1000  # problems that a threshold is chosen on; the others say what it loses

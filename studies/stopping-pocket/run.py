@@ -23,19 +23,20 @@ import show
 from promises import promises
 
 from satisfice import load_engine, load_task
-from satisfice.bench.calibrate import calibrate
-from satisfice.bench.judge import Judge
-from satisfice.bench.plan import Plan
-from satisfice.bench.record import record
-from satisfice.bench.record_plan import RecordPlan
-from satisfice.bench.replay import RecordedVerdicts, replay_plan
-from satisfice.bench.run import NUMBERS, Judging, answer, run_all
-from satisfice.bench.statistics import paired, summary
 from satisfice.catalog import build, canonical
 from satisfice.core.engine import Engine
-from satisfice.engines.recording import Recording
-from satisfice.engines.replay import ReplayEngine
+from satisfice.core.jobs import run_all
+from satisfice.measure.plan import Plan
+from satisfice.measure.replay import RecordedVerdicts, replay_plan
+from satisfice.measure.run import NUMBERS, answer
+from satisfice.measure.statistics import paired, summary
+from satisfice.recommend.calibrate import calibrate
+from satisfice.recordings.record import record
+from satisfice.recordings.record_plan import RecordPlan
+from satisfice.recordings.recording import Recording
+from satisfice.recordings.replay import ReplayEngine
 from satisfice.tasks import Split
+from satisfice.tasks.judge import Judge, Judging
 
 HERE = Path(__file__).parent
 LEARN = "products:hard,gcd:hard"  # what `knowing-before-saying` learns from

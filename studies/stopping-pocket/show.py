@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 from rules import OTHERS, TIERS
 
-from satisfice.bench.metrics import O1_PRUNER, aes
+from satisfice.measure.metrics import O1_PRUNER, aes
 
 MARK = ("<!-- tables:begin -->", "<!-- tables:end -->")
 CLAIM = 2000  # problems that it takes to say that a rule saves

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from satisfice.bench.calibrate import Examples, classifier, part_of, probability, states
 from satisfice.core.problem import Verdict
-from satisfice.engines.recording import Recording
+from satisfice.recommend.calibrate import Examples, classifier, part_of, probability, states
+from satisfice.recordings.recording import Recording
 
 WRONG = (0.01, 0.02, 0.05)  # share of wrong looks at which it may stop
 

@@ -20,18 +20,18 @@ from typing import Any
 import altair as alt
 
 from satisfice import load_engine, load_task
-from satisfice.bench.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
-from satisfice.bench.plan import make_plan
-from satisfice.bench.record import record
-from satisfice.bench.record_plan import RecordPlan
-from satisfice.bench.replay import replay, replay_plan
-from satisfice.bench.report_words import ENOUGH
-from satisfice.bench.run import run_bench
 from satisfice.catalog import build, canonical, check_policy
 from satisfice.core.engine import Engine
 from satisfice.core.errors import Unfit
-from satisfice.engines.recording import Recording
-from satisfice.engines.replay import ReplayEngine
+from satisfice.measure.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
+from satisfice.measure.plan import make_plan
+from satisfice.measure.replay import replay, replay_plan
+from satisfice.measure.run import run_bench
+from satisfice.recordings.record import record
+from satisfice.recordings.record_plan import RecordPlan
+from satisfice.recordings.recording import Recording
+from satisfice.recordings.replay import ReplayEngine
+from satisfice.report.words import ENOUGH
 from satisfice.tasks import Split
 
 HERE = Path(__file__).parent

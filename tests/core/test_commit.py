@@ -10,8 +10,8 @@ from satisfice.catalog import build
 from satisfice.core.commit import committed, committed_by_all, settled
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, solve
-from satisfice.engines.local import LocalEngine
-from satisfice.stopping import METHODS
+from satisfice.engines.local.engine import LocalEngine
+from satisfice.methods.stopping import METHODS
 from satisfice.tasks import load_task
 
 ALPHABET = "ab\n"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.rollouts import Groups, Rollouts
 from satisfice.core.shaper import Loss, Shaped, check_columns
-from satisfice.shaping import Grpo, KimiLength
+from satisfice.methods.shaping import Grpo, KimiLength
 from satisfice.testing import random_rollouts, rollouts
 
 

@@ -12,7 +12,7 @@ from tests.core.worlds import PROBLEM, Wanderer, engine, moves, seeds
 from satisfice.core.errors import BadInput
 from satisfice.core.session import Session, Solution, solve
 from satisfice.engines.scripted import ScriptedEngine
-from satisfice.stopping import Deer, EsCot, FixedBudget, Full
+from satisfice.methods.stopping import Deer, EsCot, FixedBudget, Full
 
 quick = settings(deadline=None, max_examples=60)
 

@@ -4,14 +4,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.engines.test_local import PROBLEMS, Full, Looker, tokens
+from tests.engines.local.test_engine import PROBLEMS, Full, Looker, tokens
 
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Request, Signals
 from satisfice.core.errors import BadInput, NotRecorded
 from satisfice.core.session import Session, solve
 from satisfice.engines.cassette import CassetteEngine, CassetteRecorder
-from satisfice.engines.local import LocalEngine
+from satisfice.engines.local.engine import LocalEngine
 
 
 class StopsAtSecondLook:

@@ -18,15 +18,16 @@ import numpy as np
 import pytest
 from tests.engines.servers import metrics, real_server
 
-from satisfice.bench.folder import read_samples
 from satisfice.catalog import build, check_policy
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Signals, Watch
 from satisfice.core.errors import EngineError
 from satisfice.core.session import Session, solve
-from satisfice.engines import _http_probe, load_engine
-from satisfice.engines.http import HttpEngine
-from satisfice.engines.local import LocalEngine, model_folder
+from satisfice.engines import load_engine
+from satisfice.engines.http import probe as _http_probe
+from satisfice.engines.http.engine import HttpEngine
+from satisfice.engines.local.engine import LocalEngine, model_folder
+from satisfice.measure.store import read_samples
 from satisfice.tasks import load_task
 
 pytestmark = [

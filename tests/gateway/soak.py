@@ -21,8 +21,8 @@ from tests.engines.servers import END, LoopbackServer
 from tests.gateway.serving import served, upstream
 
 from satisfice.catalog import build
-from satisfice.engines import _words
 from satisfice.gateway.settings import Limits, Settings
+from satisfice.models import words as _words
 
 PARTS = 5
 POLICIES = ("full", "first-cue", "first-finish(n=2)", "cap:6")

@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from tests.gateway.serving import Served, local, served
 
 from satisfice.catalog import build
-from satisfice.engines.local import LocalEngine
+from satisfice.engines.local.engine import LocalEngine
 from satisfice.gateway.settings import Limits, Settings
 from satisfice.tasks import load_task
 

@@ -20,7 +20,7 @@ from tests.engines.servers import LoopbackServer, real_server, steps_script
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-SERVE = "import sys; from satisfice.cli import main; sys.argv[0] = 'satisfice'; main()"
+SERVE = "import sys; from satisfice.cli.main import main; sys.argv[0] = 'satisfice'; main()"
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from tests.gateway.serving import Served, local, served
 
 from satisfice.catalog import POLICIES, build, sampling
 from satisfice.core.fields import FieldType, field_types
-from satisfice.engines.local import LocalEngine
+from satisfice.engines.local.engine import LocalEngine
 from satisfice.gateway.plan import LONGEST
 from satisfice.gateway.settings import Limits, Settings
 from satisfice.tasks import load_task

@@ -13,12 +13,12 @@ from satisfice.core.card import Card
 from satisfice.core.chain import Chain
 from satisfice.core.errors import BadInput, EngineError
 from satisfice.core.session import Policy, Session
-from satisfice.engines.local import LocalEngine
+from satisfice.engines.local.engine import LocalEngine
 from satisfice.gateway.plan import Plain, Plan
 from satisfice.gateway.run import Outcome, OutOfTime, Prompt, Run, TakenBack
 from satisfice.gateway.settings import Limits
 from satisfice.gateway.shown import Piece
-from satisfice.stopping import METHODS
+from satisfice.methods.stopping import METHODS
 from satisfice.tasks import load_task
 
 TEXT = "a b c Wait, d e f Wait, g h i</think>so 46 it is"

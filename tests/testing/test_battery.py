@@ -11,8 +11,8 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
 from satisfice.core.session import Policy, Session
-from satisfice.parallel import FirstFinish, SelfConsistency
-from satisfice.stopping import Deer, EsCot, FixedBudget
+from satisfice.methods.parallel import FirstFinish, SelfConsistency
+from satisfice.methods.stopping import Deer, EsCot, FixedBudget
 from satisfice.testing import Faulty, check_method
 
 

@@ -16,7 +16,7 @@ from tests.engines.conftest import save_tiny
 from transformers import AutoModelForCausalLM
 
 from satisfice.catalog import build
-from satisfice.engines.local import model_folder
+from satisfice.engines.local.engine import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.adapter import plain_weights, save_adapter, with_adapter
 from satisfice.training.plan import TrainPlan

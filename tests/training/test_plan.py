@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.shaping import Grpo, KimiLength, TPpo
+from satisfice.methods.shaping import Grpo, KimiLength, TPpo
 from satisfice.tasks import load_task
 from satisfice.training.plan import TrainPlan
 

@@ -7,7 +7,7 @@ import pytest
 
 from satisfice.core.errors import Unfit
 from satisfice.core.rollouts import Rollouts
-from satisfice.shaping import Dapo, Grpo, KimiLength, Palu
+from satisfice.methods.shaping import Dapo, Grpo, KimiLength, Palu
 from satisfice.testing import rollouts
 from satisfice.training.preflight import WINDOW, Alarms, check_hope, examine
 

@@ -9,7 +9,7 @@ import pytest
 
 from satisfice.core.problem import Problem, Verdict
 from satisfice.engines import load_engine
-from satisfice.shaping import SGrpo
+from satisfice.methods.shaping import SGrpo
 from satisfice.tasks import load_task
 from satisfice.training.rollout import (
     SAID,

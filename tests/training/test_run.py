@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from satisfice.cli import app
+from satisfice.cli.main import app
 from satisfice.training.checkpoint import STATE_FILE
 
 if importlib.util.find_spec("trl") is None:

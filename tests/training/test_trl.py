@@ -272,7 +272,7 @@ def test_what_cannot_work_is_refused_before_anything_runs(
 
 
 def test_a_checkpoint_of_another_method_or_without_its_end_is_not_taken(tmp_path: Path) -> None:
-    from satisfice.shaping import Grpo, LaserD
+    from satisfice.methods.shaping import Grpo, LaserD
 
     for number, text in ((5, '{"shaper": "grpo", "state": {}}'), (9, None)):
         (tmp_path / f"checkpoint-{number}").mkdir()

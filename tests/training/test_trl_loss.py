@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from satisfice.core.errors import Unfit
 from satisfice.core.shaper import Loss, Shaped
-from satisfice.shaping import METHODS, Drpo
+from satisfice.methods.shaping import METHODS, Drpo
 from satisfice.training.trl_loss import Tokens, batch_loss, by_length, check_terms, divergence
 
 B, T = 5, 7
@@ -142,7 +142,7 @@ def test_every_method_of_the_catalogue_has_a_loss_that_is_known_here_and_an_unkn
 
 
 def test_the_mode_hinge_is_that_of_the_shaper_on_log_odds_and_pulls_the_wanted_way() -> None:
-    from satisfice.shaping.adaptive_deep_reasoning import mode_hinge as in_numpy
+    from satisfice.methods.shaping.adaptive_deep_reasoning import mode_hinge as in_numpy
     from satisfice.training.trl_loss import mode_hinge
 
     probability = torch.tensor([0.1, 0.5, 0.9, 0.9, 0.3], requires_grad=True)

@@ -21,7 +21,7 @@ def tiny(
     from trl import GRPOConfig
 
     from satisfice.catalog import build
-    from satisfice.engines.local import model_folder
+    from satisfice.engines.local.engine import model_folder
     from satisfice.tasks import load_task
     from satisfice.training.rollout import DirectJudge
     from satisfice.training.trl import ShapedTrainer

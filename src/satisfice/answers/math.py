@@ -68,7 +68,7 @@ class Grader:
         self, *, limit_s: int = LIMIT_S, patience_s: float = PATIENCE_S, command: list[str] | None = None
     ) -> None:
         self.patience_s = patience_s
-        self.command = command or [sys.executable, "-m", "satisfice.answers._worker", str(limit_s)]
+        self.command = command or [sys.executable, "-m", "satisfice.answers.worker", str(limit_s)]
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="satisfice-grader")
         self._process: subprocess.Popen[str] | None = None
 
@@ -106,7 +106,7 @@ class Grader:
             if self._exchange(self._process, None, PATIENCE_S) != "ready":
                 self._end()
                 raise SatisficeError(
-                    "the process that checks answers did not start. See why with: python -m satisfice.answers._worker 5"
+                    "the process that checks answers did not start. See why with: python -m satisfice.answers.worker 5"
                 )
         return self._process
 

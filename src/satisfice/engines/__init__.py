@@ -8,7 +8,7 @@ from typing import Any
 
 from satisfice.core.engine import Engine
 from satisfice.core.errors import MissingExtra
-from satisfice.engines._options import read_options
+from satisfice.models.options import read_options
 
 __all__ = ["load_engine"]
 
@@ -29,7 +29,7 @@ def load_engine(model: str = "pocket", **options: Any) -> Engine:
     """
     if model.startswith(("http://", "https://")):
         try:
-            from satisfice.engines.http import HttpEngine, options_in
+            from satisfice.engines.http.engine import HttpEngine, options_in
         except ModuleNotFoundError as error:
             raise _missing(error, "the http engine", "http", {"aiohttp"}) from error
         return HttpEngine(model, **options_in(model), **options)
@@ -41,8 +41,8 @@ def load_engine(model: str = "pocket", **options: Any) -> Engine:
         folder, _, query = model.removeprefix("vllm:").partition("?")
         return VllmEngine(folder, **read_options(query, IN_NAME, "vllm:FOLDER"), **options)
     try:
-        from satisfice.engines.local import IN_NAME as LOCAL
-        from satisfice.engines.local import LocalEngine
+        from satisfice.engines.local.engine import IN_NAME as LOCAL
+        from satisfice.engines.local.engine import LocalEngine
     except ModuleNotFoundError as error:
         raise _missing(error, "the local engine", "local", {"torch", "transformers"}) from error
     name, _, query = (model, "", "") if Path(model).is_dir() else model.partition("?")

@@ -4,7 +4,7 @@ A tape is the log of calls as JSON lines: a header, then `open`, `fork`, `extend
 sequences, and the pieces of text that the tokens stand for. Replay is exact: a chain with the same random key and
 sampling settings gets the very tokens that were recorded after the same beginning, cut at whatever stop condition is
 asked for now. What was not recorded is refused by name, never guessed. Any policy can be taped, those that inject or
-change sampling too; for chains that rules are to be tried on afterwards see `satisfice.engines.recording`.
+change sampling too; for chains that rules are to be tried on afterwards see `satisfice.recordings.recording`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from satisfice.core.card import Need
 from satisfice.core.engine import Engine, Request, Sampled, Sequence
 from satisfice.core.errors import BadInput, NotRecorded
 from satisfice.core.profile import Profile, profile_from
-from satisfice.engines._stops import find_stop
+from satisfice.engines.stops import find_stop
 
 SCHEMA_VERSION = 1
 _SIGNALS = ("logprobs", "entropy", "top_logprobs", "top_ids")

@@ -14,7 +14,7 @@ from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled, Signals, Watch, random_key
 from satisfice.core.errors import EngineError
 from satisfice.core.profile import Profile
-from satisfice.engines._stops import find_stop
+from satisfice.engines.stops import find_stop
 
 Told = str | tuple[str, float] | Mapping[str, float]
 Script = Callable[[str, Request], Told]

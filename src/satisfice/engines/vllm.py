@@ -28,10 +28,10 @@ from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled, random_key
 from satisfice.core.errors import BadInput, EngineError
 from satisfice.core.profile import Profile, named_profile
-from satisfice.engines._collect import Collector, Token
-from satisfice.engines._past import Past, computed_again
-from satisfice.engines._words import TokenizerWords
-from satisfice.engines.local import check_folder, model_folder, weights_mark
+from satisfice.engines.collect import Collector, Token
+from satisfice.engines.local.engine import check_folder, model_folder, weights_mark
+from satisfice.engines.prefix import Past, computed_again
+from satisfice.models.words import TokenizerWords
 
 IN_NAME: Mapping[str, type] = {"dtype": str, "profile": str, "batch": int, "max_length": int}
 TOP = 20  # likeliest tokens a position that may be asked for

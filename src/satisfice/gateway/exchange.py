@@ -25,8 +25,8 @@ from satisfice.gateway.settings import Settings
 from satisfice.gateway.shown import Piece
 from satisfice.gateway.upstream import Sources, Unavailable, leaves_thinking_open, pass_through, prompt_of
 from satisfice.gateway.wire import DONE, Form, about, dumps, error_of, event
-from satisfice.stopping.full import Full
-from satisfice.stopping.no_thinking import NoThinking
+from satisfice.methods.stopping.full import Full
+from satisfice.methods.stopping.no_thinking import NoThinking
 
 log = logging.getLogger("satisfice.gateway")
 

@@ -28,8 +28,8 @@ from satisfice.core.session import Policy, Session
 from satisfice.gateway.body import Body, ChatBody, CompletionBody, Wish
 from satisfice.gateway.settings import Settings
 from satisfice.gateway.thinking import Amount, amount_of
-from satisfice.sampling.filter import Truncation, Unbound
-from satisfice.stopping.no_thinking import NoThinking
+from satisfice.methods.sampling.filter import Truncation, Unbound
+from satisfice.methods.stopping.no_thinking import NoThinking
 
 LONGEST = 1 << 16  # the greatest whole number that a request may set in a policy
 COUNTS = frozenset(

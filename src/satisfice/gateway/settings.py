@@ -6,7 +6,7 @@ from typing import Literal
 
 from satisfice.core.errors import BadInput
 from satisfice.core.session import Policy
-from satisfice.stopping.full import Full
+from satisfice.methods.stopping.full import Full
 
 ReasoningField = Literal["reasoning", "reasoning_content", "both"]
 

@@ -102,7 +102,7 @@ async def _keep_trying(source: Source) -> None:
 
 def http_source(address: str, *, key_env: str) -> Source:
     """A server. Unless its address says otherwise, it is given 20 s without a token before another is tried."""
-    from satisfice.engines.http import HttpEngine, base_of, options_in
+    from satisfice.engines.http.engine import HttpEngine, base_of, options_in
 
     options = {"key_env": key_env, "patience_s": 20.0, "connections": 1024, **options_in(address)}
     return Source(name=base_of(address), make=lambda: HttpEngine(address, **options))
@@ -140,12 +140,12 @@ def leaves_thinking_open(prompt: str, engine: Engine) -> bool:
 async def _render(engine: Any, messages: list[dict[str, str]]) -> str:
     if hasattr(engine, "render_chat"):
         return str(engine.render_chat(messages))
-    from satisfice.engines._words import TokenizerWords
+    from satisfice.models.words import TokenizerWords
 
     if isinstance(engine.words, TokenizerWords):
         return engine.words.render_chat(messages, engine.profile)
-    from satisfice.engines._http_probe import chat_form
-    from satisfice.engines._http_wire import Broken
+    from satisfice.engines.http.probe import chat_form
+    from satisfice.engines.http.wire import Broken
 
     try:
         form = await chat_form(engine.client, engine.address, engine.server.model, messages)
@@ -169,7 +169,7 @@ def _text(message: Message) -> str:
 @contextlib.asynccontextmanager
 async def pass_through(engine: Any, path: str, body: dict[str, Any]) -> AsyncIterator[Any]:
     """The upstream's own response to a request, while it comes; `EngineError` when it does not answer."""
-    from satisfice.engines._http_wire import Broken, ask
+    from satisfice.engines.http.wire import Broken, ask
 
     sent = {**{name: value for name, value in body.items() if name != "satisfice"}, "model": engine.server.model}
     try:

@@ -30,6 +30,14 @@ class Task:
     problems: tuple[Problem, ...]
     _score: Callable[[Problem, str], Verdict] = field(repr=False)
 
+    @property
+    def digest(self) -> str:
+        """A mark of the questions and answers, so that a changed file is not taken for the one before."""
+        digest = hashlib.sha256()
+        for problem in self.problems:
+            digest.update(repr((problem.id, problem.question, problem.answer)).encode())
+        return digest.hexdigest()[:16]
+
     def verify(self, problem: Problem, answer_text: str) -> Verdict:
         """Say whether an answer is right; a verifier that fails says `UNKNOWN` and never raises."""
         try:

@@ -1,1 +1,1 @@
-"""How the bundled models were made: data, and the settings of other people's trainers."""
+"""Shapers inside other people's trainers: TRL on one machine, verl on a cluster."""

@@ -1,6 +1,5 @@
 """What a training will do, with everything checked that can be checked before anything is computed."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -119,7 +118,7 @@ class TrainPlan:
             "model": self.model,
             "weights": weights,
             "tasks": [task.name for task in self.tasks],
-            "problems": {task.name: {"n": len(task.problems), "digest": _digest(task)} for task in self.tasks},
+            "problems": {task.name: {"n": len(task.problems), "digest": task.digest} for task in self.tasks},
             "shaper": canonical(self.shaper),
             "shaper_fields": as_json(self.shaper),
             **{
@@ -132,8 +131,3 @@ class TrainPlan:
             **({"lora": self.lora} if self.lora else {}),
             **({"rollout_dtype": self.rollout_dtype} if self.rollout_dtype != "float32" else {}),
         }  # fmt: skip
-
-
-def _digest(task: Task) -> str:
-    names = "\n".join(f"{problem.id} {problem.answer}" for problem in task.problems)
-    return hashlib.sha256(names.encode()).hexdigest()[:16]

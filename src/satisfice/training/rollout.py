@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from satisfice.core.rollouts import COLUMNS, Rollouts
 from satisfice.core.session import Session
 from satisfice.core.shaper import State
 from satisfice.core.steering import Rolled, Steering, sampled_tokens
-from satisfice.shaping.laser_de import goes_in_circles
+from satisfice.methods.shaping.laser_de import goes_in_circles
 from satisfice.tasks import Task
+from satisfice.tasks.judge import Judging
 
 SAID = frozenset(
     {
@@ -27,16 +28,6 @@ SAID = frozenset(
     }
 )  # fmt: skip
 """Columns that are read off a rollout. Others must stand in the metadata of the problems."""
-
-
-class Judging(Protocol):
-    """Whoever says whether answers are right, as an async context manager."""
-
-    async def verdict(self, problem: Problem, answer: str | None) -> Verdict: ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(self, *error: Any) -> None: ...
 
 
 class DirectJudge:

@@ -22,12 +22,13 @@ from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.shaper import Monitoring, caps_for, check_columns, reads, start
 from satisfice.core.steering import Steering
-from satisfice.engines.local import model_folder, weights_mark
+from satisfice.engines.local.engine import model_folder, weights_mark
+from satisfice.tasks.judge import Judging
 from satisfice.training.adapter import save_adapter, with_adapter
 from satisfice.training.checkpoint import latest_checkpoint
 from satisfice.training.plan import TrainPlan
 from satisfice.training.preflight import Alarms, check_hope, examine
-from satisfice.training.rollout import Ask, AskGroup, Judging, Rollout, as_row, batch_of, column_names
+from satisfice.training.rollout import Ask, AskGroup, Rollout, as_row, batch_of, column_names
 from satisfice.training.source import made_for
 from satisfice.training.trl import ShapedTrainer
 from satisfice.training.trl_loss import check_terms

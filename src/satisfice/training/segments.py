@@ -7,7 +7,8 @@ from typing import Any
 
 from satisfice.core.engine import Engine, Request, random_key
 from satisfice.core.problem import Problem, Verdict
-from satisfice.training.rollout import Judging, Rollout, judged
+from satisfice.tasks.judge import Judging
+from satisfice.training.rollout import Rollout, judged
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from satisfice.core.errors import Unfit
 from satisfice.core.shaper import Loss
-from satisfice.shaping.dot import kl_cov_tokens
-from satisfice.shaping.spear import clip_cov_tokens
+from satisfice.methods.shaping.dot import kl_cov_tokens
+from satisfice.methods.shaping.spear import clip_cov_tokens
 
 TERMS = frozenset({"clip-cov", "kl-cov", "mode-margin", "trust-region", "value"})
 """The named terms of a loss that this adapter computes."""

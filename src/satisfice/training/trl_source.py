@@ -12,9 +12,10 @@ from satisfice.core.errors import Unfit
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.shaper import State
 from satisfice.core.steering import Steering
-from satisfice.engines.local import LocalEngine
+from satisfice.engines.local.engine import LocalEngine
+from satisfice.tasks.judge import Judging
 from satisfice.training.adapter import plain_weights
-from satisfice.training.rollout import Ask, AskGroup, Judging, Rollout, judged, sample, steer
+from satisfice.training.rollout import Ask, AskGroup, Rollout, judged, sample, steer
 from satisfice.training.segments import Growing, as_rollouts, grow
 
 R = TypeVar("R")

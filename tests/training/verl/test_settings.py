@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from satisfice import shaping
 from satisfice.core.errors import BadInput, Unfit
+from satisfice.methods import shaping
 from satisfice.tasks import load_task
 from satisfice.training.verl.doctor import examine, methods, told
 from satisfice.training.verl.prepare import rows_of, run_settings

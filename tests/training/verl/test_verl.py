@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from satisfice import shaping
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.shaper import Shaper, start
+from satisfice.methods import shaping
 from satisfice.training.verl.doctor import methods
 
 if importlib.util.find_spec("verl") is None:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from satisfice import shaping
 from satisfice.core.errors import Unfit
 from satisfice.core.shaper import Shaper
+from satisfice.methods import shaping
 from satisfice.training.verl.estimator import PREFIX, check_alone, check_trained, from_data
 
 GROUP, ENTRY = "verl.plugins", "satisfice"

@@ -9,7 +9,7 @@ from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
 from satisfice.core.errors import UnknownName
 from satisfice.core.shaper import Stateful
-from satisfice.shaping import METHODS
+from satisfice.methods.shaping import METHODS
 from satisfice.training.checkpoint import read_state, write_state
 from satisfice.training.verl.estimator import OWN, PREFIX, Estimator
 

@@ -9,7 +9,7 @@ import os
 
 from verl.trainer.ppo.core_algos import register_adv_est, register_policy_loss
 
-from satisfice import shaping
+from satisfice.methods import shaping
 from satisfice.training.verl.estimator import OWN, PREFIX, Estimator
 from satisfice.training.verl.loss import MODE, policy_loss
 

@@ -16,9 +16,9 @@ from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled, random_key
 from satisfice.core.errors import EngineError
 from satisfice.core.profile import PROFILES, Profile
-from satisfice.engines._collect import Collector, Token
-from satisfice.engines._words import TokenizerWords
-from satisfice.engines.local import LocalEngine
+from satisfice.engines.collect import Collector, Token
+from satisfice.engines.local.engine import LocalEngine
+from satisfice.models.words import TokenizerWords
 
 PART = 64  # tokens
 

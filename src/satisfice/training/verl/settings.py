@@ -5,7 +5,7 @@ from typing import Any
 
 from satisfice.catalog import canonical
 from satisfice.core.shaper import Shaper
-from satisfice.shaping import METHODS
+from satisfice.methods.shaping import METHODS
 from satisfice.training.verl.estimator import OWN, PREFIX, check_trained
 
 ACTOR = "actor_rollout_ref.actor"

@@ -1,0 +1,214 @@
+"""What the command line shows: the progress of a run, result tables, one problem being solved."""
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from satisfice.answers import extract_strict, same
+from satisfice.core.chain import Chain
+from satisfice.core.engine import Engine
+from satisfice.core.jobs import Listener
+from satisfice.core.problem import Problem, Verdict
+from satisfice.core.session import Event, Policy, Session, Solution, solve
+
+WATCH_S = 0.05  # between two looks at a chain that is growing
+
+
+class RunProgress:
+    """A bar for a whole run of `size` samples or chains; `told` is what the run reports to."""
+
+    def __init__(self, console: Console, size: int, what: str = "solving") -> None:
+        self.notes: list[str] = []
+        self.listener = Listener(start=self._start, sample=self._sample, note=self.notes.append)
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(), console=console,
+        )  # fmt: skip
+        self._bar = self._progress.add_task(what, total=size)
+        self._what = what
+        self._console = console
+
+    def _start(self, done: int, size: int) -> None:
+        if done:
+            self._console.print(f"Going on: {done} of {size} are there already.", highlight=False)
+        self._progress.update(self._bar, completed=done, total=size)
+
+    def _sample(self, row: dict[str, Any]) -> None:
+        now = f"{row['task']} {row.get('policy', self._what)}"
+        self._progress.update(self._bar, advance=1, description=escape(now))
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+def result_tables(rows: list[dict[str, Any]]) -> Iterator[Table]:
+    """Accuracy and spending of each policy next to no rule at all: a table for each task."""
+    for task in dict.fromkeys(row["task"] for row in rows):
+        here = [row for row in rows if row["task"] == task]
+        table = Table("policy", "accuracy", "spent", "saving", "accuracy against full", "verdict")
+        table.title = f"{escape(task)}, {here[0]['n']} problems"
+        table.caption = (
+            "spent: tokens a problem. Brackets: 95 % intervals. saves: tokens are saved, and a loss of more than "
+            f"{100 * here[0]['margin']:g} points is excluded."
+        )
+        for row in here:
+            baseline = row["verdict"] == "baseline"
+            table.add_row(
+                escape(row["policy"]), _percent(row["accuracy"]), f"{row['spent']:.0f}",
+                "" if baseline else _with_interval(row, "saving", _percent),
+                "" if baseline else _with_interval(row, "delta_accuracy", _points), _verdict(row["verdict"]),
+            )  # fmt: skip
+        yield table
+
+
+def compare_table(rows: list[dict[str, Any]]) -> Table:
+    """The second run against the first."""
+    table = Table("task", "policy", "n", "accuracy", "difference", "spent", "saving", "verdict")
+    for row in rows:
+        table.add_row(
+            escape(row["task"]), escape(row["policy"]), str(row["n"]),
+            f"{_percent(row['accuracy_first'])} → {_percent(row['accuracy_second'])}",
+            _with_interval(row, "delta_accuracy", _points),
+            f"{row['spent_first']:.0f} → {row['spent_second']:.0f}", _with_interval(row, "saving", _percent),
+            _verdict(row["verdict"]),
+        )  # fmt: skip
+    table.caption = "first run → second run, on the problems and seeds that both have. Brackets: 95 % intervals."
+    return table
+
+
+async def solve_live(
+    policy: Policy, engine: Engine, problem: Problem, console: Console, *, seed: int = 0,
+    temperature: float | None = None, max_tokens: int | None = None,
+    verify: Callable[[Problem, str], Verdict] | None = None,
+) -> Solution:  # fmt: skip
+    """Solve one problem and show it while it happens."""
+    watcher = _Watcher(console, longest_cue=max(map(len, engine.profile.cues), default=0))
+    parse = functools.partial(extract_strict, form=engine.profile.answer_form)
+    console.print(f"[bold]{escape(problem.question)}[/]\n", highlight=False, soft_wrap=True)
+    async with engine:
+        session = Session(
+            engine, problem, seed=seed, temperature=temperature, chain_limit=max_tokens, parse=parse, same=same,
+            observer=watcher.see,
+        )  # fmt: skip
+        watcher.session = session
+        watching = asyncio.create_task(watcher.watch())
+        solution = await solve(policy, session)
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+    watcher.close(solution)
+    if solution.error:
+        console.print(f"\n[red]The policy failed:[/] {escape(solution.error)}", highlight=False, soft_wrap=True)
+        return solution
+    answer = parse(solution.text)
+    said = ""
+    if verify is not None:
+        said = f"  ({verify(problem, answer).value if answer else 'wrong'}; the reference says {problem.answer})"
+    shown = f"[bold]{escape(answer)}[/]" if answer else "[yellow]none[/]"
+    console.print(f"\nanswer: {shown}{escape(said)}", highlight=False, soft_wrap=True)
+    ended = {
+        "model": "the model ended its thinking", "rule": f"{policy.card.id} ended the thinking",
+        "limit": "a token limit ended the thinking", "turn": "the model ended its turn without an answer",
+    }  # fmt: skip
+    ledger = solution.ledger
+    console.print(
+        f"{ended.get(solution.ended, solution.ended)}. Spent {ledger.spent} tokens: {ledger.kept} kept, "
+        f"{ledger.probe} on looks, {ledger.dropped} dropped. {ledger.injected} injected, {ledger.wall_s:.1f} s.",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    return solution
+
+
+class _Watcher:
+    """Prints a single chain as it grows, and one line a chain when there are several."""
+
+    def __init__(self, console: Console, *, longest_cue: int) -> None:
+        self.session: Session | None = None
+        self._console = console
+        self._back = longest_cue + 4  # characters that a stop at a cue may still take back
+        self._shown = 0
+
+    def see(self, event: Event) -> None:
+        """Called at every event of the session."""
+        roots = self._roots()
+        if event.kind == "look":
+            self._flush(0)
+            self._mark(event, several=len(roots) > 1)
+        elif event.kind == "end" and len(roots) > 1 and "." not in event.chain:
+            chain = next(chain for chain in roots if chain.name == event.chain)
+            answer = chain.answer_text.strip() or "nothing"
+            self._console.print(
+                f"chain {chain.name}: {event.at} tokens, answers {answer}", markup=False, highlight=False
+            )
+
+    async def watch(self) -> None:
+        """Show what is new until cancelled."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            self._flush(self._back)
+
+    def close(self, solution: Solution) -> None:
+        """Show what is left of the thinking."""
+        if len(self._roots()) > 1:
+            self._console.print(f"\nreturned: chain {solution.chain}", highlight=False)
+        self._print(solution.thinking[self._shown :])
+        if not solution.thinking.endswith("\n"):
+            self._print("\n")
+
+    def _roots(self) -> list[Chain]:
+        return [chain for chain in self.session.chains if "." not in chain.name] if self.session is not None else []
+
+    def _flush(self, back: int) -> None:
+        roots = self._roots()
+        if len(roots) == 1:
+            thinking = roots[0].thinking
+            end = max(self._shown, len(thinking) - back)
+            self._print(thinking[self._shown : end])
+            self._shown = end
+
+    def _mark(self, event: Event, *, several: bool) -> None:
+        data = event.data
+        line = "" if data.get("threshold") is None else f" (stops at {data['threshold']:g})"
+        saw = f", trial answer {data['text'].strip()!r}" if data.get("text") else ""
+        what = "[bold green]stops here[/]" if data["stop"] else "goes on"
+        where = f"chain {event.chain}, " if several else ""
+        self._console.print(
+            f"[cyan]   ⌕ {where}token {event.at}: {escape(str(data['measure']))} {data['value']:.3g}{line}"
+            f"{escape(saw)}: {what}[/]",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, end="", markup=False, highlight=False, soft_wrap=True, style="dim")
+
+
+def _with_interval(row: dict[str, Any], name: str, form: Callable[[float | None], str]) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return form(row[name]) if low is None or high is None else escape(f"{form(row[name])} [{form(low)}, {form(high)}]")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.1f}"
+
+
+def _verdict(verdict: str) -> str:
+    colour = {"saves": "green", "worse": "red", "baseline": "dim"}.get(verdict)
+    return f"[{colour}]{verdict}[/]" if colour else verdict

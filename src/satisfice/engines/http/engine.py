@@ -1,0 +1,354 @@
+"""Any OpenAI-compatible server, over streamed `/v1/completions`.
+
+A chain lives here, not on the server: every call of `sample` sends all tokens of the chain so far as the prompt, and
+the server's prefix cache makes that cheap. A fork is the same prefix sent again; stopping is closing the stream, or
+the server's own stop where it shows what it stopped at.
+
+What is guaranteed depends on the server, which is asked once at the start:
+
+- *It takes and gives token ids, and its tokenizer is at hand* (a folder): chains are exact token by token, nothing is
+  ever tokenised twice.
+- *Otherwise the text is the truth.* A chain's text is exactly what the server sent and what policies put in. The server
+  tokenises it afresh with every call, so at the joints (before a cue, after injected text) its tokens may differ from
+  those that it sampled; tokens are counted as the server reports them.
+
+What a call computes again because it was not in the server's cache is `prefilled`. Servers report their cache at the
+end of a stream, if at all; without a report the whole prefix counts, so the figure is never too low.
+
+Draws: a call sends a `seed` made of the chain's key and position. Servers do not promise the same tokens for the same
+seed in another batch, so two runs with one seed are alike in distribution, not token for token; greedy chains are equal
+up to ties. Log-probabilities are offered only where they are the model's own, before temperature.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+
+from satisfice.core.card import Need
+from satisfice.core.engine import Request, Sampled, random_key
+from satisfice.core.errors import BadInput, EngineError
+from satisfice.core.profile import Profile, named_profile
+from satisfice.engines.collect import Collector, Token
+from satisfice.engines.http.chunk import Chunk, Usage, read_chunk
+from satisfice.engines.http.probe import BUDGETS, EXTENDED, Found, find_out
+from satisfice.engines.http.wire import FAREWELL_S, Address, Broken, Gate, Patience, open_stream
+from satisfice.engines.prefix import Past, computed_again
+from satisfice.models.options import read_options
+from satisfice.models.words import TextWords, TokenizerWords
+
+IN_ADDRESS: Mapping[str, type] = {
+    "model": str, "tokenizer": str, "template": str, "profile": str, "max_length": int, "connections": int,
+    "silence_s": float, "patience_s": float, "key_env": str,
+}  # fmt: skip
+_TAIL = 32  # pieces of text before a new one within which a stop text may have begun
+UNKNOWN_LENGTH = 1 << 20  # tokens, where a server does not say how long a sequence may be
+
+
+@dataclass(kw_only=True)
+class Counters:
+    """What went over the wire since the engine was made."""
+
+    streams: int = 0  # requests that the server began to answer
+    faults: int = 0  # tries that failed and were made again, or given up
+    tokens: int = 0  # sampled tokens that arrived
+    surplus: int = 0  # of these, tokens behind a stop, which no chain kept; the server may have computed a few more
+    closed: int = 0  # streams that were closed before their end
+
+
+class HttpEngine:
+    """A model behind an OpenAI-compatible server.
+
+    `address` is the server's, with or without `/v1`; options may stand in it: `http://host:8000?model=qwen`.
+    `tokenizer` is a folder (or a bundled model's name) with the model's tokenizer, found by itself when the server
+    names a folder of this machine. `template` is the chat form as text with `{question}` in it, for servers that do
+    not show it. `connections` bounds the streams at once. A stream that is silent for `silence_s` seconds is broken; a
+    call goes on trying for `patience_s` seconds without a token. The key is read from the variable `key_env`.
+
+    Raises:
+        BadInput: nobody answers there, or something that the engine must know cannot be found out.
+    """
+
+    name = "http"
+    provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT})  # of every server; some give more
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        model: str | None = None,
+        tokenizer: str | None = None,
+        template: str | None = None,
+        profile: Profile | str | None = None,
+        max_length: int | None = None,
+        connections: int = 64,
+        silence_s: float = 60.0,
+        patience_s: float = 120.0,
+        key_env: str = "SATISFICE_API_KEY",
+    ) -> None:
+        for name, value in (
+            ("connections", connections), ("silence_s", silence_s), ("patience_s", patience_s),
+            ("max_length", max_length or 1),
+        ):  # fmt: skip
+            if not value > 0:
+                raise BadInput(f"HttpEngine: {name} must be more than 0, got {value}.")
+        self.address = Address(base=base_of(address), key_env=key_env, silence_s=silence_s)
+        profile = named_profile(profile) if isinstance(profile, str) else profile
+        folder = None
+        if tokenizer is not None:
+            from satisfice.engines.local.engine import model_folder
+
+            folder = model_folder(tokenizer)
+        found = _in_a_loop_of_its_own(
+            find_out(self.address, model=model, tokenizer=folder, template=template, profile=profile)
+        )
+        self.server, self.profile, self.render = found.server, found.profile, found.render
+        self.words: TokenizerWords | TextWords = found.words if found.words and self.server.ids else TextWords()
+        self.end_ids = self.words.end_ids
+        self.max_length = max_length or self.server.max_length or UNKNOWN_LENGTH
+        more = {
+            Need.LOGPROBS: self.server.logprobs,
+            Need.TOP_LOGPROBS: self.server.top >= 20,
+            Need.BUDGET: self.server.budget is not None,
+        }
+        self.provides = HttpEngine.provides | {need for need, there in more.items() if there}
+        self.patience_s = patience_s
+        self.gate = Gate(connections)
+        self.counters = Counters()
+        self._client: aiohttp.ClientSession | None = None
+
+    @property
+    def client(self) -> aiohttp.ClientSession:
+        """The open connections; only inside `async with engine`."""
+        if self._client is None:
+            raise EngineError("the engine was closed")
+        return self._client
+
+    def open(self, question: str, label: str) -> "HttpSequence":
+        return self.open_prompt(self.render(question), label)
+
+    def open_prompt(self, prompt: str, label: str) -> "HttpSequence":
+        """As `open`, with the whole prompt as the model is to read it."""
+        ids = self.words.encode(prompt)
+        if len(ids) + self.profile.answer_tokens >= self.max_length:
+            raise BadInput(
+                f"{label}: the question takes {len(ids)} tokens, which leaves no room within the server's "
+                f"{self.max_length} for an answer of {self.profile.answer_tokens}. Shorten it."
+            )
+        return HttpSequence(self, ids, Past(len(ids)))
+
+    def encode(self, text: str) -> list[int]:
+        return self.words.encode(text)
+
+    def decode(self, ids: list[int]) -> str:
+        return self.words.decode(ids)
+
+    def piece(self, token: int) -> bytes:
+        return self.words.piece(token)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "engine": self.name, "address": self.address.base, **asdict(self.server),
+            "tokens": "the server's" if self.server.ids else "by text",
+            "prefilled": "as the server reports" if self.server.cached else "at most: the server does not report it",
+        }  # fmt: skip
+
+    async def __aenter__(self) -> Self:
+        self._client = self.address.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        client, self._client = self.client, None
+        await client.close()
+
+
+class HttpSequence:
+    """One sequence of an `HttpEngine`."""
+
+    def __init__(self, engine: HttpEngine, ids: list[int], past: Past) -> None:
+        self._engine, self._past, self.ids = engine, past, ids
+        self.last: Sampled | None = None
+
+    def fork(self, length: int) -> "HttpSequence":
+        return HttpSequence(self._engine, self.ids[:length], self._past.fork(length))
+
+    def extend(self, ids: list[int]) -> None:
+        self.ids.extend(ids)
+
+    def cut(self, length: int) -> None:
+        del self.ids[length:]
+        self._past.cut(length)
+
+    async def sample(self, request: Request) -> Sampled:
+        self._check(request)
+        take = Collector(self.ids, request, self._engine.decode)
+        patience = Patience(self._engine.patience_s)
+        try:
+            while take.reason is None:
+                try:
+                    async with self._engine.gate.slot(urgent=request.urgent):
+                        await self._stream(take, request, patience)
+                except Broken as fault:
+                    self._engine.counters.faults += 1
+                    await patience.after(fault)
+        finally:
+            self.last = take.result()
+        return self.last
+
+    def close(self) -> None:
+        return None
+
+    def _check(self, request: Request) -> None:
+        engine = self._engine
+        if request.sampler is not None:
+            raise EngineError("a server samples by itself: samplers need the local engine")
+        if request.bias and not engine.server.ids:
+            raise EngineError("a bias on tokens needs a server that takes token ids, and its tokenizer")
+        if request.thinking_budget is not None and engine.server.budget is None:
+            raise EngineError("this server does not end the thinking after a number of tokens by itself")
+        watch = request.watch
+        if request.signals.entropy or request.signals.hidden or (watch and watch.signal == "entropy"):
+            raise EngineError("a server gives neither entropy nor hidden states")
+        wanted = Collector([], request, engine.decode)
+        if (wanted.logprobs_wanted and not engine.server.logprobs) or wanted.top_wanted > engine.server.top:
+            raise EngineError(
+                f"{max(1, wanted.top_wanted)} log-probabilities a token were asked for; this server gives "
+                f"{engine.server.top if engine.server.top or not engine.server.logprobs else 'the chosen one only'}"
+            )
+
+    def _body(self, take: Collector, request: Request) -> dict[str, Any]:
+        engine, server = self._engine, self._engine.server
+        left = request.limit - take.count
+        body: dict[str, Any] = {
+            "model": server.model,
+            "prompt": self.ids if server.ids else engine.decode(self.ids),
+            "max_tokens": left,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "seed": random_key(request.key, len(self.ids)) >> 33,  # 31 bits: every server takes these
+        }
+        if take.top_wanted or take.logprobs_wanted or (server.logprobs and not server.ids):
+            body["logprobs"] = max(1, take.top_wanted)  # without ids they also say where one token ends
+        if server.extended:
+            body |= EXTENDED | {"stream_options": {"include_usage": True}}
+            if not server.ids:
+                body = {k: v for k, v in body.items() if not k.startswith("return_token")}
+        if server.ids:
+            body |= {"stop_token_ids": sorted(request.stop_ids), "ignore_eos": True}  # it ends where we say, only there
+            body |= {"logit_bias": {str(i): value for i, value in request.bias.items()}} if request.bias else {}
+        if server.budget is not None and request.thinking_budget is not None:
+            body |= BUDGETS[server.budget](request.thinking_budget)
+        if server.stops and request.stop_texts:
+            body |= {"stop": list(request.stop_texts), "include_stop_str_in_output": True}
+        return body
+
+    async def _stream(self, take: Collector, request: Request, patience: Patience) -> None:
+        """One stream, from the sequence's end as it is now; `Broken` when it ends before the server said why."""
+        engine, counters, begin = self._engine, self._engine.counters, len(self.ids)
+        last, usage, known = Chunk(), None, None
+        try:
+            async with open_stream(engine.client, engine.address, self._body(take, request)) as events:
+                counters.streams += 1
+                known = self._past.begin()
+                async for event in events:
+                    last = read_chunk(event)
+                    usage = last.usage or usage
+                    self._keep(take, request, last, patience)
+                    if last.finish is not None or take.reason is not None:
+                        break
+                if last.finish is not None:
+                    usage = await _farewell(events) or usage
+                else:
+                    counters.closed += 1
+        finally:  # also for what a stream that broke or was cancelled has cost; without a report all of it counts
+            if known is not None:
+                take.prefilled += computed_again(known, begin, usage.cached or 0 if usage else 0)
+                self._past.end(len(self.ids))
+        if take.reason is None:
+            self._end(take, request, last, usage, begin)
+
+    def _keep(self, take: Collector, request: Request, chunk: Chunk, patience: Patience) -> None:
+        words, counters = self._engine.words, self._engine.counters
+        if isinstance(words, TextWords):
+            tokens = chunk.by_text(words, words.decode(self.ids[-_TAIL:]), request.stop_texts)
+        else:
+            tokens = chunk.by_id()
+        if tokens:
+            patience.progress()
+            counters.tokens += len(tokens)
+        for token in tokens:
+            if take.reason is None:
+                take.add(token)
+            else:
+                counters.surplus += 1
+
+    def _end(self, take: Collector, request: Request, last: Chunk, usage: Usage | None, begin: int) -> None:
+        """The stream is over and none of our stop conditions has held yet: say what that means, or go on."""
+        words, new = self._engine.words, len(self.ids) - begin
+        if last.finish is None:
+            raise Broken("the stream ended before the answer did")
+        if last.finish not in ("stop", "length"):
+            raise EngineError(f"the server ended the answer with {last.finish!r}")
+        if isinstance(words, TextWords):  # some tokens have no text of their own; the server's count is right
+            end = [Token(id=words.END)] if last.finish == "stop" else []
+            told = new + len(end) if last.finish == "stop" else new + request.limit - take.count
+            told = usage.completion if usage and usage.completion is not None else told
+            silent = [Token(id=words.number(""))] * (told - new - len(end))
+            for token in silent + end:
+                if take.reason is None:
+                    self._engine.counters.tokens += 1
+                    take.add(token)
+        elif last.finish == "stop" and not last.stopped_by:
+            self._engine.counters.tokens += 1
+            take.add(Token(id=min(self._engine.end_ids)))  # the server ends the turn without sending its last token
+        if take.reason is None and last.finish == "length":
+            raise EngineError(
+                f"the server cut the answer off after {take.count} tokens at a length of {len(self.ids)}: its context "
+                "is full. Give a lower max_tokens."
+            )
+        if take.reason is None and len(self.ids) == begin:
+            raise EngineError("the server ended the answer without a token and without a reason")
+
+
+async def _farewell(events: AsyncIterator[dict[str, Any]]) -> Usage | None:
+    """Read a complete answer's stream to its end, where usage stands, so that the connection can be used again."""
+    usage = None
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, EngineError):
+        async with asyncio.timeout(FAREWELL_S):
+            async for event in events:
+                usage = read_chunk(event).usage or usage
+    return usage
+
+
+def base_of(address: str) -> str:
+    """The address of the interface, ending in `/v1`.
+
+    >>> base_of("http://localhost:8000"), base_of("https://host/serve/v1/?model=qwen")
+    ('http://localhost:8000/v1', 'https://host/serve/v1')
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadInput(f"server address {address!r} must begin with http:// or https:// and name a host.")
+    if parts.username or parts.password:
+        raise BadInput("a server address must not hold a password: put the key into SATISFICE_API_KEY instead.")
+    path = parts.path.rstrip("/")
+    return urlunsplit((parts.scheme, parts.netloc, path if path.endswith("/v1") else path + "/v1", "", ""))
+
+
+def options_in(address: str) -> dict[str, Any]:
+    """The engine's options that stand in an address, such as `http://host:8000?model=qwen&connections=8`."""
+    return read_options(urlsplit(address).query, IN_ADDRESS, "the server's address")
+
+
+def _in_a_loop_of_its_own(work: Coroutine[Any, Any, Found]) -> Found:
+    """The result of a coroutine, for callers that may themselves run inside an event loop."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, work).result()

@@ -1,0 +1,261 @@
+"""A transformers causal language model in this process, with continuous batching over asyncio."""
+
+import asyncio
+import platform
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from satisfice.core.card import Need
+from satisfice.core.engine import Request, Sampled
+from satisfice.core.errors import BadInput, Unfit
+from satisfice.core.profile import Profile, named_profile
+from satisfice.engines.local.batch import Job
+from satisfice.engines.local.cache import ATTENTION
+from satisfice.engines.local.kernel import Unavailable
+from satisfice.engines.local.scheduler import Counters, Loop, run_job, wake_in
+from satisfice.engines.local.slots import State
+from satisfice.models.recognise import ON, profile_of
+from satisfice.models.resolve import model_folder as model_folder  # this is where others find it
+from satisfice.models.resolve import weights_mark as weights_mark
+from satisfice.models.token_bytes import token_bytes
+
+IN_NAME: Mapping[str, type] = {
+    "dtype": str, "device": str, "profile": str, "rows": int, "batch": int, "max_length": int, "cache_gib": float,
+}  # fmt: skip
+
+
+class LocalEngine:
+    """Runs a model from a folder (or a bundled one by name) in a thread of its own.
+
+    `rows` is how many chains the cache holds at most, `cache_gib` how much memory it may take, `batch` how many chains
+    advance at once; what is beyond waits, and is computed again where it had to make room. `max_length` bounds a
+    sequence, prompt included (default: what the model was made for). In float32 on a CPU a chain's tokens depend on
+    its seed alone, not on its neighbours. `compiled` says whether a small model goes through C, which a compiler on
+    this machine makes when it is first needed: None where that is possible, True or not at all, False through torch.
+    """
+
+    name = "local"
+    provides = frozenset(Need) - {Need.BUDGET}
+
+    def __init__(
+        self,
+        model: str = "pocket",
+        *,
+        profile: Profile | str | None = None,
+        rows: int = 128,
+        batch: int = 96,
+        max_length: int | None = None,
+        cache_gib: float = 2.0,
+        dtype: str = "float32",
+        device: str = "cpu",
+        compiled: bool | None = None,
+    ) -> None:
+        folder = model_folder(model)
+        check_folder(folder)
+        kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype)
+        if kind is None:
+            raise BadInput(f"LocalEngine: dtype must be float32 or bfloat16, got {dtype!r}.")
+        if rows < 1 or batch < 1:
+            raise BadInput(f"LocalEngine: rows and batch must be at least 1, got {rows} and {batch}.")
+        self.model_name, self._dtype, self._device = model, dtype, device
+        self._weights = weights_mark(folder)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        check_config(config, folder)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model_: Any = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=kind, attn_implementation=ATTENTION, local_files_only=True,
+            use_safetensors=True, trust_remote_code=False,
+        )  # fmt: skip
+        self._model = model_.to(device).eval()
+        given = named_profile(profile) if isinstance(profile, str) else profile
+        self.profile = given or profile_of(folder, self._tokenizer)
+        self.max_length = min(max_length or config.max_position_embeddings, config.max_position_embeddings)
+        ends = self._model.generation_config.eos_token_id
+        ends = [ends] if isinstance(ends, int) else list(ends or [])
+        self.end_ids = frozenset(ends) | frozenset(filter(None, [self._tokenizer.eos_token_id]))
+        try:
+            self._loop = Loop(
+                self._model, self.decode, rows=rows, batch=batch, max_length=self.max_length,
+                memory=int(cache_gib * 2**30), compiled=compiled,
+            )  # fmt: skip
+        except Unavailable as error:
+            raise BadInput(
+                f"LocalEngine: compiled=True, but {error}. Leave it out, and such a model goes through torch."
+            ) from None
+        if (least := self._loop.cache.widest_row) > cache_gib * 2**30:
+            raise BadInput(
+                f"LocalEngine: cache_gib={cache_gib} does not hold one chain of max_length={self.max_length}, which "
+                f"takes {least / 2**30:.3f} GiB. Raise it or lower max_length."
+            )
+        self._words = decoder(self._tokenizer)
+        self._encode = lru_cache(4096)(lambda text: tuple(self._tokenizer.encode(text, add_special_tokens=False)))
+        self._outbox: list[tuple[Any, ...]] = []
+
+    @property
+    def counters(self) -> Counters:
+        """What the engine really did since it was made."""
+        return self._loop.counters
+
+    @property
+    def rows_in_use(self) -> int:
+        """Cache rows that some sequence holds."""
+        return len(self._loop.rows.taken)
+
+    def open(self, question: str, label: str) -> "LocalSequence":
+        return self.open_prompt(self.render(question), label)
+
+    def open_prompt(self, prompt: str, label: str) -> "LocalSequence":
+        """As `open`, with the whole prompt as the model is to read it."""
+        ids = list(self._tokenizer.encode(prompt, add_special_tokens=False))
+        if len(ids) + self.profile.answer_tokens >= self.max_length:
+            raise BadInput(
+                f"{label}: the question takes {len(ids)} tokens, which leaves no room within max_length="
+                f"{self.max_length} for an answer of {self.profile.answer_tokens}. Shorten it or use a model with a "
+                "longer context."
+            )
+        return LocalSequence(self, State(ids, None))
+
+    def render(self, question: str) -> str:
+        """The question in the model's chat form, with thinking open."""
+        return self.render_chat([{"role": "user", "content": question}])
+
+    def render_chat(self, messages: list[dict[str, str]]) -> str:
+        """A conversation in the model's chat form, with thinking open."""
+        text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **ON)
+        return self.profile.opened(str(text))
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._encode(text))
+
+    def decode(self, ids: list[int]) -> str:
+        return self._words(ids)
+
+    def piece(self, token: int) -> bytes:
+        return token_bytes(self._tokenizer, token)
+
+    def unembedding(self) -> NDArray[np.float32]:
+        """The output matrix, `[vocab, d]`; `Unfit` where scores are not just its product with the last hidden state."""
+        head = self._model.get_output_embeddings()
+        if getattr(head, "bias", None) is not None or getattr(self._model.config, "final_logit_softcapping", None):
+            raise Unfit(f"{self.model_name} adds a bias to its scores or caps them: its output matrix is not enough.")
+        matrix: NDArray[np.float32] = head.weight.detach().float().cpu().numpy()
+        return matrix
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "engine": self.name, "model": self.model_name, "weights": self._weights, "dtype": self._dtype,
+            "device": self._device,
+            "layers": self._model.config.get_text_config().num_hidden_layers,
+            "parameters": sum(p.numel() for p in self._model.parameters()), "torch": torch.__version__,
+            "transformers": transformers.__version__, "threads": torch.get_num_threads(),
+            "processor": platform.machine(), "compiled": self._loop.passes.mixed,
+        }  # fmt: skip
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._loop.start()
+        self._loop.tell = lambda calls: wake_in(loop, calls)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._loop.join)
+
+    def post(self, message: tuple[Any, ...]) -> None:
+        """Send a message to the loop together with all others of this turn of the event loop.
+
+        Chains that start together thus begin at the same decode step.
+        """
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append(message)
+
+    def _flush(self) -> None:
+        messages, self._outbox = self._outbox, []
+        self._loop.post(*messages)
+
+
+class LocalSequence:
+    """One sequence of a `LocalEngine`."""
+
+    def __init__(self, engine: LocalEngine, state: State) -> None:
+        self._engine, self._state = engine, state
+        self.last: Sampled | None = None
+
+    @property
+    def ids(self) -> list[int]:
+        return self._state.ids
+
+    def fork(self, length: int) -> "LocalSequence":
+        child = State(self._state.ids[:length], self._state.root)
+        self._engine.post(("fork", child, self._state, length))
+        return LocalSequence(self._engine, child)
+
+    def extend(self, ids: list[int]) -> None:
+        self._state.ids.extend(ids)
+
+    def cut(self, length: int) -> None:
+        del self._state.ids[length:]
+        self._engine.post(("cut", self._state, length))
+
+    async def sample(self, request: Request) -> Sampled:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def settle() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        job = Job(self._state, request, settle, loop, len(self._state.ids))
+        try:
+            return await run_job(self._engine._loop, job, self._engine.post, done)
+        finally:
+            self.last = job.result
+
+    def close(self) -> None:
+        self._engine.post(("close", self._state))
+
+
+def decoder(tokenizer: Any) -> Callable[[list[int]], str]:
+    """Tokens to text, special ones included; without the wrapper of transformers where that adds nothing but time."""
+    if getattr(type(tokenizer), "_decode", None) is PreTrainedTokenizerFast._decode:
+        backend = tokenizer.backend_tokenizer
+        return lambda ids: str(backend.decode(ids, skip_special_tokens=False))
+    return lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse what cannot or must not be loaded, before anything is read."""
+    if not (folder / "config.json").is_file():
+        raise BadInput(f"model folder {folder} has no config.json; it must hold config, tokenizer and *.safetensors.")
+    if not list(folder.glob("*.safetensors")):
+        pickled = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+        if pickled:
+            raise BadInput(
+                f"model folder {folder} has only pickled weights ({', '.join(pickled)}), which can run code when they "
+                "are loaded. Convert them to safetensors on a machine you trust."
+            )
+        raise BadInput(f"model folder {folder} has no *.safetensors weights.")
+
+
+def check_config(config: Any, folder: Path) -> None:
+    """Refuse architectures whose attention the local engine would compute wrongly."""
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    window = getattr(text, "sliding_window", None) if getattr(text, "use_sliding_window", True) else None
+    if kinds != {"full_attention"} or (window and getattr(text, "layer_types", None) is None):
+        what = ", ".join(sorted(kinds - {"full_attention"})) or f"a sliding window of {window}"
+        raise BadInput(
+            f"model {folder} uses {what}; the local engine computes full attention only. Serve it with a server that "
+            "knows this architecture."
+        )

@@ -1,0 +1,133 @@
+"""What a run will do, with everything checked that can be checked before anything is computed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from satisfice.catalog import canonical, check_policy, check_sampler, parse_policies, parse_sampler, sampler_text
+from satisfice.core.engine import Engine
+from satisfice.core.errors import BadInput
+from satisfice.core.problem import Problem
+from satisfice.core.session import Policy
+from satisfice.methods.sampling import Truncation
+from satisfice.tasks import Split, Task, load_task
+
+Key = tuple[str, str, str, int]
+"""Policy, task, problem and seed: what one sample is of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One problem to be solved under one policy with one seed."""
+
+    name: str  # canonical text of the policy
+    policy: Policy
+    task: Task
+    problem: Problem
+    seed: int
+
+    @property
+    def key(self) -> Key:
+        """What its sample is filed under."""
+        return self.name, self.task.name, self.problem.id, self.seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run: every policy on every problem of every task, with every seed."""
+
+    model: str
+    tasks: tuple[Task, ...]
+    policies: Mapping[str, Policy]  # by canonical text
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = None  # problems a task
+    split: Split = "eval"
+    temperature: float | None = None  # None: the model's own
+    sampler: Truncation | None = None  # what truncates the next-token distribution; None: the model's own top-p
+    max_tokens: int | None = None  # that one chain may sample; None: the model's own
+    margin: float = 0.02  # accuracy that a rule may lose, as a fraction
+    concurrency: int = 64  # problems at once
+    timed: bool = True  # False: replayed, so the time that it takes says nothing about the model
+
+    def __post_init__(self) -> None:
+        def require(name: str, value: object, holds: bool, what: str) -> None:
+            if not holds:
+                raise BadInput(f"{name} must be {what}, got {value}.")
+
+        require(
+            "seeds", list(self.seeds), bool(self.seeds) and min(self.seeds) >= 0, "whole numbers from 0, at least one"
+        )
+        require("seeds", list(self.seeds), len(set(self.seeds)) == len(self.seeds), "different from one another")
+        require("margin", self.margin, 0 < self.margin < 1, "a fraction between 0 and 1, such as 0.02")
+        require("concurrency", self.concurrency, self.concurrency >= 1, "at least 1")
+        require("max-tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "at least 1")
+        hot = self.temperature
+        require("temperature", hot, hot is None or 0 <= hot < float("inf"), "0 (greedy) or more")
+        names = [task.name for task in self.tasks]
+        require(
+            "tasks", ", ".join(names), bool(names) and len(set(names)) == len(names), "at least one, each named once"
+        )
+        require("policies", "none", bool(self.policies), "at least one")
+
+    @property
+    def size(self) -> int:
+        """How many samples the run has."""
+        return sum(len(task.problems) for task in self.tasks) * len(self.policies) * len(self.seeds)
+
+    def jobs(self) -> Iterator[Job]:
+        """All of it, in the order in which it is done: a policy finishes a task before the next begins it."""
+        for task in self.tasks:
+            for name, policy in self.policies.items():
+                for seed in self.seeds:
+                    for problem in task.problems:
+                        yield Job(name=name, policy=policy, task=task, problem=problem, seed=seed)
+
+    def check_engine(self, engine: Engine) -> None:
+        """Raise `Unfit` when the engine lacks what a policy or the sampler needs."""
+        for policy in self.policies.values():
+            check_policy(policy, engine.name, engine.provides)
+        if self.sampler is not None:
+            check_sampler(self.sampler, engine.name, engine.provides)
+
+    def ready(self, engine: Engine) -> Self:
+        """The same with its sampler told the temperature, and the output matrix where a filter needs it."""
+        if self.sampler is None:
+            return self
+        hot = engine.profile.temperature if self.temperature is None else self.temperature
+        given = replace(self.sampler, temperature=hot)
+        return replace(self, sampler=given.bound(lambda: engine.unembedding()))  # type: ignore[attr-defined] # checked
+
+    def config(self, engine: Engine) -> dict[str, Any]:
+        """What makes two runs the same run: everything that can change a sample or a row."""
+        told = engine.describe()
+        return {
+            "model": self.model,
+            "weights": told.get("weights"),
+            "tasks": [task.name for task in self.tasks],
+            "problems": {task.name: {"n": len(task.problems), "digest": task.digest} for task in self.tasks},
+            "policies": list(self.policies),
+            "limit": self.limit,
+            "seeds": list(self.seeds),
+            "split": self.split,
+            "temperature": self.temperature,
+            **({} if self.sampler is None else {"sampler": sampler_text(self.sampler)}),
+            "max_tokens": self.max_tokens,
+            "margin": self.margin,
+            **({"recording": told["recording"]} if "recording" in told else {}),  # replayed, not run
+        }
+
+
+def make_plan(
+    *, model: str, tasks: Sequence[str], policies: str, limit: int | None, split: Split = "eval",
+    allow_files: bool = False, sampler: str | None = None, **rest: Any,
+) -> Plan:  # fmt: skip
+    """Build the policies and the sampler and load the tasks by name. `rest` are the other fields of `Plan`.
+
+    Raises:
+        UnknownName: no such policy, field, task, tier or split.
+        BadInput: a value out of range, a file that cannot be read, too few problems.
+    """
+    built = {canonical(policy): policy for policy in parse_policies(policies, allow_files=allow_files)}
+    truncation = None if sampler is None else parse_sampler(sampler)
+    loaded = tuple(load_task(name, split=split, limit=limit) for name in tasks)
+    return Plan(model=model, tasks=loaded, policies=built, limit=limit, split=split, sampler=truncation, **rest)

@@ -1,0 +1,229 @@
+"""Run a plan: many problems at once over one engine, every finished sample on disk before it is listener, resumable."""
+
+import asyncio
+import functools
+import importlib.metadata
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import satisfice
+from satisfice.answers import extract_flexible, extract_strict, same
+from satisfice.core.engine import Engine
+from satisfice.core.errors import BadInput, CannotWrite, MissingExtra, NotRecorded
+from satisfice.core.files import clean
+from satisfice.core.jobs import Listener, run_all
+from satisfice.core.ledger import Ledger
+from satisfice.core.problem import Verdict
+from satisfice.core.race import settle_tasks
+from satisfice.core.session import Session, Solution, solve
+from satisfice.measure.plan import Job, Key, Plan
+from satisfice.measure.statistics import result_rows
+from satisfice.measure.store import SCHEMA_VERSION, RunFolder
+from satisfice.measure.trace import first_right, span_rows, thinking_tokens
+from satisfice.tasks.judge import Judge, Judging
+
+SYNC_S = 0.5  # longest time that a finished sample waits to be written together with others
+REFRESH_S = 10.0  # at least so long between two versions of results.json and the report while the run goes on
+REFRESH_SHARE = 0.05  # of the time at most goes into them
+
+NUMBERS = (
+    "policy", "task", "problem", "seed", "verdict", "verdict_flexible", "answer", "truncated", "error", "kept", "probe",
+    "dropped", "spent", "injected", "prefilled", "steps", "wall_s", "thinking_tokens",
+)  # fmt: skip
+"""The fields of a sample that its row in the results is made from: the only ones kept in memory."""
+
+Draw = Callable[[Path, dict[str, Any], Iterator[dict[str, Any]]], None]
+"""Draws a report into a folder from results and samples."""
+
+
+async def run_bench(
+    plan: Plan,
+    engine: Engine,
+    out: Path,
+    *,
+    listener: Listener | None = None,
+    judge: Judging | None = None,
+    draw: Draw | None = None,
+) -> dict[str, Any]:
+    """Do what is left of a plan and return the results, which are also in `out`. Samples that failed are done again.
+
+    `draw` draws the report, now and then while the run goes on and at its end: `satisfice.report.draw`, or nothing.
+
+    Raises:
+        Unfit: the engine lacks what a policy needs.
+        NotRecorded: a recording is replayed that lacks something a policy asks for.
+        BadInput: `out` holds something else, or a run with another config. Nothing is written then.
+        CannotWrite: the disk is full. What was told is safe, and the same call goes on.
+    """
+    plan.check_engine(engine)
+    listener = listener or Listener()
+    with RunFolder(out, plan.config(engine)) as folder:
+        samples = {_key(row): _numbers(row) for row in folder.samples()}
+        jobs = list(plan.jobs())
+        if strange := set(samples) - {job.key for job in jobs}:
+            raise BadInput(
+                f"out: {out} has samples that are not of this run, such as {sorted(strange)[0]}. Remove them."
+            )
+        left = [job for job in jobs if job.key not in samples or samples[job.key]["error"]]
+        listener.start(len(jobs) - len(left), len(jobs))
+        run = _Run(plan=plan.ready(engine), engine=engine, folder=folder, listener=listener, samples=samples, draw=draw)
+        if left:
+            async with engine, judge or Judge(plan.tasks) as judging:
+                await run.work(left, judging)
+        return await asyncio.to_thread(run.refresh, final=True)
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """The state of a run: what is done, and what waits to be written."""
+
+    plan: Plan
+    engine: Engine
+    folder: RunFolder
+    listener: Listener
+    samples: dict[Key, dict[str, Any]]
+    draw: Draw | None
+    refreshing: threading.Lock = field(default_factory=threading.Lock)  # the last refresh waits for one under way
+
+    async def work(self, jobs: list[Job], judge: Judging) -> None:
+        """Solve the jobs; leave by the first real error with everything cancelled."""
+
+        async def solve_one(job: Job) -> dict[str, Any]:
+            row = await answer(job, self.plan, self.engine, judge)
+            if row["error"].startswith(NotRecorded.__name__):  # no fault of the policy: it cannot be replayed
+                raise NotRecorded(f"{job.name}: {row['error'].partition(': ')[2]} (problem {job.problem.id}).")
+            return row
+
+        def tell(row: dict[str, Any]) -> None:
+            self.samples[_key(row)] = _numbers(row)
+            self.listener.sample(row)
+
+        refresher = asyncio.create_task(self.keep_fresh())
+        try:
+            await run_all(
+                jobs, solve_one, self.folder.append, tell, concurrency=self.plan.concurrency, sync_s=SYNC_S,
+                beside=refresher,
+            )  # fmt: skip
+        finally:
+            await settle_tasks([refresher])
+
+    async def keep_fresh(self) -> None:
+        """Renew results and report now and then, the less often the longer it takes."""
+        pause = REFRESH_S
+        while True:
+            await asyncio.sleep(pause)
+            before = time.monotonic()
+            await asyncio.to_thread(self.refresh, final=False)
+            pause = max(REFRESH_S, (time.monotonic() - before) / REFRESH_SHARE)
+
+    def refresh(self, *, final: bool) -> dict[str, Any]:
+        """Write the results and the report of what is on disk."""
+        with self.refreshing:
+            return self._refresh(final=final)
+
+    def _refresh(self, *, final: bool) -> dict[str, Any]:
+        done = [dict(row) for row in list(self.samples.values())]
+        tasks = [task.name for task in self.plan.tasks]
+        rows = result_rows(done, policies=list(self.plan.policies), tasks=tasks, margin=self.plan.margin)
+        results = self.folder.write_results({**environment(self.engine, self.plan), "samples": len(done)}, rows)
+        self.listener.rows(rows)
+        if self.draw is None:
+            return results
+        try:
+            self.draw(self.folder.path, results, self.folder.samples())
+        except MissingExtra as missing:
+            if final:
+                self.listener.note(f"No report was drawn: {missing}")
+        except CannotWrite:
+            raise
+        except Exception:  # while the run goes on a report that fails must not stop it; at the end it is told
+            if final:
+                raise
+        return results
+
+
+async def answer(job: Job, plan: Plan, engine: Engine, judge: Judging) -> dict[str, Any]:
+    """Solve one problem and say everything about it, as a row of `samples.jsonl`."""
+    form = engine.profile.answer_form
+    problem = job.problem
+    try:
+        session = Session(
+            engine, problem, seed=job.seed, chain_limit=plan.max_tokens, temperature=plan.temperature,
+            sampler=plan.sampler, same=same, parse=functools.partial(extract_strict, form=form),
+        )  # fmt: skip
+        solution = await solve(job.policy, session)
+    except Exception as error:  # noqa: BLE001 - a question that the engine refuses fails alone, as a policy's fault does
+        failure = f"{type(error).__name__}: {error}"
+        solution = Solution(
+            text="", thinking="", ended="", spans=(), ledger=Ledger(), log=(), error=failure
+        )  # fmt: skip
+    strict = None if solution.error else extract_strict(solution.text, form)
+    flexible = None if solution.error else extract_flexible(solution.text)
+    verdict = await judge.verdict(problem, strict)
+    loose = verdict if flexible == strict or verdict is Verdict.RIGHT else await judge.verdict(problem, flexible)
+    ledger = solution.ledger
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "policy": job.name,
+        "task": job.task.name,
+        "problem": problem.id,
+        "seed": job.seed,
+        "question": problem.question,
+        "gold": problem.answer,
+        "answer": strict,
+        "answer_flexible": flexible,
+        "text": solution.text,
+        "verdict": verdict.value,
+        "verdict_flexible": loose.value,
+        "stop_reason": solution.ended,
+        "truncated": solution.ended == "limit",
+        "error": solution.error,
+        "kept": ledger.kept,
+        "probe": ledger.probe,
+        "dropped": ledger.dropped,
+        "spent": ledger.spent,
+        "injected": ledger.injected,
+        "prefilled": ledger.prefilled,
+        "steps": ledger.steps,
+        "wall_s": round(ledger.wall_s, 4) if plan.timed else None,
+        "chain": solution.chain,
+        "thinking_tokens": thinking_tokens(solution.spans, solution.thinking, engine.decode),
+        "first_right": await first_right(
+            solution.spans, solution.thinking, engine.profile, engine.decode, functools.partial(judge.verdict, problem)
+        ),
+        "spans": span_rows(solution.spans, engine.decode),
+        "log": [{"kind": e.kind, "chain": e.chain, "at": e.at, "data": clean(e.data)} for e in solution.log],
+    }
+
+
+def environment(engine: Engine, plan: Plan) -> dict[str, Any]:
+    """Where and when a run was made: what may differ between two runs with the same results."""
+    return {
+        **engine.describe(),
+        "satisfice": satisfice.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "concurrency": plan.concurrency,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packages": {
+            name: importlib.metadata.version(name) for name in ("numpy", "scipy", "reasoning-gym", "math-verify")
+        },
+        "command": " ".join(["satisfice", *sys.argv[1:]]) if sys.argv[0].endswith("satisfice") else "",
+    }
+
+
+def _key(row: dict[str, Any]) -> Key:
+    return row["policy"], row["task"], row["problem"], row["seed"]
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in NUMBERS}

@@ -1,0 +1,1 @@
+"""Every method of the catalogue: one package per family, one file per method."""

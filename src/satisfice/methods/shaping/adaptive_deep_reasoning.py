@@ -1,0 +1,121 @@
+"""Answer each prompt at length and briefly, and prefer brief answers where they are right often enough."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from satisfice.core.card import Card, Need
+from satisfice.core.chain import Chain
+from satisfice.core.fields import Range
+from satisfice.core.rollouts import Bools, Floats, Rollouts
+from satisfice.core.session import Session
+from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.steering import Right, Rolled
+from satisfice.methods.shaping.grpo import Grpo
+
+LONG, SHORT = "\n[Please answer with Long CoT]", "\n[Please answer with Short CoT]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveDeepReasoning:
+    """Answer each prompt at length and briefly, and prefer brief answers where they are right often enough.
+
+    Half of a group is made to think at length and half to be brief, and all are compared with one another:
+
+        prefer brief where its share of right answers is at least theta, else long
+        r_i = c_i (preferred if rollout i has that mode, else 1)
+
+    A right answer in the other mode may so get a negative advantage: the modes compete. As reinforcement gives the one
+    token that chooses the mode too little gradient, the loss adds, on the prompt alone,
+
+        weight max(0, margin - (z_preferred - z_other))
+
+    with z the score of the brief mode's first token and of all others together; prompts that neither mode solves are
+    left out of it. `force=skip` makes a rollout brief by the profile's words that skip the thinking, `instruction` asks
+    for either mode in the prompt, as the paper's data does.
+
+    Established are the halves, the rewards 1.5 and 1.0 of an easy prompt, and the kind of loss. The rest is ours.
+    """
+
+    card: ClassVar = Card(
+        id="adaptive-deep-reasoning",
+        paper="arXiv:2505.20101",
+        where="group-wise rewards, first-token loss",
+        needs=frozenset({Need.INJECT}),
+        fidelity="reconstructed",
+        system="adaptive-deep-reasoning",
+        reads=frozenset({"mode"}),
+        ours=("theta", "margin", "weight", "force", "advantage"),
+    )
+    pressure: ClassVar = Pressure(wrong=False, all_right=False)
+    makes: ClassVar = frozenset({"mode"})
+
+    theta: Annotated[float, Range(0, 1)] = 0.75  # share of right brief answers from which on brevity is preferred
+    preferred: Annotated[float, Range(0)] = 1.5  # reward of a right answer in the preferred mode; 1 in the other
+    margin: Annotated[float, Range(0)] = 1.0  # by which the preferred mode's score should be ahead, nats
+    weight: Annotated[float, Range(0)] = 0.1  # of that loss; 0: none
+    force: Literal["skip", "instruction"] = "skip"
+    advantage: Shaper = Grpo()
+
+    def __post_init__(self) -> None:
+        check_advantage(self)
+
+    @property
+    def loss(self) -> Loss:
+        inner = self.advantage.loss
+        term = {"mode-margin": {"margin": self.margin, "weight": self.weight}} if self.weight else {}
+        return replace(inner, terms={**inner.terms, **term})
+
+    async def roll(self, session: Session, size: int, right: Right, state: State = STATELESS) -> list[Rolled]:
+        """Half of the rollouts at length, the other half brief; of an odd number one more at length."""
+        question, tasks = session.problem.question, []
+        for place in range(size):
+            brief = place >= size - size // 2
+            chain = session.chain(question + (SHORT if brief else LONG) if self.force == "instruction" else None)
+            if brief and self.force == "skip":
+                chain.inject(session.engine.profile.skip_thinking)
+            tasks.append(session.start(_ended(chain)))
+        chains = [await task for task in tasks]
+        return [
+            Rolled(chain=chain, columns={"mode": float(place < size - size // 2)}) for place, chain in enumerate(chains)
+        ]
+
+    def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
+        long = rollouts["mode"] > 0
+        prefer_long, solved = preference(rollouts, long, self.theta)
+        reward = rollouts.reward * np.where(long == prefer_long, self.preferred, 1.0)
+        shaped = self.advantage(rollouts.rewarded(reward))
+        wanted = np.where(solved, np.where(prefer_long, 1.0, -1.0), 0.0)
+        return replace(shaped, wanted_mode=wanted).noted(
+            prefer_brief=float((~prefer_long).mean()),
+            brief_right=_share(rollouts.correct, ~long),
+            long_right=_share(rollouts.correct, long),
+        )
+
+
+async def _ended(chain: Chain) -> Chain:
+    while await chain.think():
+        pass
+    return await chain.finish() if chain.ended != "limit" and chain.phase == "answer" else chain
+
+
+def preference(rollouts: Rollouts, long: Bools, theta: float) -> tuple[Bools, Bools]:
+    """Of each rollout's prompt: whether length is preferred, and whether either mode solves it, [B] each."""
+    brief_right = rollouts.groups.mean(rollouts.correct, ~long)
+    return brief_right < theta, rollouts.groups.any(rollouts.correct)
+
+
+def mode_hinge(preferred: ArrayLike, other: ArrayLike, margin: float = 1.0) -> Floats:
+    """How far the preferred mode's score falls short of being ahead by the margin; any shapes that go together.
+
+    >>> mode_hinge([1.2, 1.5], [1.5, 0.1]).round(4)
+    array([1.3, 0. ])
+    """
+    z, other_z = np.asarray(preferred, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    return np.asarray(np.maximum(0.0, margin - (z - other_z)))
+
+
+def _share(correct: Bools, rows: Bools) -> float:
+    return float(correct[rows].mean()) if rows.any() else 0.0

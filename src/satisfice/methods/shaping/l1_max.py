@@ -1,0 +1,58 @@
+"""Make the model keep within the tokens that the prompt allows."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+
+from satisfice.core.card import Card
+from satisfice.core.fields import Range
+from satisfice.core.rollouts import Rollouts
+from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.methods.shaping.grpo import Grpo
+
+
+@dataclass(frozen=True, kw_only=True)
+class L1Max:
+    """Make the model keep within the tokens that the prompt allows.
+
+        r_i = c_i clip(alpha (n - L_i) + delta, 0, 1)
+
+    with n the budget that stands in the prompt ("Think for maximum n tokens."). A right rollout at its budget gets
+    delta; being shorter pays, up to 1. Wrong rollouts get 0.
+
+    The released code (https://github.com/cmu-l3/l1, MIT) has half the slope, `form="code"`:
+    r_i = c_i (clip(alpha (n - L_i), -1, 1) + 1) / 2. Which of the two made the released model cannot be told from it.
+    """
+
+    card: ClassVar = Card(
+        id="l1-max",
+        paper="arXiv:2503.04697",
+        where="LCPO-Max",
+        needs=frozenset(),
+        fidelity="paper",
+        reads=frozenset({"budget"}),
+    )
+    pressure: ClassVar = Pressure(wrong=False, all_right=True)
+
+    alpha: Annotated[float, Range(0)] = 0.0003  # reward per token
+    delta: Annotated[float, Range(0, 1)] = 0.5  # reward of a right rollout at its budget; the code form has 0.5 always
+    form: Literal["paper", "code"] = "paper"
+    advantage: Shaper = Grpo(aggregation="token")
+
+    def __post_init__(self) -> None:
+        check_advantage(self)
+
+    @property
+    def loss(self) -> Loss:
+        return self.advantage.loss
+
+    def suffix(self, budget: int) -> str:
+        """What the prompt has to say."""
+        return f"Think for maximum {budget} tokens."
+
+    def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
+        room = self.alpha * (rollouts["budget"] - rollouts.length)
+        pay = np.clip(room + self.delta, 0, 1) if self.form == "paper" else (np.clip(room, -1, 1) + 1) / 2
+        shaped = self.advantage(rollouts.rewarded(rollouts.correct * pay))
+        return shaped.noted(over_budget=float(np.mean(rollouts.length > rollouts["budget"])))

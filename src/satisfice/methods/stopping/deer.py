@@ -1,0 +1,94 @@
+"""Stop at a transition word once a trial answer is confident enough."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from satisfice.answers.extract import read_trial
+from satisfice.core.card import Card, Need
+from satisfice.core.chain import Chain
+from satisfice.core.engine import Signals
+from satisfice.core.fields import Range, check_fields
+from satisfice.core.session import Session
+from satisfice.methods.stopping.trial import Trial, ask_trial, think_to_cue
+
+Mean = Literal["arithmetic", "geometric", "min"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deer:
+    """Stop at a transition word once a trial answer is confident enough.
+
+    Whenever the model is about to say "Wait", a copy of the chain is asked for its answer. If the model is sure of that
+    answer, thinking ends and the visible answer is written afresh; the trial is thrown away.
+
+        C = mean_i p(a_i | prompt, thinking, inducing text, a_<i),    stop if C > threshold
+
+    over the tokens a_i of the trial answer. With `reuse_answer` the trial answer that the model was sure of is written
+    down as the visible one: that costs no token, and cannot go wrong where answers are sampled hot.
+    Reference code: https://github.com/iie-ycx/DEER (MIT).
+
+    Differs from the code: trial answers are greedy, so that p is the largest probability as in the paper (the code
+    samples them at temperature 1); a trial that does not come to its end within `trial_tokens` is never confident, nor
+    is one that says nothing (the code averages over what is there); thinking is bounded by the session's limits in
+    place of a share of the maximum length. The cue words and the inducing text are the profile's.
+    """
+
+    card: ClassVar = Card(
+        id="deer",
+        paper="arXiv:2504.15895",
+        where="Sec. 3.2",
+        needs=frozenset({Need.FORK, Need.INJECT, Need.LOGPROBS}),
+        fidelity="code",
+        system="deer",
+        ours=("require_closed", "reuse_answer"),
+    )
+
+    threshold: Annotated[float, Range(0, 1)] = 0.95  # probability; strict
+    mean: Mean = "arithmetic"  # the code's avg1; avg2 (its choice for Qwen3, and the paper's) is geometric
+    trial_tokens: Annotated[int, Range(1)] = 20  # longest trial answer, tokens
+    max_judge_steps: Annotated[int, Range(0)] = 10  # cues that it looks at; later ones are passed
+    require_closed: bool = True  # a trial answer that was cut off has confidence 0
+    reuse_answer: bool = False  # write the trial answer down in place of letting the model write one
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    async def __call__(self, session: Session) -> Chain:
+        profile, chain = session.engine.profile, session.chain()
+        for _ in range(self.max_judge_steps):
+            if not await think_to_cue(chain):
+                break
+            trial = await ask_trial(chain, self.trial_tokens, signals=Signals(logprobs=True))
+            sure = certainty(trial, self.mean, skip=profile.answer_skip, closed=self.require_closed)
+            stop = sure > self.threshold
+            chain.look("confidence", sure, threshold=self.threshold, stop=stop, text=trial.text)
+            if stop:
+                answer = read_trial(trial.text) if self.reuse_answer else None
+                return await chain.close_thinking(answer=None if answer is None else profile.written(answer))
+        return await chain.finish()
+
+
+def certainty(trial: Trial, mean: Mean, *, skip: int, closed: bool) -> float:
+    """The confidence of a trial answer; 0 when it says nothing, or has to be closed and is not."""
+    said = bool(trial.text.strip()) and (trial.closed or not closed)
+    return confidence(trial.logprobs, mean, skip=skip) if said else 0.0
+
+
+def confidence(logprobs: ArrayLike, mean: Mean = "arithmetic", *, skip: int = 0) -> float:
+    """Mean probability of the tokens of an answer, without the first `skip`; 0 when nothing is left.
+
+    `logprobs` are in nats, shape [n].
+
+    >>> probs = [0.99, 0.98, 0.97, 0.89]                     # the first is the opening brace
+    >>> round(confidence(np.log(probs), skip=1), 4), round(confidence(np.log(probs)), 4)
+    (0.9467, 0.9575)
+    """
+    answer = np.asarray(logprobs, dtype=np.float64)[skip:]
+    if answer.size == 0:
+        return 0.0
+    if mean == "min":
+        return float(np.exp(answer.min()))
+    return float(np.exp(answer).mean() if mean == "arithmetic" else np.exp(answer.mean()))

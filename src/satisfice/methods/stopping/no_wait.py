@@ -1,0 +1,46 @@
+"""Never let the model say "wait"."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from satisfice.core.card import Card, Need
+from satisfice.core.chain import Chain
+from satisfice.core.errors import Unfit
+from satisfice.core.fields import Range, check_fields
+from satisfice.core.session import Session
+from satisfice.methods.stopping.trial import word_ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoWait:
+    """Never let the model say "wait": the words with which it begins a second look are suppressed while it thinks.
+
+    The score of every token that is one of the profile's `reflections`, in whatever case and with or without a space
+    before it, is lowered by `strength`. The visible answer is written without that.
+
+    Reported to keep accuracy on models trained by reinforcement and to hurt small distilled ones. Known from a digest:
+    the paper's own list is for models of the R1 family, and is the one in their profile.
+    """
+
+    card: ClassVar = Card(
+        id="no-wait",
+        paper="arXiv:2506.08343",
+        where="suppressed keywords, from a digest of the paper",
+        needs=frozenset({Need.LOGITS}),
+        fidelity="second-hand",
+        ours=("strength",),
+    )
+
+    strength: Annotated[float, Range(0, 100)] = 100.0  # nats taken off the score; 100 is never
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    async def __call__(self, session: Session) -> Chain:
+        profile = session.engine.profile
+        words = word_ids(session.engine, profile.reflections)
+        if not words:
+            raise Unfit(f"no-wait: none of {profile.name}'s reflection words is a single token of this model.")
+        chain = session.chain()
+        await chain.think(bias=dict.fromkeys(sorted(words), -self.strength))
+        return await chain.finish()

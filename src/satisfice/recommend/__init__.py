@@ -1,0 +1,1 @@
+"""From recorded chains to a calibrated rule."""

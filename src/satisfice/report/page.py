@@ -1,0 +1,252 @@
+"""The report of a run: one HTML file for people who do not know the project, and a picture of the frontier."""
+
+import base64
+import hashlib
+import importlib.resources
+import json
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from satisfice.core.errors import CannotWrite, MissingExtra
+from satisfice.report.reader import PROBLEMS_PER_TASK, choose, pack
+from satisfice.report.samples import (
+    FULL,
+    Outcome,
+    Stops,
+    compare_stops,
+    gains_over_caps,
+    is_baseline,
+    is_cap,
+    read_outcome,
+)
+from satisfice.report.words import (
+    describe_run,
+    facts,
+    headlines,
+    illustration,
+    label,
+    percent,
+    points,
+    split_task,
+)
+
+Row = Mapping[str, Any]
+
+
+def draw(path: Path, results: dict[str, Any], samples: Iterable[Mapping[str, Any]]) -> None:
+    """Draw `report.html` and `frontier.png`; `CannotWrite` when there is no room for them."""
+    try:
+        write_report(path, results, samples)
+    except OSError as error:
+        raise CannotWrite(
+            f"{path}: the report cannot be written: {error.strerror}. The samples are safe there. "
+            "Make room and give the same command again: it goes on from here."
+        ) from error
+
+
+def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Mapping[str, Any]]) -> None:
+    """Write `report.html` and `frontier.png` into the folder of a run, replacing older ones whole.
+
+    `results` and `samples` are what `results.json` and `samples.jsonl` hold; the samples are read once. The page loads
+    nothing from anywhere: its content security policy forbids it, and forbids every script but its own.
+
+    Raises:
+        MissingExtra: altair, jinja2 or vl-convert is not installed. Nothing is written then.
+        OSError: the files cannot be written.
+    """
+    try:
+        from satisfice.report import charts
+    except ModuleNotFoundError as error:
+        if error.name in {"altair", "jinja2", "vl_convert"}:
+            raise MissingExtra("the report", "report") from error
+        raise
+    outcomes: list[Outcome] = []
+    texts: dict[tuple[str, str, str, int], bytes] = {}  # packed: a run has many chains, and the reader shows few
+    for sample in samples:
+        outcome = read_outcome(sample)
+        outcomes.append(outcome)
+        texts[outcome.policy, *outcome.key] = zlib.compress(json.dumps(sample).encode(), 1)
+    rows: Sequence[Row] = results["rows"]
+    policies, tasks = _named(results, rows, "policy"), _named(results, rows, "task")
+    labels = {policy: label(policy) for policy in policies}
+    marks = charts.Marks(policies)
+    specs: dict[str, Any] = {}
+    frontiers: dict[str, Any] = {}
+    parts = []
+    for i, task in enumerate(tasks):
+        here = [row for row in rows if row["task"] == task]
+        if not here:
+            continue
+        frontiers[task] = charts.frontier(here, labels, marks, width=430)
+        specs[f"frontier-{i}"] = charts.frontier(here, labels, marks)
+        # Where a cap stops needs no chart.
+        found = compare_stops(outcomes, task, [one for one in policies if not is_cap(one)])
+        if found:
+            specs[f"stops-{i}"] = charts.stops(found, labels, marks)
+        gains = gains_over_caps(outcomes, task, policies)
+        cells = [_cells(row, labels, gains.get(row["policy"])) for row in here]
+        parts.append({"i": i, "task": task, "n": _counts(here), "rows": cells, "stops": _stops(found, labels)})
+    families = _families(rows, tasks)
+    for i, (_, tiers, tiered) in enumerate(families):
+        specs[f"savings-{i}"] = charts.savings(tiered, labels, tiers)
+    wanted = {task: choose(outcomes, task, policies, PROBLEMS_PER_TASK) for task in tasks}
+    keys = {key for chosen in wanted.values() for key in chosen}
+    shown = (json.loads(zlib.decompress(text)) for key, text in texts.items() if key[1:] in keys)
+    # The first thing seen is a rule that looks, beside `full`.
+    looking = [row["policy"] for row in rows if row["probe"]]
+    first = next(iter(looking + [one for one in policies if not is_baseline(one)] + list(policies)), "")
+    reader = pack(shown, wanted, policies) | {"labels": labels, "first": first}
+    html = _render(
+        run=describe_run(results, outcomes), headlines=headlines(rows, labels),
+        illustration=illustration(results, rows), facts=facts(results), margin=results["config"].get("margin", 0.02),
+        parts=parts, families=[family for family, _, _ in families], reader_size=_sizes(reader),
+        charts={name: chart.to_dict() for name, chart in specs.items()}, reader=reader,
+        runtime=charts.runtime(),
+    )  # fmt: skip
+    _replace(run_dir / "report.html", html.encode("utf-8", "replace"))
+    if frontiers:
+        _replace(run_dir / "frontier.png", charts.as_png(frontiers))
+
+
+def _render(*, charts: Mapping[str, Any], reader: Mapping[str, Any], runtime: str, **view: Any) -> str:
+    import jinja2
+    from markupsafe import Markup
+
+    files = importlib.resources.files("satisfice.report") / "templates"
+    script = (files / "report.js").read_text("utf-8")
+    runtime = _breathe(runtime)
+    jinja = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = jinja.from_string((files / "report.html.jinja").read_text("utf-8"))
+    return template.render(
+        **view,
+        style=Markup((files / "report.css").read_text("utf-8")),
+        charts=Markup(embed_json(charts)), reader=Markup(embed_json(reader)),
+        runtime=Markup(runtime), script=Markup(script),
+        hashes=" ".join(_hash(text) for text in (runtime, script)),
+    )  # fmt: skip
+
+
+def embed_json(value: Any) -> str:
+    """JSON that may stand inside a `<script>` element, whatever text it carries.
+
+    >>> embed_json("</script>")
+    '"\\\\u003c/script\\\\u003e"'
+    """
+    text = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _breathe(script: str) -> str:
+    """The same script, safe inside an element: HTML knows three sequences that would end or hide it."""
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _named(results: Mapping[str, Any], rows: Sequence[Row], what: str) -> list[str]:
+    """Policies or tasks in the order in which they were asked for."""
+    asked = results["config"].get({"policy": "policies", "task": "tasks"}[what], [])
+    return list(dict.fromkeys([*asked, *(row[what] for row in rows)]))
+
+
+def _cells(row: Row, labels: Mapping[str, str], gain: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A row of the table as text, in the order of its columns."""
+    full = row["policy"] == FULL
+    return {
+        "policy": row["policy"], "label": labels[row["policy"]], "baseline": is_baseline(row["policy"]),
+        "verdict": row["verdict"],
+        "cells": [
+            (percent(row["accuracy"]), _range(row, "accuracy", percent)),
+            (f"{row['spent']:.1f}", ""), (f"{row['kept']:.1f}", ""), (f"{row['probe']:.1f}", ""),
+            (f"{row['dropped']:.1f}", ""),
+            ("–", "") if full else (percent(row["saving"]), _range(row, "saving", percent)),
+            ("–", "") if full else (points(row["delta_accuracy"]), _range(row, "delta_accuracy", points)),
+            ("–", "") if gain is None else (points(gain["gain"]), _range(gain, "gain", points)),
+        ],
+        "rest": [
+            percent(row["truncated_rate"]), percent(row["no_answer_rate"]), percent(row["unknown_rate"]),
+            percent(row["error_rate"]), *(_seconds(row[name]) for name in ("p50_s", "p95_s", "wall_s")),
+            str(row["n"]),
+        ],
+    }  # fmt: skip
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    """How many problems stand behind the rows of a table.
+
+    >>> _counts([{"n": 200}, {"n": 200}]), _counts([{"n": 200}, {"n": 64}])
+    ('200', '64 to 200')
+    """
+    counts = sorted({row["n"] for row in rows})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _range(row: Row, name: str, form: Any) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if low is None or high is None else f"{form(low)} to {form(high)}"
+
+
+def _stops(found: Sequence[Stops], labels: Mapping[str, str]) -> list[dict[str, str]]:
+    return [
+        {
+            "label": labels[one.policy],
+            "pairs": str(one.pairs),
+            "median": f"{one.thinking[len(one.thinking) // 2]}",
+            "too_soon": percent(one.too_soon) if one.first_right else "–",
+            "after": "–" if one.after is None else f"{one.after:.0f}",
+            "never": percent(one.never),
+        }
+        for one in found
+    ]
+
+
+def _families(rows: Sequence[Row], tasks: Sequence[str]) -> list[tuple[str, list[str], list[Row]]]:
+    """Tasks that differ only in difficulty: (family, its tiers from easy to hard, its rows with their tier)."""
+    families: dict[str, list[str]] = {}
+    for task in tasks:
+        families.setdefault(split_task(task)[0], []).append(task)
+    found: list[tuple[str, list[str], list[Row]]] = []
+    for family, members in families.items():
+        tiered: list[Row] = [{**row, "tier": split_task(row["task"])[1]} for row in rows if row["task"] in members]
+        if any(row["policy"] != FULL and row["saving_low"] is not None for row in tiered):
+            tiers = sorted({row["tier"] for row in tiered}, key=_hardness)
+            found.append((family, tiers, tiered))
+    return found
+
+
+def _hardness(tier: str) -> tuple[int, str]:
+    order = ("easy", "medium", "hard")
+    return (order.index(tier) if tier in order else len(order), tier)
+
+
+def _sizes(reader: Mapping[str, Any]) -> dict[str, int]:
+    return {
+        "problems": len(reader["problems"]),
+        "chains": sum(len(problem["runs"]) for problem in reader["problems"]),
+    }
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f".{path.name}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

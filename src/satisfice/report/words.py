@@ -1,0 +1,145 @@
+"""What the report says in words, all of it made from the result rows."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from satisfice.report.samples import FULL, Outcome, is_baseline
+
+Row = Mapping[str, Any]
+
+ENOUGH_POCKET = 2000
+ENOUGH = 1500
+"""Problems a task below which a run is an illustration: for the bundled pocket model, and for language models."""
+
+
+def percent(value: float | None) -> str:
+    """A fraction as text.
+
+    >>> percent(0.4849), percent(None)
+    ('48.5 %', '–')
+    """
+    return "–" if value is None else f"{value * 100:.1f} %".replace("-", "−")
+
+
+def points(value: float | None) -> str:
+    """A difference of fractions in percentage points, with its sign.
+
+    >>> points(-0.0123)
+    '−1.2'
+    """
+    if value is None:
+        return "–"
+    shown = f"{value * 100:+.1f}"
+    return ("0.0" if shown in ("+0.0", "-0.0") else shown).replace("-", "−")
+
+
+def label(policy: str) -> str:
+    """A short name for charts: a cap by its number of tokens, everything else as it is written on the command line.
+
+    >>> label("fixed-budget(tokens=48)"), label("fixed-budget"), label("deer(threshold=0.9)")
+    ('cap:48', 'cap:96', 'deer(threshold=0.9)')
+    """
+    if policy.partition("(")[0] != "fixed-budget":
+        return policy
+    from satisfice.catalog import build
+
+    return f"cap:{getattr(build(policy), 'tokens', '?')}"
+
+
+def split_task(task: str) -> tuple[str, str]:
+    """Family and tier of a task; a task without tiers is its own family.
+
+    >>> split_task("chain-sum:hard@1"), split_task("mine.jsonl")
+    (('chain-sum', 'hard'), ('mine.jsonl', 'all'))
+    """
+    found = re.fullmatch(r"(.+):(\w+)(?:@\w+)?", task)
+    return (found[1], found[2]) if found else (task, "all")
+
+
+def describe_run(results: Mapping[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What was measured, on what, when, and whether it is finished."""
+    config, environment = results["config"], results.get("environment", {})
+    problems = {task: len({one.problem for one in outcomes if one.task == task}) for task in config.get("tasks", [])}
+    per_task = sorted({n for n in problems.values() if n} or {0})
+    seeds = len(config.get("seeds", [])) or len({one.seed for one in outcomes})
+    asked = config.get("problems", {})
+    size = sum(about["n"] for about in asked.values()) * len(config.get("policies", [])) * seeds
+    cores = environment.get("cores")
+    machine = [environment.get("device", ""), environment.get("platform", ""), f"{cores} cores" if cores else ""]
+    return {
+        "model": config.get("model", "?"),
+        "tasks": list(problems),
+        "n": " to ".join(str(n) for n in ([per_task[0], per_task[-1]] if len(per_task) > 1 else per_task)),
+        "policies": len(config.get("policies", [])),
+        "seeds": seeds,
+        "answers": len(outcomes),
+        "size": size,
+        "machine": ", ".join(str(part) for part in machine if part),
+        "date": str(environment.get("date", ""))[:10],
+    }
+
+
+def headlines(rows: Sequence[Row], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """For each task what may be claimed, and by whom; nothing is claimed without the verdict `saves`."""
+    found = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        here = [row for row in rows if row["task"] == task]
+        full = next((row for row in here if row["policy"] == FULL), None)
+        saving = sorted((row for row in here if row["verdict"] == "saves"), key=lambda row: -row["saving"])
+        found.append(
+            {
+                "task": task,
+                "full": full and {"accuracy": percent(full["accuracy"]), "spent": f"{full['spent']:.0f}"},
+                "saves": [_claim(row, labels) for row in saving],
+                "worse": [labels[row["policy"]] for row in here if row["verdict"] == "worse"],
+                "open": [labels[row["policy"]] for row in here if row["verdict"] == "no claim"],
+                "idle": [labels[row["policy"]] for row in here if row["verdict"] == "no saving"],
+            }
+        )
+    return found
+
+
+def _claim(row: Row, labels: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "label": labels[row["policy"]],
+        "baseline": "a plain baseline" if is_baseline(row["policy"]) else "",
+        "saving": percent(row["saving"]),
+        "saving_low": percent(row["saving_low"]),
+        "saving_high": percent(row["saving_high"]),
+        "delta": points(row["delta_accuracy"]),
+        "delta_low": points(row["delta_accuracy_low"]),
+        "delta_high": points(row["delta_accuracy_high"]),
+    }
+
+
+def illustration(results: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Why this run is an illustration and no evidence, or None when it has enough problems a task."""
+    enough = ENOUGH_POCKET if results["config"].get("model") == "pocket" else ENOUGH
+    fewest = min((row["n"] for row in rows), default=0)
+    if not rows or fewest >= enough:
+        return None
+    widths = [
+        (row["delta_accuracy_high"] - row["delta_accuracy_low"]) / 2
+        for row in rows
+        if row["policy"] != FULL and row["delta_accuracy_low"] is not None
+    ]
+    return {"n": fewest, "enough": enough, "width": f"{max(widths) * 100:.1f}" if widths else ""}
+
+
+def facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Config and environment as pairs of a name and a text."""
+    found = []
+    for block in ("config", "environment"):
+        for name, value in results.get(block, {}).items():
+            if value not in (None, "", [], {}):
+                found.append((name.replace("_", " "), _text(value)))
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_text(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(inner) for inner in value)
+    return str(value)

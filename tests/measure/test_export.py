@@ -1,0 +1,121 @@
+"""A run in the forms of other tools: what they would read is what the run says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from satisfice.core.errors import BadInput, UnknownName
+from satisfice.measure.export import INVALID, export
+from satisfice.measure.store import read_results, read_samples
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two policies and two seeds on a few problems; one answer is missing, one verdict unknown, one policy failed."""
+    path = tmp_path_factory.mktemp("export") / "run"
+    path.mkdir()
+    policies, tasks = ["full", "deer(threshold=0.9)"], ["sums:easy@1"]
+    config = {
+        "model": "pocket", "tasks": tasks, "problems": {tasks[0]: {"n": 3, "digest": "x"}}, "policies": policies,
+        "limit": 3, "seeds": [0, 5], "split": "eval", "temperature": None, "max_tokens": 64,
+    }  # fmt: skip
+    samples = [
+        sample(policy, problem, seed, answer)
+        for policy in policies
+        for seed in (0, 5)
+        for problem, answer in (("p0", "2"), ("p1", "3"), ("p2", None))
+    ]
+    samples[3] |= {"verdict": "unknown", "verdict_flexible": "unknown"}
+    samples[-1] |= {"error": "ValueError: no", "truncated": True}
+    counts = dict.fromkeys(("kept", "spent", "probe", "dropped", "thinking_tokens"), 7.0)
+    rows = [
+        {
+            "policy": policy, "task": tasks[0], "samples": 6, "accuracy": 0.4, "accuracy_flexible": 0.5,
+            "accuracy_low": 0.2, "accuracy_high": 0.6, **counts,
+        }
+        for policy in policies
+    ]  # fmt: skip
+    environment = {"satisfice": "0.1.0", "date": "2026-11-21T12:40:04+00:00"}
+    results = {"schema_version": 1, "config": config, "environment": environment, "rows": rows}
+    (path / "results.json").write_text(json.dumps(results))
+    (path / "samples.jsonl").write_text("".join(json.dumps(one) + "\n" for one in samples))
+    return path
+
+
+def sample(policy: str, problem: str, seed: int, answer: str | None) -> dict[str, Any]:
+    text = answer or ""
+    spans = [{"kind": "sampled", "by": "0", "tokens": 4, "text": "1+1=2\n</think>"},
+             {"kind": "sampled", "by": "0", "tokens": 2, "text": text + "<|end|>"}]  # fmt: skip
+    verdict = "right" if answer == "2" else "wrong"
+    return {
+        "schema_version": 1, "policy": policy, "task": "sums:easy@1", "problem": problem, "seed": seed,
+        "question": f"{problem}: 1+1?", "gold": "2", "answer": answer, "answer_flexible": answer, "text": text,
+        "verdict": verdict, "verdict_flexible": verdict, "stop_reason": "model", "truncated": False, "error": "",
+        "kept": 5, "probe": 2, "dropped": 0, "spent": 7, "injected": 1, "prefilled": 0, "steps": 5, "wall_s": None,
+        "chain": "0", "thinking_tokens": 4, "first_right": None, "spans": spans, "log": [],
+    }  # fmt: skip
+
+
+def test_lm_eval_reads_two_rows_a_sample_and_a_model_for_each_policy(run: Path, tmp_path: Path) -> None:
+    written = export(run, tmp_path / "out", "lm-eval")
+    assert sorted(str(path.relative_to(tmp_path / "out")) for path in written) == [
+        "pocket__deer_threshold=0.9/results_2026-11-21T12-40-04+00-00.json",
+        "pocket__deer_threshold=0.9/samples_sums_easy_1_2026-11-21T12-40-04+00-00.jsonl",
+        "pocket__full/results_2026-11-21T12-40-04+00-00.json",
+        "pocket__full/samples_sums_easy_1_2026-11-21T12-40-04+00-00.jsonl",
+    ]
+    files = [path for path in written if path.suffix == ".jsonl"]
+    rows = [json.loads(line) for path in files for line in path.read_text("utf-8").splitlines()]
+    assert len(rows) == 2 * len(list(read_samples(run)))
+    first = rows[0]
+    assert (first["filter"], rows[1]["filter"]) == ("strict-match", "flexible-extract")
+    assert first["resps"] == [["1+1=2\n</think>2<|end|>"]]
+    assert (first["filtered_resps"], first["exact_match"], first["target"]) == (["2"], 1.0, "2")
+    assert first["arguments"]["gen_args_0"]["arg_0"] == "p0: 1+1?"
+    assert first["satisfice"]["probe"] == 2
+    missing = [row for row in rows if row["doc"]["id"] == "p2"]
+    assert {(row["filtered_resps"][0], row["exact_match"]) for row in missing} == {(INVALID, 0.0)}
+    assert sum(row["exact_match"] is None for row in rows) == 2, "an unknown verdict is neither right nor wrong"
+    assert {row["doc_id"] for row in rows} == {0, 1, 2}
+    results = json.loads(
+        next(p for p in written if p.parent.name == "pocket__full" and p.suffix == ".json").read_text()
+    )
+    assert results["results"]["sums:easy@1"]["exact_match,strict-match"] == 0.4
+    assert results["versions"] == {"sums:easy@1": "1"}
+    assert results["config"]["model_args"] == {"model": "pocket", "policy": "full"}
+
+
+def test_inspect_reads_a_log_for_each_task_and_policy(run: Path, tmp_path: Path) -> None:
+    written = export(run, tmp_path / "out", "inspect")
+    assert [path.name for path in written] == ["sums_easy_1_full.json", "sums_easy_1_deer_threshold=0.9.json"]
+    full, deer = (json.loads(path.read_text("utf-8")) for path in written)
+    assert (full["version"], full["status"], full["eval"]["solver"]) == (2, "success", "full")
+    assert [(one["id"], one["epoch"]) for one in full["samples"]] == [
+        (problem, epoch) for epoch in (1, 2) for problem in ("p0", "p1", "p2")
+    ]
+    first = full["samples"][0]
+    assert first["messages"][1]["content"] == [
+        {"type": "reasoning", "reasoning": "1+1=2\n</think>"}, {"type": "text", "text": "2"}
+    ]  # fmt: skip
+    assert first["scores"]["strict-match"] == {"value": "C", "answer": "2"}
+    assert first["model_usage"]["satisfice/pocket"]["output_tokens"] == 7
+    assert full["samples"][3]["scores"] == {}, "an unknown verdict is no score"
+    last = deer["samples"][-1]
+    assert (last["error"]["message"], last["output"]["choices"][0]["stop_reason"]) == ("ValueError: no", "max_tokens")
+    assert full["results"]["scores"][0]["metrics"]["accuracy"]["value"] == 0.4
+    assert full["stats"]["model_usage"]["satisfice/pocket"]["output_tokens"] == 42
+
+
+def test_what_cannot_be_exported_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="'lm-eval'"):
+        export(run, tmp_path / "out", "lm_eval")
+    with pytest.raises(BadInput, match="holds no run"):
+        export(tmp_path, tmp_path / "out", "inspect")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(BadInput, match="is there already"):
+        export(run, tmp_path / "mine", "inspect")
+    assert read_results(run)["rows"]
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,66 @@
+"""Dynamic outlier truncation: what is cut, when nothing can be, and the term of the loss."""
+
+import math
+
+import numpy as np
+import pytest
+
+from satisfice.core.shaper import advance
+from satisfice.methods.shaping import Dot
+from satisfice.methods.shaping.dot import kl_cov_loss, kl_cov_tokens, outlier_length
+from satisfice.testing import rollouts
+
+LENGTHS = [900] * 31 + [4000]
+OUTLIER = rollouts([1] * 32, LENGTHS)
+
+
+def test_worked_example_of_the_cut() -> None:
+    groups = OUTLIER.groups
+    assert (groups.mean(LENGTHS)[0], groups.std(LENGTHS, ddof=1)[0]) == pytest.approx((996.8750, 548.0078), abs=1e-4)
+    assert Dot().cut(OUTLIER).tolist() == [900] * 31 + [2640]
+    assert math.floor(outlier_length(OUTLIER, ddof=0)[0]) == 2615
+
+
+def test_worked_example_of_what_the_cut_costs() -> None:
+    shaped = Dot()(rollouts([1] * 31 + [0], Dot().cut(OUTLIER)))
+    assert shaped.advantage[[0, 31]] == pytest.approx([0.1768, -5.4800], abs=1e-4)
+
+
+def test_worked_example_of_the_oversampling() -> None:
+    state = {"informative": [0.5, 0.6, 0.55]}
+    assert (Dot().factor(state), int(128 * Dot().factor(state))) == (pytest.approx(1.8924, abs=1e-4), 242)
+    assert (Dot().factor(), Dot().factor({"informative": [0.0, 0.0]})) == (1.5, 5.0)
+
+
+@pytest.mark.parametrize(("size", "fires"), [(10, False), (11, True)])
+def test_three_deviations_need_a_group_of_eleven(size: int, fires: bool) -> None:
+    length = np.array([100] * (size - 1) + [100_000])
+    assert (Dot().cut(rollouts([1] * size, length)) < length).any() == fires
+
+
+def test_groups_with_a_wrong_rollout_and_small_excess_are_left_alone() -> None:
+    assert Dot().cut(rollouts([0] + [1] * 31, LENGTHS)).tolist() == LENGTHS
+    assert Dot(margin=1361).cut(OUTLIER).tolist() == LENGTHS
+    assert Dot(margin=0.5).cut(OUTLIER).tolist() == LENGTHS  # half of 4000 is more than the excess of 1360
+
+
+def test_the_history_is_that_of_what_was_shaped() -> None:
+    state = advance(Dot(window=2), {"informative": [0.1, 0.2]}, rollouts([1, 0, 1, 1], group=[0, 0, 1, 1]))
+    assert state == {"informative": [0.2, 0.5]}
+
+
+def test_the_tokens_of_highest_covariance_have_a_loss_without_clipping() -> None:
+    advantage = np.array([[1.0], [-1.0]])
+    logprob = np.array([[-0.1, -2.0, -9.0], [-0.1, -5.0, -0.2]])
+    mask = np.array([[1, 1, 0], [1, 1, 1]], bool)
+    chosen = kl_cov_tokens(advantage, logprob, mask, share=0.2)
+    assert chosen.tolist() == [[False] * 3, [False, True, False]]
+    assert kl_cov_tokens(advantage, logprob, np.zeros((2, 3), bool)).sum() == 0
+    assert kl_cov_loss(2.0, 0.5, 1.0) == pytest.approx(-1.0 + math.log(2))
+
+
+def test_the_loss_is_the_codes() -> None:
+    loss = Dot().loss
+    assert (loss.dual_clip, loss.aggregation, loss.kl, loss.clip_high) == (10, "sequence", 0, 0.2)
+    assert loss.terms == {"kl-cov": {"share": 0.002, "weight": 1.0}}
+    assert Dot(kl_cov_share=0).loss.terms == {}

@@ -1,0 +1,305 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from satisfice.measure.statistics import result_rows
+from satisfice.report.page import embed_json, write_report
+from satisfice.report.reader import PROBLEMS_PER_TASK, choose, lay_out, pack, read_run
+from satisfice.report.samples import FULL, compare_stops, cumulate, gains_over_caps, is_cap, read_outcome
+from satisfice.report.words import headlines, illustration, percent, points
+
+Run = tuple[dict[str, Any], list[dict[str, Any]]]
+
+
+class Page(HTMLParser):
+    """The elements of a page, and the text of the table cells."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: dict[tuple[str, str], list[str]] = {}
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self._task = ""
+        self._row: list[str] | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if tag == "table":
+            self._task, self._row = found.get("data-task") or "", None
+        if tag == "tr" and self._task:
+            self._row = self.rows.setdefault((self._task, found.get("data-policy") or ""), [])
+        if tag in ("td", "th") and self._row is not None:
+            self._row.append("")
+        if tag == "small" and self._row:
+            self._row[-1] += " | "
+        if tag == "script":
+            self.scripts.append((found, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("tr", "table"):
+            self._row = None
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "script" and self.scripts:
+            self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
+        elif self._row:
+            self._row[-1] += data.strip()
+
+
+def test_the_page_loads_nothing_and_runs_only_its_own_scripts(page: Path) -> None:
+    html = page.read_text("utf-8")
+    found = Page(html)
+    for tag, attributes in found.tags:
+        assert not {"src", "href", "srcset", "action", "data", "background"} & set(attributes), (tag, attributes)
+        assert not any(name.startswith("on") for name in attributes), (tag, attributes)
+        assert tag not in {"img", "link", "iframe", "object", "embed", "base"}
+    policy = next(a["content"] for _, a in found.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert "script-src 'sha256-" in policy
+    assert len(found.scripts) == 4  # two of data, the chart runtime, ours: the hostile ones did not become elements
+
+
+def test_hostile_text_survives_as_text(page: Path, hostile: str) -> None:
+    found = Page(page.read_text("utf-8"))
+    chains = json.loads(next(text for attributes, text in found.scripts if attributes.get("id") == "chains"))
+    problem = next(problem for problem in chains["problems"] if problem["id"] == "p3")
+    assert problem["question"] == "31 + 18" + hostile
+    texts = "".join(piece.get("text", "") for piece in problem["runs"][FULL]["pieces"])
+    assert hostile in texts
+
+
+@pytest.mark.parametrize("field", ["accuracy", "spent", "kept", "probe", "saving", "delta_accuracy"])
+def test_the_table_says_what_results_json_says(field: str, page: Path, recorded: Run) -> None:
+    column = {"accuracy": 1, "spent": 2, "kept": 3, "probe": 4, "saving": 6, "delta_accuracy": 7}[field]
+    form = {"saving": percent, "accuracy": percent, "delta_accuracy": points}.get(field, lambda value: f"{value:.1f}")
+    found = Page(page.read_text("utf-8"))
+    for row in recorded[0]["rows"]:
+        cells = found.rows[row["task"], row["policy"]]
+        if row["policy"] == FULL and field in ("saving", "delta_accuracy"):
+            assert cells[column] == "–"
+            continue
+        value, _, interval = cells[column].partition(" | ")
+        assert value == form(row[field])
+        if f"{field}_low" in row:
+            assert interval == f"{form(row[f'{field}_low'])} to {form(row[f'{field}_high'])}"
+        assert cells[9] == row["verdict"]
+        assert cells[-1] == str(row["n"])
+
+
+def test_the_picture_is_a_png_of_some_size(page: Path) -> None:
+    png = (page.parent / "frontier.png").read_bytes()
+    assert png.startswith(b"\x89PNG")
+    width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
+    assert width > 1000
+    assert height > 500
+
+
+def test_a_run_that_only_began_has_a_report_too(tmp_path: Path, recorded: Run) -> None:
+    pytest.importorskip("altair", reason="the report extra is not installed")
+    results, samples = recorded
+    write_report(tmp_path, {**results, "environment": {}, "rows": []}, [])
+    assert "not finished" in (tmp_path / "report.html").read_text("utf-8")
+    few = [sample for sample in samples if sample["policy"] == "deer"][:1]  # no `full`, no pair, no interval
+    rows = result_rows(few, policies=["deer"], tasks=[few[0]["task"]])
+    write_report(tmp_path, {**results, "rows": rows}, few)
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert "no baseline" in html
+    assert "the run has no <code>full</code>" in html
+
+
+def test_only_the_verdict_saves_makes_a_claim(recorded: Run) -> None:
+    rows = recorded[0]["rows"]
+    labels = {row["policy"]: row["policy"] for row in rows}
+    assert all(not part["saves"] for part in headlines(rows, labels))  # 10 problems can never support a claim
+    claimed = [{**row, "verdict": "saves"} if row["policy"] == "deer" else row for row in rows]
+    part = headlines(claimed, labels)[0]
+    row = next(row for row in rows if row["policy"] == "deer" and row["task"] == part["task"])
+    assert [claim["label"] for claim in part["saves"]] == ["deer"]
+    assert part["saves"][0]["saving"] == percent(row["saving"])
+    assert part["saves"][0]["delta_low"] == points(row["delta_accuracy_low"])
+
+
+@pytest.mark.parametrize(
+    ("model", "n", "small"), [("pocket", 1999, True), ("pocket", 2000, False), ("r1", 1500, False)]
+)
+def test_small_runs_are_called_illustrations(model: str, n: int, small: bool) -> None:
+    rows = [{"policy": FULL, "n": n}, {"policy": "a", "n": n, "delta_accuracy_low": -0.01, "delta_accuracy_high": 0.03}]
+    found = illustration({"config": {"model": model}}, rows)
+    assert (found is not None) is small
+    if found is not None:
+        assert found["width"] == "2.0"
+
+
+def test_stops_are_paired_by_problem_and_seed() -> None:
+    def one(policy: str, problem: str, thinking: int, first: int | None) -> Any:
+        row = {"policy": policy, "task": "t", "problem": problem, "seed": 0, "verdict": "right", "answer": "1"}
+        return read_outcome(
+            row | {"error": "", "truncated": False, "spent": 9, "thinking_tokens": thinking, "first_right": first}
+        )
+
+    full = [one(FULL, "a", 50, 20), one(FULL, "b", 60, 30), one(FULL, "c", 70, None), one(FULL, "d", 80, 40)]
+    rule = [one("deer", "a", 25, 20), one("deer", "b", 10, None), one("deer", "c", 30, None), one("deer", "d", 55, 40)]
+    (found,) = compare_stops([*rule, *full, one("deer", "e", 1, 1)], "t", ["deer"])  # e has no partner
+    assert found.pairs == 4
+    assert found.too_soon == pytest.approx(1 / 3)  # b, of the three that state a right answer
+    assert found.after == 10  # median of 25 - 20 and 55 - 40
+    assert found.never == 0.25
+    assert found.first_right == (20, 30, 40)
+
+
+def test_a_policy_far_below_does_not_press_the_others_together(recorded: Run) -> None:
+    charts = pytest.importorskip("satisfice.report.charts", reason="the report extra is not installed")
+    rows = [dict(row) for row in recorded[0]["rows"] if row["task"] == "chain-sum:easy@1"]
+    for row in rows:
+        row.update({"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.95})
+    rows[1].update({"accuracy": 0.04, "accuracy_low": 0.0, "accuracy_high": 0.1})
+    labels = {row["policy"]: row["policy"] for row in rows}
+    spec = charts.frontier(rows, labels, charts.Marks(list(labels))).to_dict()
+    (domain,) = {tuple(found["scale"]["domain"]) for found in _values(spec, "y") if "domain" in found.get("scale", {})}
+    assert domain == pytest.approx((0.82, 0.98))
+    points = {point["policy"]: point for found in _values(spec, "values") for point in found}
+    assert points[rows[1]["policy"]]["label"].endswith("↓ 4%")
+    assert points[rows[1]["policy"]]["accuracy"] == pytest.approx(0.82)
+    assert points[rows[0]["policy"]]["accuracy"] == 0.9
+
+
+def _values(tree: Any, name: str) -> list[Any]:
+    inner = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else []
+    here = [tree[name]] if isinstance(tree, dict) and name in tree else []
+    return here + [value for child in inner for value in _values(child, name)]
+
+
+def test_gains_are_against_the_line_through_caps_and_full(recorded: Run) -> None:
+    outcomes = [read_outcome(sample) for sample in recorded[1]]
+    rows = {row["policy"]: row for row in recorded[0]["rows"] if row["task"] == "chain-sum:hard@1"}
+    found = gains_over_caps(outcomes, "chain-sum:hard@1", list(rows))
+    assert set(found) == {"first-cue", "deer", "es-cot", "self-consistency(n=3)"}
+    assert found["self-consistency(n=3)"]["gain"] is None  # three chains spend more than any cap and than `full`
+    cap, full, deer = rows["fixed-budget(tokens=12)"], rows[FULL], rows["deer"]
+    share = (deer["spent"] - cap["spent"]) / (full["spent"] - cap["spent"])
+    line = cap["accuracy"] + share * (full["accuracy"] - cap["accuracy"])
+    assert found["deer"]["gain"] == pytest.approx(deer["accuracy"] - line)
+    assert gains_over_caps([one for one in outcomes if not is_cap(one.policy)], "chain-sum:hard@1", list(rows)) == {}
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=400))
+def test_a_cumulative_share_rises_to_the_share_of_all(values: list[int]) -> None:
+    steps = cumulate(values, 2 * len(values), points=50)
+    assert len(steps) <= 51
+    assert steps == sorted(steps)
+    assert steps[-1] == (max(values), 0.5)
+    for x, y in steps[1:]:
+        assert y == pytest.approx(sum(value <= x for value in values) / (2 * len(values)))
+
+
+ANYTHING = st.recursive(
+    st.text() | st.floats() | st.none(),
+    lambda inner: st.dictionaries(st.text(), inner, max_size=3) | st.lists(inner, max_size=3),
+)
+
+
+@given(ANYTHING)
+def test_embedded_json_cannot_end_its_element_and_reads_back(value: Any) -> None:
+    text = embed_json({"value": value})
+    assert not re.search("[<>&]", text)
+    back = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert embed_json(back) == text
+
+
+def test_every_character_of_a_chain_is_shown_once_and_in_order(
+    recorded: Run,
+) -> None:
+    for sample in recorded[1]:
+        pieces = lay_out(sample)
+        shown = "".join(piece["text"] for piece in pieces if piece["kind"] in ("sampled", "injected"))
+        assert shown == "".join(span["text"] for span in sample["spans"])
+        looks = [piece for piece in pieces if piece["kind"] == "look"]
+        assert sum(piece["tokens"] for piece in looks) == sample["probe"]
+
+
+def test_a_look_stands_before_its_cue_with_what_was_asked_and_said(
+    recorded: Run,
+) -> None:
+    seen = 0
+    for sample in recorded[1]:
+        if sample["policy"] != "deer" or sample["problem"] == "p3":
+            continue
+        pieces = lay_out(sample)
+        for i, piece in enumerate(pieces):
+            if piece["kind"] != "look":
+                continue
+            seen += 1
+            assert piece["asked"] == "</think>"
+            assert re.fullmatch(r"-?\d+", piece["said"])
+            assert piece["threshold"] == "0.95"
+            assert piece["stop"] == (float(piece["value"]) > 0.95)
+            after = next(p for p in pieces[i:] if p["kind"] in ("sampled", "injected"))
+            if piece["stop"]:
+                assert after == {"kind": "injected", "text": "</think>"}
+            else:
+                assert after["text"].startswith("Wait")
+    assert seen > 20
+
+
+def test_the_first_right_answer_is_marked_where_it_is_written(
+    recorded: Run,
+) -> None:
+    marked = 0
+    for sample in recorded[1]:
+        if sample["policy"] != FULL or sample["first_right"] is None or sample["problem"] == "p3":
+            continue
+        pieces = lay_out(sample)
+        place = next(i for i, piece in enumerate(pieces) if piece["kind"] == "first")
+        before = "".join(piece["text"] for piece in pieces[:place])
+        assert before.endswith(f"so {sample['gold']}")
+        assert before.count(f"so {sample['gold']}") == 1
+        marked += 1
+    assert marked > 10
+
+
+def test_losing_chains_are_named_with_their_tokens(recorded: Run) -> None:
+    for sample in recorded[1]:
+        if sample["policy"].startswith("self-consistency"):
+            others = read_run(sample)["others"]
+            assert len(others) == 2
+            assert sum(other["tokens"] for other in others) == sample["dropped"]
+
+
+def test_the_choice_of_problems_is_stable_and_has_what_a_rule_lost(
+    recorded: Run,
+) -> None:
+    outcomes = [read_outcome(sample) for sample in recorded[1]]
+    policies = list(dict.fromkeys(one.policy for one in outcomes))
+    task = "chain-sum:hard@1"
+    chosen = choose(outcomes, task, policies, 8)
+    assert len(chosen) == len(set(chosen)) == 8
+    assert choose(outcomes[::-1], task, policies, 8) == chosen
+    full = {one.key: one.verdict for one in outcomes if one.policy == FULL}
+    for policy in policies:
+        wrong = {one.key for one in outcomes if (one.policy, one.task, one.verdict) == (policy, task, "wrong")}
+        lost = {key for key in wrong if full[key] == "right"}
+        assert not lost or lost & set(chosen), policy
+    assert len(choose(outcomes, task, policies, PROBLEMS_PER_TASK)) == 20  # all there are: 10 problems, 2 seeds
+
+
+def test_long_chains_are_left_out_rather_than_making_the_file_huge(
+    recorded: Run,
+) -> None:
+    samples = [dict(sample) for sample in recorded[1]]
+    outcomes = [read_outcome(sample) for sample in samples]
+    wanted = {task: choose(outcomes, task, [FULL], 10) for task in ("chain-sum:easy@1", "chain-sum:hard@1")}
+    everything = pack(samples, wanted, [FULL])
+    budget = len(json.dumps([problem["runs"] for problem in everything["problems"]])) // 2
+    some = pack(samples, wanted, [FULL], budget=budget)
+    assert 2 <= len(some["problems"]) < len(everything["problems"]) == 20
+    assert {problem["task"] for problem in some["problems"]} == set(wanted)
