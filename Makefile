@@ -1,5 +1,5 @@
 # make bench   a first experiment on the bundled pocket reasoner: what do stop rules save, and what do they cost?
-# make check   format, lint, types, imports, generated docs, quick tests: a few minutes
+# make check   format, lint, types, imports, quick tests: a few minutes
 # make test    make check, then every test and the documentation; what CI runs
 # make docs    the documentation, in docs/_build/index.html
 # make test-vllm   what needs vLLM, in an environment of its own (3.5 GB); on a machine with a GPU: make test-vllm VLLM=vllm
@@ -47,7 +47,6 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python docs/generate.py --check
 	$(BIN)/pytest -q
 
 test: check docs
@@ -70,7 +69,7 @@ docs: .venv/installed-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
 clean:
-	rm -rf .venv $(VLLM_ENV) $(VERL_ENV) docs/_build dist runs
+	rm -rf .venv $(VLLM_ENV) $(VERL_ENV) docs/_build docs/api docs/methods dist runs
 
 # One stamp per set of extras: installing happens again only when what is to be installed has changed.
 .venv/installed-%: pyproject.toml constraints.txt

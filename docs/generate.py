@@ -1,6 +1,6 @@
 """Write the pages that are made from the code: the methods, from the catalogue, and the API, from the source.
 
-`python docs/generate.py` writes them, `--check` says which are stale and writes nothing.
+`python docs/generate.py` writes them; `make docs` runs it. They are not committed.
 """
 
 import ast
@@ -37,24 +37,14 @@ formula comes from: the authors' `code`, the `paper`, a `second-hand` digest, `r
 is not published, or `standard` practice.
 
 """
-MADE = "<!-- made by docs/generate.py: change the code and run `make docs` -->\n\n"
 
 
 def main() -> int:
     pages = {DOCS / "methods" / f"{name}.md": text for name, text in method_pages()}
     pages |= {DOCS / "api" / f"{name}.md": text for name, text in api_pages()}
-    there = {path for folder in ("methods", "api") for path in (DOCS / folder).glob("*.md")}
-    stale = [path for path, text in pages.items() if path not in there or path.read_text("utf-8") != MADE + text]
-    gone = sorted(there - set(pages))
-    if "--check" in sys.argv[1:]:
-        for path in (*stale, *gone):
-            print(f"{path.relative_to(DOCS.parent)} is stale. Run: make docs")
-        return 1 if stale or gone else 0
-    for path in stale:
+    for path, text in pages.items():
         path.parent.mkdir(exist_ok=True)
-        path.write_text(MADE + pages[path], "utf-8")
-    for path in gone:
-        path.unlink()
+        path.write_text(text, "utf-8")
     return 0
 
 
