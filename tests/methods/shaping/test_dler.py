@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from satisfice.methods.shaping import Dler
+from satisfice.methods.shaping import DaDler, Dler
 from satisfice.testing import rollouts
 
 BATCH = rollouts(
@@ -58,3 +58,20 @@ def test_the_recipe() -> None:
     assert (loss.clip_low, loss.clip_high, loss.dual_clip, loss.aggregation) == (0.2, 0.28, 10, "token")
     assert (loss.kl, loss.kl_kind) == (0.0005, "k2")
     assert Dler().cap({}, ["a", "b"]).tolist() == [4000, 4000]
+
+
+def test_nothing_bounds_an_advantage_and_the_largest_is_told() -> None:
+    batch = rollouts([1, 0, 0, 0], [20_000, 1, 2, 3])
+    for method in (Dler(limit=32_000), DaDler(limit=32_000, easy_limit=32_000)):
+        shaped = method(batch)
+        assert np.abs(shaped.advantage).max() == pytest.approx(57.7, abs=0.1)
+        assert shaped.metrics["largest_advantage"] == np.abs(shaped.advantage).max()
+    assert Dler(limit=32_000, scope="sequence")(batch).metrics["largest_advantage"] == pytest.approx(1.5)
+
+
+def test_what_the_released_code_does_otherwise_is_an_option() -> None:
+    batch = rollouts([1, 1, 0, 0], [1000, 2000, 4000, 3000], truncated=[0, 1, 0, 0])
+    gain = Dler(right_gain=0.1)(batch).advantage - Dler()(batch).advantage
+    assert gain == pytest.approx([0.1, 0, 0, 0])
+    assert (Dler().loss.kl_kind, Dler(divergence="k3").loss.kl_kind) == ("k2", "k3")
+    assert Dler().card.fidelity == "paper"

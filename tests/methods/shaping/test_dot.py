@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from satisfice.core.shaper import advance
 from satisfice.methods.shaping import Dot
 from satisfice.methods.shaping.dot import kl_cov_loss, kl_cov_tokens, outlier_length
 from satisfice.testing import rollouts
@@ -26,10 +27,9 @@ def test_worked_example_of_what_the_cut_costs() -> None:
     assert shaped.advantage[[0, 31]] == pytest.approx([0.1768, -5.4800], abs=1e-4)
 
 
-def test_worked_example_of_the_oversampling() -> None:
-    state = {"informative": [0.5, 0.6, 0.55]}
-    assert (Dot().factor(state), int(128 * Dot().factor(state))) == (pytest.approx(1.8924, abs=1e-4), 242)
-    assert (Dot().factor(), Dot().factor({"informative": [0.0, 0.0]})) == (1.5, 5.0)
+def test_groups_without_a_difference_are_not_kept_but_groups_of_one_are() -> None:
+    batch = rollouts([1, 1, 0, 0, 1, 0, 1], group=[0, 0, 1, 1, 2, 2, 3])
+    assert Dot()(batch).keep.tolist() == [False, False, False, False, True, True, True]
 
 
 @pytest.mark.parametrize(("size", "fires"), [(10, False), (11, True)])
@@ -44,11 +44,6 @@ def test_groups_with_a_wrong_rollout_and_small_excess_are_left_alone() -> None:
     assert Dot(margin=0.5).cut(OUTLIER).tolist() == LENGTHS  # half of 4000 is more than the excess of 1360
 
 
-def test_the_history_is_that_of_what_was_shaped() -> None:
-    state = advance(Dot(window=2), {"informative": [0.1, 0.2]}, rollouts([1, 0, 1, 1], group=[0, 0, 1, 1]))
-    assert state == {"informative": [0.2, 0.5]}
-
-
 def test_the_tokens_of_highest_covariance_have_a_loss_without_clipping() -> None:
     advantage = np.array([[1.0], [-1.0]])
     logprob = np.array([[-0.1, -2.0, -9.0], [-0.1, -5.0, -0.2]])
@@ -59,8 +54,21 @@ def test_the_tokens_of_highest_covariance_have_a_loss_without_clipping() -> None
     assert kl_cov_loss(2.0, 0.5, 1.0) == pytest.approx(-1.0 + math.log(2))
 
 
+@given(st.floats(-5, 5), st.floats(-3, 3))
+def test_no_token_is_clipped(change: float, advantage: float) -> None:
+    ratio = math.exp(change)
+    assert float(Dot().loss.token_loss(ratio, advantage)) == pytest.approx(-ratio * advantage)
+    usual = max(-ratio * advantage, -min(max(ratio, 0.8), 1.2) * advantage)
+    assert float(Dot(clip=0.2).loss.token_loss(ratio, advantage)) == pytest.approx(usual)
+
+
 def test_the_loss_is_the_codes() -> None:
     loss = Dot().loss
-    assert (loss.dual_clip, loss.aggregation, loss.kl, loss.clip_high) == (10, "sequence", 0, 0.2)
+    assert (loss.dual_clip, loss.aggregation, loss.kl) == (None, "sequence", 0)
     assert loss.terms == {"kl-cov": {"share": 0.002, "weight": 1.0}}
     assert Dot(kl_cov_share=0).loss.terms == {}
+
+
+@pytest.mark.parametrize(("margin", "cut"), [(0, 2640), (0.34, 2640), (0.35, 4000), (1360.5, 2640), (1361, 4000)])
+def test_a_margin_below_one_is_a_share_and_above_it_whole_tokens(margin: float, cut: int) -> None:
+    assert Dot(margin=margin).cut(OUTLIER)[-1] == cut

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from satisfice.core.shaper import advance, start
 from satisfice.methods.shaping import LaserD
@@ -67,3 +69,29 @@ def test_monitoring_is_due_every_so_many_steps_and_until_then_the_fallback_holds
 def test_the_grid() -> None:
     assert candidates(512, 3072, 1024) == [512, 1024, 2048, 3072]
     assert candidates(2048, 4096, 1024) == [2048, 3072, 4096]
+
+
+def test_a_right_rollout_that_was_cut_does_not_make_a_prompt_easier() -> None:
+    batch = rollouts([1, 1, 0], [10, 50, 50], truncated=[0, 1, 0])
+    state = {"step": 0, "monitored": 0, "targets": {"high": 5, "medium": 20, "low": 40}}
+    assert LaserD()(batch, state).reward.tolist() == [1.5, -1, -0.5]
+
+
+@given(st.integers(0, 10**6))
+def test_the_band_counts_full_scores(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, 9))
+    correct, cut, formed = rng.random((3, size)) < 0.5
+    columns = {"well_formed": formed} if seed % 2 else {}
+    batch = rollouts(correct, rng.integers(1, 60, size), truncated=cut, **columns)
+    full = correct & (formed if seed % 2 else ~cut)
+    target = 5 if full.mean() >= 2 / 3 else 20 if full.mean() >= 1 / 3 else 40
+    state = {"step": 0, "monitored": 0, "targets": {"high": 5, "medium": 20, "low": 40}}
+    paid = LaserD()(batch, state).reward == 1.5
+    assert paid.tolist() == (full & (batch.length <= min(target, batch.length.max()))).tolist()
+
+
+def test_the_monitored_prompts_are_banded_by_full_scores_too() -> None:
+    batch = rollouts([1] * 8, [900] * 8, truncated=[0, 0, 0] + [1] * 5)
+    found = search_targets(batch, GRID, expected=1, rounding="floor")
+    assert found == {"high": None, "medium": 1024, "low": None}

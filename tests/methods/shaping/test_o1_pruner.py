@@ -45,3 +45,24 @@ def test_the_loss_clips_whole_sequences() -> None:
     assert (loss.ratio, loss.aggregation, loss.clip_low, loss.clip_high) == ("sequence", "sequence", 0.2, 0.2)
     with pytest.raises(BadInput, match="o1-pruner: low must be below high"):
         O1Pruner(low=5)
+
+
+@pytest.mark.parametrize("used", [1, 2, 3])
+def test_what_is_used_is_standardised_and_the_reference_is_the_whole_group(used: int) -> None:
+    rng = np.random.default_rng(used)
+    length, correct = rng.permutation(np.arange(100, 1300, 100)), rng.random(12) < 0.5
+    batch = rollouts(correct, length, np.repeat([0, 1], 6))
+    shaped = O1Pruner(used=used)(batch)
+    assert [int(shaped.keep[:6].sum()), int(shaped.keep[6:].sum())] == [used, used]
+    weight = O1Pruner().weigh(batch)[shaped.keep]  # lengths and accuracies of all six stand in these
+    assert shaped.advantage[shaped.keep] == pytest.approx((weight - weight.mean()) / weight.std())
+    order = rng.permutation(12)
+    assert O1Pruner(used=used)(batch.take(order)).keep.tolist() == shaped.keep[order].tolist()
+
+
+def test_the_choice_changes_with_the_tokens() -> None:
+    keep = {
+        tuple(O1Pruner(used=1)(rollouts([1] * 4, ids=np.full((4, 3), seed) + np.arange(4)[:, None])).keep.tolist())
+        for seed in range(30)
+    }
+    assert len(keep) == 4, "each rollout is drawn now and then"

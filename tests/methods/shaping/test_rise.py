@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from satisfice.core.chain import Chain
 from satisfice.core.problem import Problem
@@ -19,7 +21,21 @@ def test_weights_are_the_exponential_of_the_reward_or_the_reward_itself() -> Non
     batch = rollouts([1, 0, 1])
     assert Rise(temperature=0.5)(batch).advantage == pytest.approx([1, math.exp(-2), 1])
     assert Rise(weighing="reward")(batch).advantage.tolist() == [1, 0, 1]
-    assert reward_weights([1e6, 1e6 + 1]) == pytest.approx([math.exp(-1), 1])  # no overflow
+    assert np.isfinite(reward_weights([1e6, 1e6 + 1])).all()  # no overflow
+
+
+def test_the_default_temperature_is_the_codes() -> None:
+    weight = Rise()(rollouts([1, 0])).advantage
+    assert weight[0] / weight[1] == pytest.approx(12.18, abs=0.01)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.floats(0.1, 5))
+def test_weights_of_an_attempt_do_not_depend_on_the_others_and_are_the_codes_in_another_unit(
+    right: list[bool], temperature: float
+) -> None:
+    weight = Rise(temperature=temperature)(rollouts(right)).advantage
+    code = np.exp(np.asarray(right, float) / temperature)  # what the released script stores with each example
+    assert weight * math.exp(1 / temperature) == pytest.approx(code)
 
 
 def test_the_loss_is_weighted_imitation() -> None:

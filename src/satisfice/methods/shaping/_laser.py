@@ -24,6 +24,14 @@ def scores(rollouts: Rollouts) -> Floats:
     return np.where(well_formed, np.where(rollouts.correct, RIGHT, WRONG), MALFORMED)
 
 
+def solved(rollouts: Rollouts) -> Floats:
+    """Return each row's pass rate as LASER counts it: the share of its group with the full score, [B].
+
+    A right answer in a rollout that was cut off, or without the form that was asked for, does not count.
+    """
+    return rollouts.groups.mean(scores(rollouts) == RIGHT)
+
+
 def bands(accuracy: Floats) -> tuple[Bools, Bools, Bools]:
     """Easy, middling and hard groups of a training batch, by pass rate: at least 2/3, at least 1/3, less; [B] each."""
     easy, hard = accuracy >= 2 / 3, accuracy < 1 / 3
@@ -36,7 +44,7 @@ def targets_of(rollouts: Rollouts, state: State, fallback: int) -> Floats:
     longest = float(rollouts.length.max())
     chosen = [table.get(band, fallback) for band in ("high", "medium", "low")]
     values = [longest if target is None else min(float(target), longest) for target in chosen]
-    return np.select(bands(rollouts.accuracy), values)
+    return np.select(bands(solved(rollouts)), values)
 
 
 def candidates(lower: int, upper: int, interval: int) -> list[int]:
@@ -58,7 +66,7 @@ def search_targets(
     size = int(rollouts.groups.size.max())
     whole = math.floor if rounding == "floor" else math.ceil
     fewest = {"high": whole(2 * size / 3), "medium": whole(size / 3), "low": 1}
-    p = rollouts.accuracy
+    p = solved(rollouts)
     rows = {"high": p > 2 / 3, "medium": (p > 1 / 3) & (p <= 2 / 3), "low": p <= 1 / 3}  # not the training bands
     found: dict[str, int | None] = {}
     for band, right in fewest.items():

@@ -30,3 +30,8 @@ def centre_and_whiten(
     deviation = centred - float(counts @ centred) / n
     variance = float(counts @ deviation**2) / max(n - ddof, 1.0)
     return np.where(keep, deviation / np.sqrt(variance + _EPS), 0.0)
+
+
+def largest(advantage: Floats) -> float:
+    """Return the largest advantage without its sign: far above 10, a few tokens decide the whole update."""
+    return float(np.abs(advantage).max())

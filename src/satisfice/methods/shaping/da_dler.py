@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from satisfice.core.fields import Range, check_fields
 from satisfice.core.rollouts import Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
 from satisfice.methods.shaping._caps import over
-from satisfice.methods.shaping._whiten import Scope, centre_and_whiten
+from satisfice.methods.shaping._whiten import Scope, centre_and_whiten, largest
 from satisfice.methods.shaping.dapo import differs
 from satisfice.methods.shaping.grpo import Lone
 
@@ -27,7 +27,7 @@ class DaDler:
 
     Not in the paper, and ours: rollouts are sampled up to the larger cap and the smaller one is applied afterwards; the
     pass rate is that of the same group under the larger cap; a pass rate at the threshold is hard. A group in which
-    nothing is left to tell apart after that is not kept.
+    nothing is left to tell apart after that is not kept. Advantages are as unbounded as DLER's.
     """
 
     card: ClassVar = Card(
@@ -48,7 +48,8 @@ class DaDler:
     ddof: Annotated[int, Range(0, 1)] = 1  # of the batch's variance: 1 sample, 0 population
     lone: Lone = "zero"  # centred reward of a group of one
     clip_high: Annotated[float, Range(0)] = 0.28
-    kl: Annotated[float, Range(0)] = 0.0005  # weight of the squared log-ratio to the reference policy
+    kl: Annotated[float, Range(0)] = 0.0005  # weight of the divergence from the reference policy
+    divergence: Literal["k2", "k3"] = "k2"  # k2: half the squared log-ratio (the paper); k3: what the script runs
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -59,7 +60,7 @@ class DaDler:
 
     @property
     def loss(self) -> Loss:
-        return Loss(clip_high=self.clip_high, dual_clip=10.0, kl=self.kl, kl_kind="k2")
+        return Loss(clip_high=self.clip_high, dual_clip=10.0, kl=self.kl, kl_kind=self.divergence)
 
     def cap(self, state: State, prompts: Sequence[str]) -> Ints:
         return np.full(len(prompts), self.limit)
@@ -72,4 +73,4 @@ class DaDler:
         keep = differs(rollouts, reward)
         advantage = centre_and_whiten(rollouts, reward, keep, scope=self.scope, ddof=self.ddof, lone=self.lone)
         shaped = Shaped(advantage=advantage, reward=reward, keep=keep)
-        return shaped.noted(easy=float(easy.mean()), over_cap=over(rollouts, caps), kept=float(keep.mean()))
+        return shaped.noted(largest_advantage=largest(advantage), easy=float(easy.mean()), over_cap=over(rollouts, caps), kept=float(keep.mean()))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from satisfice.core.fields import Range, check_fields
 from satisfice.core.rollouts import Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
 from satisfice.methods.shaping._caps import over
-from satisfice.methods.shaping._whiten import Scope, centre_and_whiten
+from satisfice.methods.shaping._whiten import Scope, centre_and_whiten, largest
 from satisfice.methods.shaping.dapo import differs
 from satisfice.methods.shaping.grpo import Lone
 
@@ -27,9 +27,15 @@ class Dler:
     upwards and a mean over all tokens go with it.
 
     As in the released training code (https://github.com/NVlabs/DLER, non-commercial; nothing of it is used here) the
-    batch's statistics count tokens: long rollouts weigh more. `scope="sequence"` counts rollouts. The code pays a right
-    rollout that was cut 0.1 (`cut_pay=0.1`), gives a lone rollout its reward (`lone="reward"`), and keeps groups by
-    their verdicts before the cap, as here.
+    batch's statistics count tokens: long rollouts weigh more. `scope="sequence"` counts rollouts. Groups are kept by
+    their verdicts before the cap, as there. Nothing bounds the advantages, here or there: in a batch in which one
+    rollout has nearly all tokens (lengths 20000, 1, 2, 3) the others' reach 100, which the trainers warn of; the
+    loss bounds what bad tokens can do by its dual clip.
+
+    Differs from the code: that pays a right rollout that was cut 0.1 (`cut_pay=0.1`), gives a lone rollout its reward
+    (`lone="reward"`), leaves the kind of divergence to verl's default (`divergence=k3`) where the paper says k2, and
+    adds 0.1 to the advantage of each token of a right rollout after the whitening (`right_gain=0.1`), of which the paper
+    does not speak.
     """
 
     card: ClassVar = Card(
@@ -37,7 +43,7 @@ class Dler:
         paper="arXiv:2510.15110",
         where="training recipe",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="paper",
         system="dler",
         ours=("lone",),
     )
@@ -47,16 +53,18 @@ class Dler:
     cut_pay: Annotated[float, Range(0, 1)] = 0.0  # share of the reward that a right rollout beyond the cap gets
     scope: Scope = "token"
     ddof: Annotated[int, Range(0, 1)] = 1  # of the batch's variance: 1 sample, 0 population
+    right_gain: Annotated[float, Range(0)] = 0.0  # added to the advantage of right rollouts that ended; 0.1 in the code
     lone: Lone = "zero"  # centred reward of a group of one
     clip_high: Annotated[float, Range(0)] = 0.28  # 0.36 for the 8B model
-    kl: Annotated[float, Range(0)] = 0.0005  # weight of the squared log-ratio to the reference policy
+    kl: Annotated[float, Range(0)] = 0.0005  # weight of the divergence from the reference policy
+    divergence: Literal["k2", "k3"] = "k2"  # k2: half the squared log-ratio (the paper); k3: what the script runs
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     @property
     def loss(self) -> Loss:
-        return Loss(clip_high=self.clip_high, dual_clip=10.0, kl=self.kl, kl_kind="k2")
+        return Loss(clip_high=self.clip_high, dual_clip=10.0, kl=self.kl, kl_kind=self.divergence)
 
     def cap(self, state: State, prompts: Sequence[str]) -> Ints:
         return np.full(len(prompts), self.limit)
@@ -66,5 +74,6 @@ class Dler:
         reward = np.where(rollouts.correct, np.where(ended, 1.0, self.cut_pay), 0.0)
         keep = differs(rollouts, rollouts.correct)
         advantage = centre_and_whiten(rollouts, reward, keep, scope=self.scope, ddof=self.ddof, lone=self.lone)
+        advantage = advantage + self.right_gain * (keep & rollouts.correct & ended)
         shaped = Shaped(advantage=advantage, reward=reward, keep=keep)
-        return shaped.noted(over_cap=over(rollouts, self.limit), kept=float(keep.mean()))
+        return shaped.noted(largest_advantage=largest(advantage), over_cap=over(rollouts, self.limit), kept=float(keep.mean()))

@@ -1,6 +1,6 @@
 """Cut the outliers of length among the rollouts of prompts that are solved every time."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -11,6 +11,7 @@ from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Bools, Floats, Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.methods.shaping.dapo import differs
 from satisfice.methods.shaping.grpo import Grpo
 
 
@@ -24,11 +25,13 @@ class Dot:
         T_q = floor(mean L + alpha std L),    cut rollout i at T_q if all are right and L_i - T_q >= margin
 
     with the sample standard deviation. The largest z-score in a group of G is (G - 1) / sqrt(G), so alpha = 3 can fire
-    from G = 11 on only; `cut` says nothing below that. The loss adds, for the tokens of highest covariance between
-    advantage and log-probability, a term that holds the policy near the old one (`kl_cov`), and prompts are
-    oversampled by how many groups were informative lately (`factor`).
+    from G = 11 on only; `cut` says nothing below that. Groups whose rewards are all the same after the cut are not
+    kept. The loss clips no token, -A rho, and adds for those of highest covariance between advantage and
+    log-probability a term that holds the policy near the old one (`kl_cov`). `clip=0.2` is the usual clipped loss for
+    the other tokens, and holds more than one update a batch together.
 
-    Reference code: https://github.com/U-rara/DOT (Apache-2.0).
+    Reference code: https://github.com/U-rara/DOT (Apache-2.0). It also samples more prompts than it trains on, by how
+    many groups were informative lately; here the trainer replaces the groups that are not kept (`--refill`).
     """
 
     card: ClassVar = Card(
@@ -40,10 +43,7 @@ class Dot:
     margin: Annotated[float, Range(0)] = 32.0  # tokens beyond T_q; below 1: share of the rollout, at least 16 tokens
     kl_cov_share: Annotated[float, Range(0, 1)] = 0.002  # share of tokens with the extra term; 0: none
     kl_cov: Annotated[float, Range(0)] = 1.0  # its weight
-    window: Annotated[int, Range(1)] = 20  # steps that the oversampling looks back on
-    least: Annotated[float, Range(1)] = 1.2  # smallest oversampling factor
-    most: Annotated[float, Range(1)] = 5.0  # largest; 3 is the code's own default, 5 what its runs use
-    first: Annotated[float, Range(1)] = 1.5  # at the first step
+    clip: Annotated[float, Range(0, 1)] | None = None  # of the ratio, to both sides; none: no token is clipped
     advantage: Shaper = Grpo(kl=0)
 
     def __post_init__(self) -> None:
@@ -52,52 +52,27 @@ class Dot:
     @property
     def loss(self) -> Loss:
         terms = {"kl-cov": {"share": self.kl_cov_share, "weight": self.kl_cov}} if self.kl_cov_share else {}
-        return replace(self.advantage.loss, dual_clip=10.0, terms=terms)
-
-    def init(self) -> State:
-        return {"informative": []}
-
-    def update(self, state: State, rollouts: Rollouts) -> State:
-        """Note the share of prompts whose rewards differ: give it what was shaped, cut and verified again."""
-        mixed = rollouts.groups.std(rollouts.reward, ddof=0) > 0
-        share = float(mixed[rollouts.groups.first].mean())
-        return {"informative": [*state["informative"], share][-self.window :]}
-
-    def factor(self, state: State = STATELESS) -> float:
-        """How many prompts to sample for each one that is to be trained on."""
-        return oversampling((state or self.init())["informative"], self.least, self.most, self.first)
+        low, high = (1.0, math.inf) if self.clip is None else (self.clip, self.clip)
+        return replace(self.advantage.loss, clip_low=low, clip_high=high, terms=terms)
 
     def cut(self, rollouts: Rollouts, state: State = STATELESS) -> Ints:
         """Lengths to cut to, [B]; what is not cut keeps its own."""
         length = rollouts.length
         begin = np.floor(outlier_length(rollouts, self.alpha))
-        margin = self.margin if self.margin >= 1 else np.maximum(16.0, np.floor(self.margin * length))
+        by_share = 0 < self.margin < 1
+        margin = np.maximum(16.0, np.floor(self.margin * length)) if by_share else math.floor(self.margin)
         cut = rollouts.groups.all(rollouts.correct) & (rollouts.groups.size > 1) & (length - begin >= margin)
         return np.where(cut, begin, length).astype(np.int64)
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
-        return self.advantage(rollouts).noted(oversampling=self.factor(state))
+        keep = differs(rollouts, rollouts.reward)
+        return self.advantage(rollouts).keeping(keep).noted(kept=float(keep.mean()))
 
 
 def outlier_length(rollouts: Rollouts, alpha: float = 3.0, *, ddof: int = 1) -> Floats:
     """Where an outlier begins in each rollout's group, tokens, [B]."""
     groups, length = rollouts.groups, rollouts.length
     return groups.mean(length) + alpha * groups.std(length, ddof=ddof)
-
-
-def oversampling(informative: Sequence[float], least: float = 1.2, most: float = 5.0, first: float = 1.5) -> float:
-    """Prompts to sample for one that informs, from the shares of the last steps that did.
-
-    f = (1 / mean p) (1 + std p), population standard deviation, held between `least` and `most`.
-
-    >>> f = oversampling([0.5, 0.6, 0.55])
-    >>> round(f, 4), int(128 * f)
-    (1.8924, 242)
-    """
-    if not informative:
-        return first
-    p = np.asarray(informative, dtype=np.float64)
-    return most if p.mean() == 0 else float(np.clip((1 + p.std()) / p.mean(), least, most))
 
 
 def kl_cov_tokens(advantage: Floats, logprob: Floats, mask: Bools, share: float = 0.002) -> Bools:

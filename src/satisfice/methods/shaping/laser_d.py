@@ -27,7 +27,8 @@ class LaserD:
 
     With 8 rollouts a group that is about the 20th percentile of the lengths for easy prompts, the median for middling
     ones and the maximum for hard ones. A target is never above the longest rollout of the batch. Scores as in LASER.
-    State: the step, the step of the last monitoring, and the targets.
+    A right rollout that was cut off has no full score: it counts neither as right nor towards the pass rate of its
+    band. State: the step, the step of the last monitoring, and the targets.
 
     Reference code: https://github.com/hkust-nlp/Laser. The names of the released models give `lower`.
     """

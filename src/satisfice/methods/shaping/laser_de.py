@@ -14,6 +14,8 @@ from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, Sta
 from satisfice.methods.shaping._laser import RIGHT, WRONG, Rounding, candidates, scores, search_targets, targets_of
 from satisfice.methods.shaping.grpo import Grpo
 
+SHORT = 8  # tokens: a rollout that is no longer is not looked at
+
 
 @dataclass(frozen=True, kw_only=True)
 class LaserDe:
@@ -25,7 +27,9 @@ class LaserDe:
     so that a long wrong rollout gets 0 where a short one gets -0.5. Everything else as in LASER-D. Whether a rollout
     goes in circles is the column `repetitive`: see `goes_in_circles`.
 
-    Reference code: https://github.com/hkust-nlp/Laser.
+    Reference code: https://github.com/hkust-nlp/Laser. Its detector of repetition is the one here, but its trainer
+    hands it tensors, whose elements never compare equal as keys, so that in its runs no rollout was ever found
+    repetitive and every long wrong one was paid. `detect=false` is what those runs did.
     """
 
     card: ClassVar = Card(
@@ -48,6 +52,7 @@ class LaserDe:
     every: Annotated[int, Range(1)] = 20  # steps from one monitoring to the next
     monitor_prompts: Annotated[int, Range(1)] = 500
     fallback: Annotated[int, Range(1)] = 8192  # target of all bands before the first monitoring, tokens
+    detect: bool = True  # a wrong rollout that repeats itself is not forgiven; the released runs forgave it
     advantage: Shaper = Grpo(clip_high=0.28, entropy=0.001, aggregation="token")
 
     def __post_init__(self) -> None:
@@ -75,7 +80,9 @@ class LaserDe:
         base = scores(rollouts)
         target = targets_of(rollouts, state or self.init(), self.fallback)
         short = rollouts.length <= target
-        explored = (base == WRONG) & ~short & ~rollouts["repetitive"].astype(np.bool_)
+        explored = (base == WRONG) & ~short
+        if self.detect:
+            explored &= ~rollouts["repetitive"].astype(np.bool_)
         shaped = self.advantage(rollouts.rewarded(base + self.alpha * np.where(base == RIGHT, short, explored)))
         return shaped.noted(
             target=float(target.mean()), under_target=float(short.mean()), explored=float(explored.mean())
@@ -83,28 +90,30 @@ class LaserDe:
 
 
 def goes_in_circles(ids: Sequence[int]) -> bool:
-    """Whether a rollout repeats itself, by its token ids.
+    """Return whether a rollout repeats itself, by its token ids.
 
-    True if an n-gram comes three times (twice in fewer than 200 tokens) with two neighbouring occurrences closer than a
-    third of the rollout, or if any 2n-gram comes twice; n is 4, 3 below 100 tokens, 2 below 30. N-grams of a single
-    token repeated do not count.
+    It does if an n-gram comes often enough (twice in fewer than 200 tokens, else three times) with two neighbouring
+    occurrences closer than a third of the rollout, or if a 2n-gram comes twice; n is 4, 3 below 100 tokens, 2 below 30.
+    A 3- or 4-gram of a single token does not count as an n-gram; in a pair and in a 2n-gram it does. Rollouts of at
+    most 8 tokens never repeat themselves.
 
-    >>> goes_in_circles([1, 2, 3, 1, 2, 3, 1, 2, 3]), goes_in_circles(range(500))
-    (True, False)
+    >>> goes_in_circles([1, 2, 3] * 3), goes_in_circles([7] * 500), goes_in_circles([7] * 8), goes_in_circles(range(500))
+    (True, True, False, False)
     """
     tokens = list(ids)
     length = len(tokens)
+    if length <= SHORT:
+        return False
     n = 2 if length < 30 else 3 if length < 100 else 4
     often = 2 if length < 200 else 3
     seen: dict[tuple[int, ...], list[int]] = {}
     for begin in range(length - n, -1, -1):
         gram = tuple(tokens[begin : begin + n])
-        if len(set(gram)) == 1:
+        if n > 2 and len(set(gram)) == 1:
             continue
         places = seen.setdefault(gram, [])
         places.append(begin)
-        if len(places) >= often and min(a - b for a, b in itertools.pairwise(places)) < length / 3:
+        if len(places) >= often and min(a - b for a, b in itertools.pairwise(places)) < length // 3:
             return True
     long = [tuple(tokens[begin : begin + 2 * n]) for begin in range(length - 2 * n + 1)]
-    long = [gram for gram in long if len(set(gram)) > 1]
-    return len(set(long)) < len(long)
+    return length >= 4 * n and len(set(long)) < len(long)

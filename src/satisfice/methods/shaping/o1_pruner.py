@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 
 from satisfice.core.card import Card
+from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range, check_fields
-from satisfice.core.rollouts import Floats, Rollouts
+from satisfice.core.rollouts import Bools, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
 
 
@@ -19,23 +20,25 @@ class O1Pruner:
         w_i = clip((Lbar - L_i) / L_i + alpha (c_i - abar), low, high),    A = (w - mean(w)) / std(w)
 
     with Lbar and abar the mean length and accuracy of the reference policy on the prompt; mean and standard deviation
-    (population, no eps) over all rows. Made for an offline data set: sample `samples` rollouts of each problem, shape
-    them as one batch, train on some of them. On wrong problems only length is left, so short wrong rollouts win.
+    (population, no eps) over the rollouts that are trained on. On wrong problems only length is left, so short wrong
+    rollouts win. The loss clips the ratio of whole sequences, exp(mean_t log p_new - log p_old).
 
-    The loss clips the ratio of whole sequences, exp(mean_t log p_new - log p_old).
-
-    Reference code: https://github.com/StarDewXXX/O1-Pruner (MIT). An empty rollout counts as one token.
+    Reference code: https://github.com/StarDewXXX/O1-Pruner (MIT). It makes a data set once: 12 or 16 rollouts of each
+    problem give Lbar and abar, and two of them, drawn at random, are trained on. A trainer that samples anew has no
+    reason to throw the others away, so all are trained on here; `used=2` is the code's form. Which ones are used is
+    settled by their tokens where the batch has them (`ids`), else by length and verdict. An empty rollout counts as
+    one token.
     """
 
     card: ClassVar = Card(
-        id="o1-pruner", paper="arXiv:2501.12570", where="length-harmonizing reward", needs=frozenset(), fidelity="code"
+        id="o1-pruner", paper="arXiv:2501.12570", where="length-harmonizing reward", needs=frozenset(), fidelity="paper"
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 
     alpha: Annotated[float, Range(0)] = 5.0  # weight of accuracy
     low: Annotated[float, Range()] = -2.0
     high: Annotated[float, Range()] = 4.0
-    samples: Annotated[int, Range(1)] = 12  # K: reference samples a problem, in the code
+    used: Annotated[int, Range(1)] | None = None  # rollouts of a problem that are trained on; none: all; the code: 2
     reference: Literal["group", "columns"] = "group"  # of Lbar and abar: the group itself, or reference_* columns
 
     def __post_init__(self) -> None:
@@ -48,10 +51,10 @@ class O1Pruner:
         return Loss(ratio="sequence", aggregation="sequence")
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
-        weight = self.weigh(rollouts)
-        spread = float(weight.std())
-        advantage = (weight - weight.mean()) / spread if spread > 1e-12 else np.zeros(len(rollouts))
-        return Shaped(advantage=advantage, reward=weight)
+        weight, keep = self.weigh(rollouts), drawn(rollouts, self.used)
+        mean, spread = float(weight[keep].mean()), float(weight[keep].std())
+        advantage = np.where(keep, (weight - mean) / spread, 0.0) if spread > 1e-12 else np.zeros(len(rollouts))
+        return Shaped(advantage=advantage, reward=weight, keep=keep)
 
     def weigh(self, rollouts: Rollouts) -> Floats:
         """The clipped weight of each rollout, [B]."""
@@ -62,3 +65,22 @@ class O1Pruner:
         accuracy = rollouts["reference_accuracy"] if by_columns else rollouts.accuracy
         weight = (mean_length - length) / length + self.alpha * (rollouts.correct - accuracy)
         return np.clip(weight, self.low, self.high)
+
+
+def drawn(rollouts: Rollouts, used: int | None) -> Bools:
+    """Return which rows are trained on, [B]: `used` of each group, drawn by what the rollouts are; None: all.
+
+    The order of rows does not matter, and the same rollouts give the same choice.
+    """
+    keep = np.ones(len(rollouts), np.bool_)
+    if used is None:
+        return keep
+    ids = rollouts.tokens.get("ids")
+    for rows in rollouts.groups:
+        named = {
+            int(row): random_key("o1-pruner", int(rollouts.length[row]), bool(rollouts.correct[row]),
+                                 [] if ids is None else ids[row].tolist())
+            for row in rows
+        }  # fmt: skip
+        keep[sorted(named, key=named.__getitem__)[used:]] = False
+    return keep

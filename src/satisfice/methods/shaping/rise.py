@@ -17,6 +17,8 @@ from satisfice.core.steering import Right, Rolled
 
 FEEDBACK = "\n\nAn earlier answer to this was: {answer}\nIt is not right. Find what is wrong with it and answer again."
 
+_LARGEST = 50.0  # exponent: rewards far above 1 at a small temperature would leave the numbers there are
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rise:
@@ -25,13 +27,15 @@ class Rise:
     A prompt is asked; while the answer is wrong it is asked again, with the wrong answer and the news that it is
     wrong, up to `turns` times. Every attempt is an example whose tokens are imitated with its weight:
 
-        loss = -w_i log p(attempt i | prompt, what went before),    w_i = exp((r_i - max r) / temperature)
+        loss = -w_i log p(attempt i | prompt, what went before),    w_i = exp((r_i - 1) / temperature)
 
     or the reward itself (`weighing=reward`). `improvement_examples` makes the same from attempts that somebody else
     wrote, a stronger model or the best of several. More turns cost more tokens: this is for accuracy, not for brevity.
 
-    The released code multiplies each example's loss by a weight that stands in its data; that the weight is an
-    exponential of the reward is said in the paper and could not be checked there. Its temperature is ours.
+    The weights are those of the released code (https://github.com/cmu-mind/RISE), which makes exp(r / temperature) at a
+    temperature of 0.4 and stores it with each example; here they are in units of a right attempt's. What differs: its
+    attempts are written once, by the model or a stronger one, and fine-tuned on; here they are sampled anew each step.
+    The words of the feedback are ours.
     """
 
     card: ClassVar = Card(
@@ -41,13 +45,13 @@ class Rise:
         needs=frozenset({Need.FORK}),
         fidelity="second-hand",
         system="rise",
-        ours=("temperature", "turns"),
+        ours=("turns",),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
     makes: ClassVar = frozenset({"turns"})
 
     turns: Annotated[int, Range(1)] = 5  # attempts at a prompt, at most
-    temperature: Annotated[float, Range(1e-6)] = 1.0  # of the weights, in units of reward
+    temperature: Annotated[float, Range(1e-6)] = 0.4  # of the weights, in units of reward
     weighing: Literal["exponential", "reward"] = "exponential"
 
     def __post_init__(self) -> None:
@@ -80,14 +84,16 @@ class Rise:
         return Shaped(advantage=weight, reward=rollouts.reward).noted(weight=float(weight.mean()))
 
 
-def reward_weights(reward: ArrayLike, temperature: float = 1.0) -> Floats:
-    """exp(r / temperature), over its largest value, [n].
+def reward_weights(reward: ArrayLike, temperature: float = 0.4) -> Floats:
+    """Return exp((r - 1) / temperature), [n]: the weight of each attempt in units of a right one's.
 
-    >>> reward_weights([1.0, 0.0, 0.5], 1.0).round(4)
-    array([1.    , 0.3679, 0.6065])
+    The unit is the same in every batch, so a batch without a right attempt does not weigh its wrong ones fully.
+
+    >>> reward_weights([1.0, 0.0, 0.5]).round(4), reward_weights([0.0]).round(4)
+    (array([1.    , 0.0821, 0.2865]), array([0.0821]))
     """
     r: Floats = np.asarray(reward, dtype=np.float64)
-    found: Floats = np.exp((r - r.max()) / temperature)
+    found: Floats = np.exp(np.minimum((r - 1) / temperature, _LARGEST))
     return found
 
 
@@ -112,7 +118,7 @@ def improvement_examples(
     better: Callable[[str], str | None],
     right: Callable[[str], bool],
     *,
-    temperature: float = 1.0,
+    temperature: float = 0.4,
 ) -> list[Example]:
     """Examples from successive attempts at a question, up to the first right one.
 
