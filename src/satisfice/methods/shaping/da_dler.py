@@ -73,4 +73,9 @@ class DaDler:
         keep = differs(rollouts, reward)
         advantage = centre_and_whiten(rollouts, reward, keep, scope=self.scope, ddof=self.ddof, lone=self.lone)
         shaped = Shaped(advantage=advantage, reward=reward, keep=keep)
-        return shaped.noted(largest_advantage=largest(advantage), easy=float(easy.mean()), over_cap=over(rollouts, caps), kept=float(keep.mean()))
+        return shaped.noted(
+            largest_advantage=largest(advantage),
+            easy=float(easy.mean()),
+            over_cap=over(rollouts, caps),
+            kept=float(keep.mean()),
+        )

@@ -34,8 +34,7 @@ class Dler:
 
     Differs from the code: that pays a right rollout that was cut 0.1 (`cut_pay=0.1`), gives a lone rollout its reward
     (`lone="reward"`), leaves the kind of divergence to verl's default (`divergence=k3`) where the paper says k2, and
-    adds 0.1 to the advantage of each token of a right rollout after the whitening (`right_gain=0.1`), of which the paper
-    does not speak.
+    adds 0.1 to the advantages of right rollouts after the whitening (`right_gain=0.1`), of which the paper says nothing.
     """
 
     card: ClassVar = Card(
@@ -76,4 +75,6 @@ class Dler:
         advantage = centre_and_whiten(rollouts, reward, keep, scope=self.scope, ddof=self.ddof, lone=self.lone)
         advantage = advantage + self.right_gain * (keep & rollouts.correct & ended)
         shaped = Shaped(advantage=advantage, reward=reward, keep=keep)
-        return shaped.noted(largest_advantage=largest(advantage), over_cap=over(rollouts, self.limit), kept=float(keep.mean()))
+        return shaped.noted(
+            largest_advantage=largest(advantage), over_cap=over(rollouts, self.limit), kept=float(keep.mean())
+        )
