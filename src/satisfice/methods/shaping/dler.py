@@ -34,7 +34,7 @@ class Dler:
 
     Differs from the code: that pays a right rollout that was cut 0.1 (`cut_pay=0.1`), gives a lone rollout its reward
     (`lone="reward"`), leaves the kind of divergence to verl's default (`divergence=k3`) where the paper says k2, and
-    adds 0.1 to the advantages of right rollouts after the whitening (`right_gain=0.1`), of which the paper says nothing.
+    adds 0.1 to the advantages of right rollouts after the whitening (`right_gain=0.1`); the paper does not.
     """
 
     card: ClassVar = Card(
