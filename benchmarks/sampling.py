@@ -24,6 +24,7 @@ import torch
 import transformers
 
 from satisfice.catalog import build
+from satisfice.methods.sampling import FILTER
 
 PEERS: dict[str, Callable[[], Any]] = {
     "top-k:50": lambda: transformers.TopKLogitsWarper(50),
@@ -79,7 +80,7 @@ def main() -> None:
 def measure(spec: str, batch: int, vocab: int, scale: float, rounds: int) -> dict[str, Any]:
     """One row of the result."""
     logits = make(batch, vocab, scale)
-    method = build(spec, kind="sampler")
+    method = build(spec, FILTER)
     peer = PEERS[spec]() if spec in PEERS else None
     runs: dict[str, Callable[[], Any]] = {"ours": lambda: method(logits)}
     if peer:

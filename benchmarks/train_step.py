@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, T
 from trl.trainer.grpo_config import GRPOConfig
 
 from satisfice.catalog import build
+from satisfice.core.shaper import SHAPER
 from satisfice.engines.local.engine import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.rollout import DirectJudge
@@ -109,7 +110,7 @@ def step(args: argparse.Namespace, source: Any, problems: Any) -> dict[str, floa
         )  # fmt: skip
         trainer = ShapedTrainer(
             AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), args=config, source=source,
-            shaper=build(args.shaper, kind="shaper"), problems=problems, monitor=problems[:1], callbacks=[figures],
+            shaper=build(args.shaper, SHAPER), problems=problems, monitor=problems[:1], callbacks=[figures],
             processing_class=AutoTokenizer.from_pretrained(folder),
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)

@@ -66,7 +66,7 @@ def method_pages() -> Iterator[tuple[str, str]]:
 
 
 def _method(row: dict[str, Any]) -> str:
-    name, method = row["id"], catalog.FAMILIES[row["family"]][row["id"]]
+    name, method = row["id"], catalog.FAMILIES[row["family"]].methods[row["id"]]
     facts = [f"`satisfice.methods.{row['family']}.{method.__name__}`"]
     facts += [f"also `{alias}`" for alias in row["aliases"]]
     facts += [", ".join(filter(None, (_paper(row["paper"]), row["where"])))]

@@ -10,12 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satisfice import catalog
-from satisfice.catalog import as_json, build, canonical, check_policy, from_json, parse_policies
+from satisfice.catalog import as_json, build, canonical, check_policy, from_json, kind_of, parse_policies, parse_sampler
 from satisfice.core.card import Need
 from satisfice.core.errors import BadInput, Unfit, UnknownName
 from satisfice.core.fields import field_types
-from satisfice.core.session import Policy
+from satisfice.core.method import Kind
+from satisfice.core.scorer import SCORER
+from satisfice.core.session import POLICY, Policy
+from satisfice.core.shaper import SHAPER
+from satisfice.core.spec import split
 from satisfice.methods.parallel import FirstFinish, SelfConsistency
+from satisfice.methods.sampling import FILTER
 from satisfice.methods.stopping import Deer, EsCot, FirstCue, FixedBudget, Full, NoThinking
 
 simple = st.one_of(
@@ -134,8 +139,10 @@ def test_needs_of_inner_methods_count() -> None:
 
 def test_the_listing_is_json_and_tells_each_methods_fields() -> None:
     rows = {row["id"]: row for row in json.loads(json.dumps(catalog.methods()))}
-    assert list(rows) == [name for table in catalog.FAMILIES.values() for name in sorted(table)]
-    assert {(row["family"], row["kind"]) for row in rows.values()} == set(catalog.KINDS.items())
+    assert list(rows) == [name for family in catalog.FAMILIES.values() for name in sorted(family.methods)]
+    assert {(row["family"], row["kind"]) for row in rows.values()} == {
+        (name, family.kind.name) for name, family in catalog.FAMILIES.items()
+    }
     assert rows["deer"]["system"] == "deer"
     assert rows["deer"]["fields"][0] == {
         "name": "threshold", "takes": "a number (from 0 to 1)", "default": 0.95, "ours": False,
@@ -145,37 +152,42 @@ def test_the_listing_is_json_and_tells_each_methods_fields() -> None:
     assert all(row["summary"].endswith(".") for row in rows.values())
 
 
-@pytest.mark.parametrize("kind", ["policy", "sampler", "shaper"])
-def test_every_method_survives_spec_and_json_as_its_kind_and_no_other_kind_takes_it(kind: catalog.Kind) -> None:
-    for family, table in catalog.FAMILIES.items():
-        for name, method in table.items():
-            if catalog.KINDS[family] != kind:
-                with pytest.raises(BadInput, match=f"{kind}: {name} is a {catalog.KINDS[family]}, not a {kind}"):
-                    build(name, kind=kind)
+@pytest.mark.parametrize("kind", catalog.KINDS.values(), ids=str)
+def test_every_method_survives_spec_and_json_as_its_kind_and_no_other_kind_takes_it(kind: Kind[Any]) -> None:
+    for family in catalog.FAMILIES.values():
+        for name, method in family.methods.items():
+            assert kind_of(method) is family.kind
+            if family.kind is not kind:
+                with pytest.raises(BadInput, match=f"{kind}: {name} is a {family.kind}, not a {kind}"):
+                    build(name, kind)
                 continue
             if "artefact" in field_types(method):
                 continue  # learned: it cannot be made without its file
-            made = build(name, kind=kind)
+            made = build(name, kind)
             assert type(made) is method
-            assert build(canonical(made), kind=kind) == made
-            assert from_json(json.loads(json.dumps(as_json(made))), kind=kind) == made
+            assert build(canonical(made), kind) == made
+            assert from_json(json.loads(json.dumps(as_json(made))), kind) == made
 
 
-def test_no_two_methods_share_an_id() -> None:
-    names = [name for table in catalog.FAMILIES.values() for name in table]
-    assert sorted(names) == sorted(catalog.METHODS)
-    assert all(method.card.id == name for name, method in catalog.METHODS.items())
+def test_every_kind_accepts_its_own_methods_and_its_example() -> None:
+    for family in catalog.FAMILIES.values():
+        for method in family.methods.values():
+            stranger = type("Stranger", (method,), {})  # in no table: known by what it can be called with
+            assert kind_of(stranger) is family.kind
+    for kind in catalog.KINDS.values():
+        assert [build(spec, kind) for spec in split(kind.example)]
+        assert kind.about.startswith(f"A {kind} is called with ")
 
 
 def test_names_are_suggested_within_the_kind_that_is_asked_for() -> None:
-    with pytest.raises(UnknownName, match=r"unknown sampler 'min-q'\. Did you mean 'min-p'"):
-        build("min-q", kind="sampler")
+    with pytest.raises(UnknownName, match=r"unknown filter 'min-q'\. Did you mean 'min-p'"):
+        build("min-q", FILTER)
     with pytest.raises(UnknownName, match=r"unknown policy 'min-q'(?!.*min-p)"):
         build("min-q")
 
 
 def test_a_field_takes_methods_of_its_own_kind_only() -> None:
-    with pytest.raises(BadInput, match="policy: min-p is a sampler, not a policy"):
+    with pytest.raises(BadInput, match="policy: min-p is a filter, not a policy"):
         build("first-finish(stop=min-p)")
 
 
@@ -211,6 +223,50 @@ def test_a_strangers_own_rule_from_a_file(tmp_path: Path) -> None:
         build(f"{tmp_path}/mine.py:Shot", allow_files=True)
     with pytest.raises(BadInput, match="is no method"):
         build(f"{tmp_path}/mine.py:dataclass", allow_files=True)
+
+
+OTHERS = """
+from dataclasses import dataclass
+from typing import ClassVar
+from satisfice import Card
+
+def card(name):
+    return Card(id=name, paper="", where="mine", needs=frozenset(), fidelity="standard")
+
+@dataclass(frozen=True, kw_only=True)
+class Two:
+    "Keep two tokens."
+    card: ClassVar = card("two")
+    def keep(self, logits):
+        return logits >= logits.argsort(-1)[:, -2:-1] * 0 + sorted(logits[0])[-2]
+    def __call__(self, logits):
+        import numpy as np
+        return np.where(self.keep(logits), logits, -np.inf)
+
+@dataclass(frozen=True, kw_only=True)
+class Longer:
+    "The longer, the better."
+    card: ClassVar = card("longer")
+    def __call__(self, question, texts):
+        return [float(len(text)) for text in texts]
+"""
+
+
+def test_a_strangers_own_method_of_any_kind_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "others.py").write_text(OTHERS)
+    two, longer = (f"{tmp_path}/others.py:{name}" for name in ("Two", "Longer"))
+    assert canonical(build(two, FILTER, allow_files=True)) == two
+    sampler = parse_sampler(f"{two}, temperature, top-k:3", allow_files=True)
+    assert [method.card.id for method in sampler.filters] == ["two", "top-k"]
+    assert canonical(build(f"er-prm(scorer={longer})", allow_files=True)) == f"er-prm(scorer={longer})"
+    assert kind_of(build(longer, SCORER, allow_files=True)) is SCORER
+    for kind in (POLICY, SHAPER, SCORER):
+        with pytest.raises(BadInput, match=rf"^{kind} '.*Two': Two is no {kind}. A {kind} is called with"):
+            build(two, kind, allow_files=True)
+    with pytest.raises(BadInput, match=r"^shaper '.*none\.py:X': there is no file"):
+        build(f"{tmp_path}/none.py:X", SHAPER, allow_files=True)
+    with pytest.raises(BadInput, match=r"^filter '.*Two': methods from files can be named on the command line only"):
+        parse_sampler(two)
 
 
 def test_a_file_that_is_not_there_or_fails_is_told(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from show import draw, tables
 from satisfice.catalog import build
 from satisfice.core.errors import Unfit
 from satisfice.core.jobs import Listener
+from satisfice.core.shaper import SHAPER
 from satisfice.engines import load_engine
 from satisfice.measure.kept import put_tables
 from satisfice.measure.plan import make_plan
@@ -232,7 +233,7 @@ class Study:
         args, out = self.args, self.args.out / "train" / f"{name}-{seed}"
         tasks = tuple(load_task(task, split="train", limit=args.limit) for task in TRAINED_ON)
         plan = TrainPlan(
-            model="pocket", tasks=tasks, shaper=build(spec(name, steps), kind="shaper"), steps=steps,
+            model="pocket", tasks=tasks, shaper=build(spec(name, steps), SHAPER), steps=steps,
             prompts=args.prompts, group=args.group, max_tokens=LIMIT, temperature=1.1, bf16=True, seed=seed,
             learning_rate=args.learning_rate, save_every=5, keep_every=20, part=64,
         )  # fmt: skip

@@ -26,6 +26,7 @@ import torch
 from satisfice import load_engine, load_task
 from satisfice.catalog import build, canonical
 from satisfice.core.errors import Unfit
+from satisfice.core.shaper import SHAPER
 from satisfice.made.pocket import is_bfloat16_quick
 from satisfice.measure.kept import ALL, Sample, keep, kept, numbers, pooled, put_tables, rows_of, span
 from satisfice.measure.plan import make_plan
@@ -94,7 +95,7 @@ def plan_of(args: argparse.Namespace, name: str) -> TrainPlan:
     """The training of one method."""
     tasks = tuple(load_task(task, split="train", limit=args.limit) for task in args.tasks.split(","))
     return TrainPlan(
-        model=args.model, tasks=tasks, shaper=build(METHODS[name], kind="shaper"), steps=args.steps,
+        model=args.model, tasks=tasks, shaper=build(METHODS[name], SHAPER), steps=args.steps,
         prompts=args.prompts, group=args.group, max_tokens=LIMIT, temperature=1.0, learning_rate=args.learning_rate,
         part=2, warmup=4, bf16=is_bfloat16_quick("cpu"), save_every=EVERY, keep_every=EVERY,
         lora=args.rank, rollout_dtype=args.rollout_dtype,

@@ -11,7 +11,7 @@ from satisfice.core.commit import committed, committed_by_all, settled
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, solve
 from satisfice.engines.local.engine import LocalEngine
-from satisfice.methods.stopping import METHODS
+from satisfice.methods.stopping import FAMILY
 from satisfice.tasks import load_task
 
 ALPHABET = "ab\n"
@@ -74,7 +74,7 @@ def test_whatever_a_rule_does_nothing_committed_is_taken_back() -> None:
 
     async def go() -> None:
         async with LocalEngine() as engine, asyncio.TaskGroup() as group:
-            for spec in sorted(METHODS):
+            for spec in sorted(FAMILY.methods):
                 try:
                     policy = build(spec)
                 except ValueError:  # needs a file of what it learned

@@ -10,8 +10,9 @@ import httpx
 import pytest
 from tests.gateway.serving import Served, local, served
 
-from satisfice.catalog import POLICIES, build, sampling
+from satisfice.catalog import build, methods_of, sampling
 from satisfice.core.fields import FieldType, field_types
+from satisfice.core.session import POLICY
 from satisfice.engines.local.engine import LocalEngine
 from satisfice.gateway.plan import LONGEST
 from satisfice.gateway.settings import Limits, Settings
@@ -106,20 +107,22 @@ def extremes(method: type) -> Iterator[dict[str, Any]]:
     yield from ({name: values[which] for name, values in found.items()} for which in (0, 1) if found)
 
 
-RULES = [name for name, rule in POLICIES.items() if not any(k.kind == "text" for k in field_types(rule).values())]
+RULES = [
+    name for name, rule in methods_of(POLICY).items() if not any(k.kind == "text" for k in field_types(rule).values())
+]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_no_numbers_of_a_policy_hold_others_up(ask: Any, name: str) -> None:
-    for fields in extremes(POLICIES[name]):
+    for fields in extremes(methods_of(POLICY)[name]):
         response = ask({"policy": name, **fields}, max_tokens=300)
         assert response.status_code in (200, 400), (fields, response.text)
 
 
 @pytest.mark.slow
 def test_no_numbers_of_a_sampler_hold_others_up(ask: Any) -> None:
-    for name, method in sampling.METHODS.items():
+    for name, method in sampling.FAMILY.methods.items():
         for fields in itertools.islice(extremes(method), 8):
             spec = f"{name}({', '.join(f'{field}={value!r}' for field, value in fields.items())})"
             response = ask({"policy": "full", "sampler": spec}, max_tokens=100)

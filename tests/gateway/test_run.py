@@ -18,7 +18,7 @@ from satisfice.gateway.plan import Plain, Plan
 from satisfice.gateway.run import Outcome, OutOfTime, Prompt, Run, TakenBack
 from satisfice.gateway.settings import Limits
 from satisfice.gateway.shown import Piece
-from satisfice.methods.stopping import METHODS
+from satisfice.methods.stopping import FAMILY
 from satisfice.tasks import load_task
 
 TEXT = "a b c Wait, d e f Wait, g h i</think>so 46 it is"
@@ -196,7 +196,7 @@ def test_every_rule_shows_what_it_returns_and_many_pieces_of_it() -> None:
 
     async def one(engine: LocalEngine, spec: str, question: str) -> None:
         policy = build(spec)
-        plan = replace(PLAN, policy=policy, name=spec, chain_limit=300, live=spec in METHODS)
+        plan = replace(PLAN, policy=policy, name=spec, chain_limit=300, live=spec in FAMILY.methods)
         outcome, pieces, run = await go(plan, engine, engine.render(question))
         assert run.ledger.spent == outcome.ledger.spent > 0
         assert text(pieces, "content") or outcome.stopped == "turn"
@@ -205,7 +205,7 @@ def test_every_rule_shows_what_it_returns_and_many_pieces_of_it() -> None:
     async def every() -> None:
         async with LocalEngine() as engine:
             async with asyncio.TaskGroup() as group:
-                for spec in [*sorted(METHODS), "first-finish(n=3)", "self-consistency(n=3, stop=deer)"]:
+                for spec in [*sorted(FAMILY.methods), "first-finish(n=3)", "self-consistency(n=3, stop=deer)"]:
                     try:
                         fits = build(spec).card.needs <= engine.provides
                     except ValueError:  # needs a file of what it learned

@@ -16,6 +16,7 @@ from tests.engines.conftest import save_tiny
 from transformers import AutoModelForCausalLM
 
 from satisfice.catalog import build
+from satisfice.core.shaper import SHAPER
 from satisfice.engines.local.engine import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.adapter import plain_weights, save_adapter, with_adapter
@@ -57,7 +58,7 @@ def test_an_adapter_is_trained_resumed_loaded_and_trained_upon(tmp_path: Path, m
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     task = load_task("chain-sum:easy", split="train", limit=12)
     plan = TrainPlan(
-        model="pocket", tasks=(task,), shaper=build("cosine-length(limit=96)", kind="shaper"), steps=2, prompts=2,
+        model="pocket", tasks=(task,), shaper=build("cosine-length(limit=96)", SHAPER), steps=2, prompts=2,
         group=4, max_tokens=96, temperature=1.1, learning_rate=3e-3, save_every=1, keep_every=1, lora=4,
     )  # fmt: skip
     assert plan.shaper.loss.kl > 0  # then TRL keeps a second adapter as reference

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from satisfice.core.errors import Unfit
 from satisfice.core.shaper import Loss, Shaped
-from satisfice.methods.shaping import METHODS, Drpo
+from satisfice.methods.shaping import FAMILY, Drpo
 from satisfice.training.trl_loss import Tokens, batch_loss, by_length, check_terms, divergence
 
 B, T = 5, 7
@@ -135,7 +135,7 @@ def test_the_tokens_of_highest_covariance_are_not_clipped() -> None:
 
 
 def test_every_method_of_the_catalogue_has_a_loss_that_is_known_here_and_an_unknown_term_is_refused() -> None:
-    for name, method in METHODS.items():
+    for name, method in FAMILY.methods.items():
         check_terms(method().loss, name)
     with pytest.raises(Unfit, match="adds moon to the loss"):
         check_terms(Loss(terms={"moon": {}}), "own")

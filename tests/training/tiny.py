@@ -21,6 +21,7 @@ def tiny(
     from trl import GRPOConfig
 
     from satisfice.catalog import build
+    from satisfice.core.shaper import SHAPER
     from satisfice.engines.local.engine import model_folder
     from satisfice.tasks import load_task
     from satisfice.training.rollout import DirectJudge
@@ -41,7 +42,7 @@ def tiny(
     with LocalSource(LiveEngine("pocket", rows=32, batch=32), DirectJudge([task]), temperature=1.1) as local:
         source = TrlSource(local) if stock else local
         trainer = ShapedTrainer(
-            model, shaper=build(spec, kind="shaper"), source=source, problems=task.problems, args=args,
+            model, shaper=build(spec, SHAPER), source=source, problems=task.problems, args=args,
             processing_class=AutoTokenizer.from_pretrained(folder), monitor=task.problems[:2], **more,
         )  # fmt: skip
         if isinstance(source, TrlSource):

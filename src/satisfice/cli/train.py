@@ -62,10 +62,11 @@ def train(
     """Train a model to think no longer than it must; what comes out can be used by every other command."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from satisfice.catalog import build
+    from satisfice.core.shaper import SHAPER
     from satisfice.tasks import load_task
     from satisfice.tasks.judge import Judge
 
-    method = build(shaper, kind="shaper", allow_files=True)
+    method = build(shaper, SHAPER, allow_files=True)
     with err_console.status("Loading the trainer and making the problems ..."):
         training, plans = _libraries()
         plan = plans.TrainPlan(

@@ -44,7 +44,7 @@ class FieldType:
     optional: bool = False  # None is a value too
     range: Range = Range()
     choices: tuple[str, ...] = ()
-    method: str = ""  # for a method, what its type is called: policy, sampler
+    protocol: type | None = None  # for a method, what it must be: Policy, Filter
 
     def __str__(self) -> str:
         what = {
@@ -53,7 +53,7 @@ class FieldType:
             "bool": "true or false",
             "text": "text",
             "choice": f"one of {', '.join(self.choices)}",
-            "method": f"a {self.method}",
+            "method": f"a {getattr(self.protocol, '__name__', 'method').lower()}",
         }[self.kind]
         return f"{what}, or none" if self.optional else what
 
@@ -114,4 +114,4 @@ def _field_type(hint: Any) -> FieldType:
     simple: dict[Any, Literal["int", "float", "bool", "text"]] = {int: "int", float: "float", bool: "bool", str: "text"}
     if hint in simple:
         return FieldType(kind=simple[hint], range=bounds)
-    return FieldType(kind="method", method=getattr(hint, "__name__", "method").lower())
+    return FieldType(kind="method", protocol=hint if isinstance(hint, type) else None)

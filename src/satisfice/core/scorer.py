@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from satisfice.core.card import Card
+from satisfice.core.method import Kind
 
 
 class Scorer(Protocol):
@@ -29,3 +30,12 @@ class Scorer(Protocol):
     card: ClassVar[Card]
 
     def __call__(self, question: str, texts: Sequence[str], /) -> Sequence[float]: ...
+
+
+SCORER: Kind[Scorer] = Kind(
+    name="scorer",
+    protocol=Scorer,
+    example="pocket-reward",
+    about="A scorer is called with a question and texts, `scorer(question, texts)`, and returns a number for each.",
+    battery="satisfice.testing.scorers:check_scorer",
+)

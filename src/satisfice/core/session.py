@@ -13,6 +13,7 @@ from satisfice.core.chain import Chain, Span
 from satisfice.core.engine import Engine, Sampler, Sequence
 from satisfice.core.errors import BadInput
 from satisfice.core.ledger import Ledger
+from satisfice.core.method import Kind
 from satisfice.core.problem import Problem
 from satisfice.core.race import Race, settle_tasks
 
@@ -35,6 +36,15 @@ class Policy(Protocol):
     card: ClassVar[Card]
 
     async def __call__(self, session: "Session", /) -> Chain: ...
+
+
+POLICY: Kind[Policy] = Kind(
+    name="policy",
+    protocol=Policy,
+    example="full,cap:96,first-finish(n=8, stop=deer)",
+    about="A policy is called with a session, `await policy(session)`, and returns the chain whose answer counts.",
+    battery="satisfice.testing.policies:check_policy",
+)
 
 
 class Session:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.fields import check_fields
+from satisfice.core.method import Kind
 from satisfice.core.rollouts import COLUMNS, TOKEN_COLUMNS, Bools, Floats, Ints, Rollouts
 
 State = Mapping[str, Any]
@@ -162,6 +163,16 @@ class Shaper(Protocol):
         """What the method asks of the loss."""
 
     def __call__(self, rollouts: Rollouts, state: State = ..., /) -> Shaped: ...
+
+
+SHAPER: Kind[Shaper] = Kind(
+    name="shaper",
+    protocol=Shaper,
+    example="dr-grpo,dapo",
+    about="A shaper is called with a batch of rollouts, `shaper(rollouts, state)`, and returns their advantages; "
+    "`loss` and `pressure` say what it asks of the loss and where it presses on length.",
+    battery="satisfice.testing.shapers:check_shaper",
+)
 
 
 @runtime_checkable

@@ -9,9 +9,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client import Counter as Count
 
-from satisfice.catalog import POLICIES
+from satisfice.catalog import methods_of
 from satisfice.core.ledger import Ledger
+from satisfice.core.session import POLICY
 
+POLICIES = methods_of(POLICY)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 

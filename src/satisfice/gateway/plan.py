@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 from satisfice.catalog import (
     ALIASES,
     FAMILIES,
-    POLICIES,
     build,
     canonical,
     check_policy,
     check_sampler,
     from_json,
+    methods_of,
     parse_sampler,
 )
 from satisfice.core.card import Card, Need
@@ -24,7 +24,7 @@ from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import field_types
-from satisfice.core.session import Policy, Session
+from satisfice.core.session import POLICY, Policy, Session
 from satisfice.gateway.body import Body, ChatBody, CompletionBody, Wish
 from satisfice.gateway.settings import Settings
 from satisfice.gateway.thinking import Amount, amount_of
@@ -160,7 +160,9 @@ def _asked_policy(wish: Wish, settings: Settings) -> Policy | None:
 
 def _methods_read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields in which a method may stand by its name, as it does in a spec."""
-    inner = {f for table in POLICIES.values() for f, kind in field_types(table).items() if kind.kind == "method"}
+    inner = {
+        f for table in methods_of(POLICY).values() for f, kind in field_types(table).items() if kind.kind == "method"
+    }
     return {
         name: {"id": value} if name in inner and isinstance(value, str) else value for name, value in fields.items()
     }
@@ -168,8 +170,10 @@ def _methods_read(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_texts(spec: str, fields: Mapping[str, Any]) -> None:
     """Refuse fields that hold text: they are paths of files on this machine, or patterns that may take for ever."""
-    texts = {f for method in POLICIES.values() for f, kind in field_types(method).items() if kind.kind == "text"}
-    first = {name for name, method in POLICIES.items() if next(iter(field_types(method)), "") in texts}
+    texts = {
+        f for method in methods_of(POLICY).values() for f, kind in field_types(method).items() if kind.kind == "text"
+    }
+    first = {name for name, method in methods_of(POLICY).items() if next(iter(field_types(method)), "") in texts}
     parts = re.findall(r"[\w-]+|[=:]", spec[:LONGEST])
     pairs = list(itertools.pairwise(parts))
     named = {name for name, sign in pairs if sign == "="} | set(_keys(fields))
@@ -207,7 +211,7 @@ def _with_inner(policy: Any) -> Iterator[Any]:
 
 def _is_live(policy: Policy) -> bool:
     """Whether it is a rule for one chain: policies over several decide late which one counts."""
-    return type(policy) in FAMILIES["stopping"].values()
+    return type(policy) in FAMILIES["stopping"].methods.values()
 
 
 def _chain_limit(body: Body, settings: Settings, engine: Engine) -> int:

@@ -128,6 +128,6 @@ def make_plan(
         BadInput: a value out of range, a file that cannot be read, too few problems.
     """
     built = {canonical(policy): policy for policy in parse_policies(policies, allow_files=allow_files)}
-    truncation = None if sampler is None else parse_sampler(sampler)
+    truncation = None if sampler is None else parse_sampler(sampler, allow_files=allow_files)
     loaded = tuple(load_task(name, split=split, limit=limit) for name in tasks)
     return Plan(model=model, tasks=loaded, policies=built, limit=limit, split=split, sampler=truncation, **rest)

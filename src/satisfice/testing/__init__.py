@@ -1,24 +1,21 @@
-"""For people who write methods: the batteries that every method of the catalogue passes, and worlds to try them in.
+"""For people who write methods: the battery that every method of the catalogue passes, and worlds to try them in.
 
-from satisfice.testing import check_method, check_shaper
+from satisfice.testing import check_method
 
 def test_my_rule():
-    check_method(MyRule)
-
-def test_my_shaper():
-    check_shaper(MyShaper)
+    check_method(MyRule)  # a policy, filter, shaper, scorer ...: its kind says what is checked
 """
 
 from satisfice.engines.scripted import ScriptedEngine, from_text
-from satisfice.testing.battery import STORIES, Faulty, check_method, play
-from satisfice.testing.rollouts import check_shaper, random_rollouts, rollouts
+from satisfice.testing.method import Faulty, check_method
+from satisfice.testing.policies import STORIES, play
+from satisfice.testing.rollouts import random_rollouts, rollouts
 
 __all__ = [
     "STORIES",
     "Faulty",
     "ScriptedEngine",
     "check_method",
-    "check_shaper",
     "from_text",
     "play",
     "random_rollouts",

@@ -1,25 +1,15 @@
-"""Batches of rollouts for tests, and the battery that every shaper passes."""
+"""Batches of rollouts for tests."""
 
-import copy
 import dataclasses
-import json
-import pickle
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from satisfice import catalog
-from satisfice.core.card import Card
-from satisfice.core.fields import field_types
-from satisfice.core.rollouts import TOKEN_COLUMNS, Bools, Rollouts
-from satisfice.core.shaper import Capping, Cutting, Loss, Monitoring, Pressure, Shaped, Shaper, State, reads, start
-from satisfice.core.shaper import advance as next_state
-from satisfice.testing.battery import Faulty
+from satisfice.core.rollouts import TOKEN_COLUMNS, Rollouts
+from satisfice.testing.method import Faulty
 
-_PARTS = ("advantage", "reward", "keep", "weight", "entropy_weight", "value_target", "value_weight", "wanted_mode")
-_TOKENS = 6  # width of per-token columns in the battery
+TOKENS = 6  # width of per-token columns
 
 
 def rollouts(
@@ -61,31 +51,11 @@ def random_rollouts(
     correct = rng.random(n) < np.repeat(rng.random(groups), size)
     truncated = ~correct & (rng.random(n) < 0.3)
     length = np.where(truncated, longest, rng.integers(1, longest + 1, n))
-    batch = _with_columns(
-        rollouts(correct, length, np.repeat(np.arange(groups), size), truncated=truncated), rng, names
-    )
+    batch = with_columns(rollouts(correct, length, np.repeat(np.arange(groups), size), truncated=truncated), rng, names)
     return batch.take(rng.permutation(n))
 
 
-def check_shaper(method: type[Shaper] | Shaper) -> None:
-    """Check a shaper: give its class (checked with its defaults) or an object of your own settings.
-
-    Raises:
-        Faulty: not a frozen dataclass, not the same after pickling, a card or a `pressure` that is not true, results
-            that are not finite, of the wrong shape, different the second time or for rows in another order, a state
-            that is no JSON object, is changed in place or depends on the order of rows.
-    """
-    shaper = method() if isinstance(method, type) else method
-    _check_form(shaper)
-    for name, batch in _batches(reads(shaper)):
-        state = start(shaper)
-        for step in range(3):
-            _check_step(shaper, batch, state, f"{name}, step {step}")
-            state = _check_state(shaper, batch, state, name)
-    _check_pressure(shaper)
-
-
-def _batches(names: frozenset[str]) -> Iterator[tuple[str, Rollouts]]:
+def edge_rollouts(names: frozenset[str]) -> Iterator[tuple[str, Rollouts]]:
     """The edges at which formulas break, and some ordinary batches."""
     lengths = [1000, 2000, 4000, 3000]
     edges = {
@@ -103,14 +73,14 @@ def _batches(names: frozenset[str]) -> Iterator[tuple[str, Rollouts]]:
         "two groups, one right": rollouts([1, 1, 0, 0], [5, 50_000, 50_000, 5], group=[7, 7, 3, 3]),
     }
     for number, (name, batch) in enumerate(edges.items()):
-        yield name, _with_columns(batch, np.random.default_rng(number), names)
+        yield name, with_columns(batch, np.random.default_rng(number), names)
     for seed in range(4):
         yield f"random {seed}", random_rollouts(seed, names=names, longest=10 ** (seed + 2))
 
 
-def _with_columns(batch: Rollouts, rng: np.random.Generator, names: frozenset[str]) -> Rollouts:
+def with_columns(batch: Rollouts, rng: np.random.Generator, names: frozenset[str]) -> Rollouts:
     """The batch with plausible values in the named columns; what belongs to a prompt is the same in its group."""
-    n, shape = len(batch), (len(batch), _TOKENS)
+    n, shape = len(batch), (len(batch), TOKENS)
     per_group = rng.random(batch.groups.count)[batch.groups.index]
     budget = np.round(10 + 8000 * per_group)
     some = rng.random((4, n))
@@ -143,7 +113,7 @@ def _with_columns(batch: Rollouts, rng: np.random.Generator, names: frozenset[st
         "repetitive": ~batch.correct & (some[3] > 0.7),
     }
     tokens = {
-        "mask": np.arange(_TOKENS) < np.minimum(np.maximum(batch.length, 1), _TOKENS)[:, None],
+        "mask": np.arange(TOKENS) < np.minimum(np.maximum(batch.length, 1), TOKENS)[:, None],
         "logprob": -rng.exponential(0.5, shape),
         "entropy": rng.exponential(0.5, shape),
         "value": rng.random(shape),
@@ -164,117 +134,3 @@ def _with_columns(batch: Rollouts, rng: np.random.Generator, names: frozenset[st
         columns={name: columns[name] for name in sorted(names & set(columns))},
         tokens={name: tokens[name] for name in sorted(names & set(TOKEN_COLUMNS))},
     )
-
-
-def _check_form(shaper: Shaper) -> None:
-    kind = type(shaper)
-    if not dataclasses.is_dataclass(shaper) or not kind.__dataclass_params__.frozen:
-        raise Faulty(f"{kind.__name__}: must be a frozen dataclass")
-    card = getattr(shaper, "card", None)
-    if not isinstance(card, Card):
-        raise Faulty(f"{kind.__name__}: needs a class attribute `card`, a Card")
-    _claim(isinstance(getattr(shaper, "pressure", None), Pressure), shaper, "needs a class attribute `pressure`")
-    _claim(isinstance(shaper.loss, Loss), shaper, "needs a property `loss`, a Loss")
-    _claim(pickle.loads(pickle.dumps(shaper)) == shaper, shaper, "is another after pickling")
-    _claim(isinstance(hash(shaper), int), shaper, "cannot be hashed")
-    _claim(bool(card.where.strip()), shaper, "does not say where in its source it is described (`where`)")
-    _claim(card.fidelity == "standard" or bool(card.paper), shaper, f"claims {card.fidelity!r} and names no paper")
-    _claim(bool((kind.__doc__ or "").strip()), shaper, "has no docstring; its first line is its row in the docs")
-    unknown = sorted(set(card.ours) - set(field_types(kind)))
-    _claim(not unknown, shaper, f"names fields in `ours` that it does not have: {', '.join(unknown)}")
-    if catalog.METHODS.get(card.id) is kind:  # a stranger's own has no name that the catalogue could make it from
-        spec = catalog.canonical(shaper)
-        _claim(catalog.build(spec, kind="shaper") == shaper, shaper, f"is another after a round trip by {spec!r}")
-        row = json.loads(json.dumps(catalog.as_json(shaper)))
-        _claim(catalog.from_json(row, kind="shaper") == shaper, shaper, "is another after a round trip through JSON")
-
-
-def _check_step(shaper: Shaper, batch: Rollouts, state: State, where: str) -> None:
-    shaped = shaper(batch, state)
-    n = len(batch)
-    for name in ("advantage", "weight", "entropy_weight", "value_target", "value_weight"):
-        values = getattr(shaped, name)
-        shapes = {(n,), *(values.shape for values in batch.tokens.values())}
-        _claim(values is None or values.shape in shapes, shaper, f"gives an odd shape of {name} ({where})")
-    _claim(shaped.reward.shape == shaped.keep.shape == (n,), shaper, f"gives odd shapes ({where})")
-    _claim(shaped.weight is None or bool((shaped.weight >= 0).all()), shaper, f"gives a negative weight ({where})")
-    _claim(_same(shaped, shaper(batch, state)), shaper, f"is not deterministic ({where})")
-    order = np.random.default_rng(n).permutation(n)
-    _claim(_same(shaped, shaper(batch.take(order), state), order), shaper, f"depends on the order of rows ({where})")
-    json.dumps(dict(shaped.metrics))
-    if isinstance(shaper, Capping):
-        prompts = [str(name) for name in batch.group]
-        caps = shaper.cap(state, prompts)
-        _claim(len(caps) == n and bool((caps >= 1).all()), shaper, f"caps at less than one token ({where})")
-    if isinstance(shaper, Cutting):
-        cut = shaper.cut(batch, state)
-        _claim(cut.shape == (n,) and bool((cut <= batch.length).all()), shaper, f"cuts to more than there is ({where})")
-
-
-def _check_state(shaper: Shaper, batch: Rollouts, state: State, where: str) -> State:
-    before = copy.deepcopy(dict(state))
-    after = next_state(shaper, state, batch)
-    turned = next_state(shaper, state, batch.take(np.arange(len(batch))[::-1]))
-    if isinstance(shaper, Monitoring) and shaper.monitor_due(after):
-        after, turned = (shaper.monitor(s, batch) for s in (after, turned))
-    _claim(dict(state) == before, shaper, f"changes its state in place ({where})")
-    _claim(json.loads(json.dumps(dict(after))) == dict(after), shaper, f"has a state that JSON changes ({where})")
-    _claim(_near(after, turned), shaper, f"has a state that depends on the order of rows ({where})")
-    return after
-
-
-def _check_pressure(shaper: Shaper) -> None:
-    """Whether the rollouts in question are treated differently when only their lengths differ."""
-    spans = [np.linspace(1, 3, 4) * scale for scale in (3, 10, 100, 1_000, 3_000, 10_000)]
-    for what, verdicts, claimed in (
-        ("wrong rollouts", [0, 0, 0, 0, 1, 1], shaper.pressure.wrong),
-        ("wrong rollouts of a group without a right one", [0, 0, 0, 0], shaper.pressure.wrong),
-        ("groups that are all right", [1, 1, 1, 1], shaper.pressure.all_right),
-    ):
-        rows: Bools = np.arange(len(verdicts)) < 4
-        felt = []
-        for span in spans:
-            length = np.resize(np.round(span), len(verdicts))
-            rng = np.random.default_rng(0)
-            batch = _with_columns(rollouts(verdicts, length), rng, reads(shaper))
-            level = {name: np.full_like(v, np.ravel(v)[0]) for name, v in batch.tokens.items()}
-            even = {name: np.full_like(values, values[0]) for name, values in batch.columns.items()}
-            ties = dataclasses.replace(batch, tokens=level, columns=even | _by_length(batch))
-            first = start(shaper)
-            later = next_state(shaper, first, ties)  # a method that remembers may press from the second visit on only
-            felt.append(any(_spread(shaper(ties, state), rows) > 1e-6 for state in (first, later)))
-        short = felt[:3] if not claimed else felt  # beyond a cap, length always tells
-        must = claimed and not (what.endswith("right one") or isinstance(shaper, Cutting))
-        # a reward may be 0 for all wrong ones; what cuts presses by cutting, which happened before
-        _claim(any(short) if must else claimed or not any(short), shaper, f"says pressure {claimed} on {what}")
-
-
-def _by_length(batch: Rollouts) -> dict[str, Any]:
-    """Columns that count something in the rollout, in proportion to its length."""
-    parts = {"significant": 0.5, "insignificant": 0.5, "words": 0.7, "step_count": 0.1}
-    return {name: np.ceil(batch.length * part) for name, part in parts.items() if name in batch.columns}
-
-
-def _spread(shaped: Shaped, rows: Bools) -> float:
-    advantage = shaped.advantage if shaped.weight is None else (shaped.advantage.T * shaped.weight.T).T
-    return float(np.ptp((advantage.T * shaped.keep).T[rows], axis=0).max())
-
-
-def _same(one: Shaped, other: Shaped, order: Any = slice(None)) -> bool:
-    pairs = [(getattr(one, name), getattr(other, name)) for name in _PARTS]
-    if any((a is None) != (b is None) for a, b in pairs):
-        return False
-    return all(np.allclose(a[order], b, atol=1e-8) for a, b in pairs if a is not None)
-
-
-def _near(one: Any, other: Any) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_near(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(_near(a, b) for a, b in zip(one, other, strict=True))
-    return one == other if isinstance(one, str | bool | None) else bool(np.isclose(one, other))
-
-
-def _claim(holds: bool, shaper: Shaper, fault: str) -> None:
-    if not holds:
-        raise Faulty(f"{shaper.card.id}: {fault}")

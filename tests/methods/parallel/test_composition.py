@@ -13,17 +13,17 @@ from tests.methods.parallel.policies import SMALL, small
 from satisfice.catalog import canonical
 from satisfice.core.engine import random_key
 from satisfice.core.session import Session, solve
-from satisfice.methods.parallel import METHODS
+from satisfice.methods.parallel import FAMILY
 from satisfice.testing import check_method
-from satisfice.testing.battery import play
+from satisfice.testing.policies import play
 
-NESTING = [name for name, method in METHODS.items() if any(field.name == "stop" for field in fields(method))]  # type: ignore[arg-type]
+NESTING = [name for name, method in FAMILY.methods.items() if any(field.name == "stop" for field in fields(method))]  # type: ignore[arg-type]
 quick = settings(deadline=None, max_examples=80)
 
 
 def test_every_policy_is_tried_here_and_all_but_one_take_a_rule() -> None:
-    assert sorted(SMALL) == sorted(METHODS)
-    assert set(METHODS) - set(NESTING) == {"cntp"}, "which samples by itself"
+    assert sorted(SMALL) == sorted(FAMILY.methods)
+    assert set(FAMILY.methods) - set(NESTING) == {"cntp"}, "which samples by itself"
 
 
 @pytest.mark.parametrize("name", NESTING)
@@ -47,7 +47,7 @@ def test_compositions_pass_the_battery(name: str) -> None:
 
 
 @quick
-@given(st.sampled_from(sorted(METHODS)), st.booleans(), seeds, st.integers(1, 400))
+@given(st.sampled_from(sorted(FAMILY.methods)), st.booleans(), seeds, st.integers(1, 400))
 def test_budgets_bind_over_all_chains(name: str, inside: bool, seed: int, budget: int) -> None:
     world = engine(seed)
     policy = small(name, "deer(threshold=0.9)" if inside and name in NESTING else "")
@@ -57,7 +57,9 @@ def test_budgets_bind_over_all_chains(name: str, inside: bool, seed: int, budget
 
 
 @quick
-@given(st.sampled_from(sorted(METHODS)), st.booleans(), seeds, st.integers(0, 400), st.none() | st.integers(20, 400))
+@given(
+    st.sampled_from(sorted(FAMILY.methods)), st.booleans(), seeds, st.integers(0, 400), st.none() | st.integers(20, 400)
+)
 def test_cancelling_stops_the_spending_and_the_books_hold_what_the_engine_did(
     name: str, inside: bool, seed: int, turns: int, budget: int | None
 ) -> None:

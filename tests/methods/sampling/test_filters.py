@@ -16,7 +16,7 @@ from tests.methods.sampling.worlds import KINDS, Z, ids, random_logits
 
 from satisfice.catalog import build
 from satisfice.core.errors import BadInput
-from satisfice.methods.sampling import Epsilon, Eta, Filter, MinP, TopH, TopK, TopNSigma, TopP, Typical
+from satisfice.methods.sampling import FILTER, Epsilon, Eta, Filter, MinP, TopH, TopK, TopNSigma, TopP, Typical
 from satisfice.methods.sampling import filter as filter_module
 from satisfice.methods.sampling.epsilon import epsilon
 from satisfice.methods.sampling.eta import eta
@@ -32,7 +32,7 @@ SPECS = [
     "top-k:3", "top-p:0.9", "top-p:0.3", "typical:0.9", "typical:0.2", "epsilon:0.06", "eta:0.1", "min-p:0.2",
     "top-n-sigma:1", "top-n-sigma(n=1, sigma=sample)", "top-h:0.48", "top-h(alpha=0.48, mode=reference)",
 ]  # fmt: skip
-FILTERS: list[Filter] = [build(spec, kind="sampler") for spec in SPECS]
+FILTERS: list[Filter] = [build(spec, FILTER) for spec in SPECS]
 every_filter = pytest.mark.parametrize("method", FILTERS, ids=SPECS)
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -113,7 +113,7 @@ ROWS = {
     ],
 )
 def test_edge_cases(kind: str, spec: str, counts: tuple[int, ...]) -> None:
-    method = build(spec, kind="sampler")
+    method = build(spec, FILTER)
     alone = [method.keep(KINDS[kind]([row])) for row in ROWS.values()]
     together = method.keep(KINDS[kind](list(ROWS.values())))
     for i, (keep, count) in enumerate(zip(alone, counts, strict=True)):
@@ -198,7 +198,7 @@ def _borderline(method: Filter, z: Any) -> Any:
     name, value = next(iter(vars(method).items()))
     if isinstance(value, int):
         return np.zeros(len(z), dtype=bool)
-    near = [build(f"{method.card.id}({_spec(method, name, value * f)})", kind="sampler") for f in (1 - 1e-4, 1 + 1e-4)]
+    near = [build(f"{method.card.id}({_spec(method, name, value * f)})", FILTER) for f in (1 - 1e-4, 1 + 1e-4)]
     low, high = (other.keep(z.astype(np.float64)) for other in near)
     return (low != high).any(1)
 
@@ -213,7 +213,7 @@ def _spec(method: Filter, name: str, value: float) -> str:
 def test_at_least_so_many_are_kept(method: Filter, z: Any, count: int) -> None:
     if method.card.id == "top-k":
         return
-    more = build(f"{method.card.id}(min_tokens_to_keep={count})", kind="sampler")
+    more = build(f"{method.card.id}(min_tokens_to_keep={count})", FILTER)
     assert (more.keep(z).sum(1) >= np.minimum(count, (z > -INF).sum(1))).all()
 
 
@@ -233,7 +233,7 @@ def test_at_least_so_many_are_kept(method: Filter, z: Any, count: int) -> None:
 )
 def test_monotone_in_the_parameter_from_one_token_to_all(spec: str, values: list[float], grows: bool) -> None:
     z = random_logits(1, 20, 40, masked=0.2)
-    keeps = [build(spec.format(value), kind="sampler").keep(z) for value in values]
+    keeps = [build(spec.format(value), FILTER).keep(z) for value in values]
     for less, more in itertools.pairwise(keeps):
         assert (more[less] if grows else less[more]).all()
     if "top-k" not in spec and "top-n" not in spec:
@@ -272,7 +272,7 @@ def _entropy(row: Any) -> float:
 
 @pytest.mark.parametrize("spec", ["top-k:3", "min-p:0.2", "epsilon:0.06"])
 def test_idempotent(spec: str) -> None:
-    method = build(spec, kind="sampler")
+    method = build(spec, FILTER)
     z = random_logits(3, 50, 30)
     assert np.array_equal(method(method(z)), method(z))
 
@@ -334,7 +334,7 @@ def test_agrees_with_transformers(spec: str, peer: Any, vocab: int, world: str) 
         z = (2 * z).round() / 2
     if world == "bfloat16":  # transformers' own sums in bfloat16 are too coarse to compare with, so it gets them wide
         z = z.bfloat16()
-    method = build(spec, kind="sampler")
+    method = build(spec, FILTER)
     ours = method(z)
     assert ours.dtype == z.dtype
     theirs = peer(None, z.float().clone())
@@ -360,7 +360,7 @@ def _last(mass: Any, kept: Any, wanted: Any) -> float:
 @pytest.mark.parametrize("spec", ["top-p:0.2", "top-p:0.95", "top-h:0.4", "top-h:0.9", "typical:0.5"])
 @pytest.mark.parametrize("scale", [0.0, 0.3, 1.0, 3.0, 9.0])
 def test_without_a_sort_and_with_one_agree(spec: str, scale: float) -> None:
-    method = build(spec, kind="sampler")
+    method = build(spec, FILTER)
     z = random_logits(11, 4, 20_000, scale=scale, masked=0.1)
     fast, plain = method.keep(torch.tensor(z)).numpy(), method.keep(z)
     assert np.abs(fast.sum(1) - plain.sum(1)).max() <= (0 if scale > 1 else 2), "float32 may misplace a tiny mass"
@@ -406,5 +406,5 @@ def test_measure_tells_kept_tokens_and_dropped_mass(kind: str) -> None:
 def test_bad_fields_are_refused() -> None:
     for spec in ("top-k:0", "top-p:1.5", "min-p:-0.1", "top-h:2", "typical:nan", "top-h(mode=fast)"):
         with pytest.raises(BadInput, match="must be"):
-            build(spec, kind="sampler")
+            build(spec, FILTER)
     assert json.dumps(vars(TopP()))

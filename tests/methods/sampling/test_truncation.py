@@ -71,7 +71,7 @@ def test_what_people_type(text: str, canonical: str) -> None:
 def test_bad_texts_are_refused() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'min-p'"):
         parse_sampler("minp")
-    with pytest.raises(BadInput, match="deer is a policy, not a sampler"):
+    with pytest.raises(BadInput, match="deer is a policy, not a filter"):
         parse_sampler("deer")
     with pytest.raises(BadInput, match="Name it once"):
         parse_sampler("temperature, top-k, temperature")

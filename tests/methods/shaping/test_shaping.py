@@ -12,22 +12,22 @@ import pytest
 import satisfice.methods.shaping
 from satisfice.core.rollouts import Rollouts
 from satisfice.core.shaper import STATELESS, Shaped, State
-from satisfice.methods.shaping import METHODS, Grpo
-from satisfice.testing import Faulty, check_shaper
+from satisfice.methods.shaping import FAMILY, Grpo
+from satisfice.testing import Faulty, check_method
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILY.methods)
 def test_battery(name: str) -> None:
-    check_shaper(METHODS[name])
+    check_method(FAMILY.methods[name])
 
 
 def test_a_method_a_file_named_alike() -> None:
     folder = Path(str(satisfice.methods.shaping.__file__)).parent
     files = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    assert list(METHODS) == sorted(METHODS)
-    assert files == sorted(name.replace("-", "_") for name in METHODS)
-    assert all(method.card.id == name for name, method in METHODS.items())
-    assert sorted([*(method.__name__ for method in METHODS.values()), "METHODS"]) == sorted(
+    assert list(FAMILY.methods) == sorted(FAMILY.methods)
+    assert files == sorted(name.replace("-", "_") for name in FAMILY.methods)
+    assert all(method.card.id == name for name, method in FAMILY.methods.items())
+    assert sorted([*(method.__name__ for method in FAMILY.methods.values()), "FAMILY"]) == sorted(
         satisfice.methods.shaping.__all__
     )
 
@@ -68,7 +68,7 @@ calls = itertools.count()
 def test_the_battery_finds_a_wrong_advantage(advantage: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MISTAKE, "advantage", advantage)
     with pytest.raises(Faulty, match=message):
-        check_shaper(Own)
+        check_method(Own)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_battery_finds_a_wrong_advantage(advantage: Any, message: str, monke
 def test_the_battery_finds_a_wrong_state(update: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MISTAKE, "update", update)
     with pytest.raises(Faulty, match=message):
-        check_shaper(Remembers)
+        check_method(Remembers)
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_the_battery_finds_a_false_claim(
     monkeypatch.setitem(MISTAKE, "advantage", lambda rollouts: np.zeros(len(rollouts)))
     monkeypatch.setattr(Own, part, dataclasses.replace(getattr(Grpo, part), **changes))
     with pytest.raises(Faulty, match=message):
-        check_shaper(Own)
+        check_method(Own)

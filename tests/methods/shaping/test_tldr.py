@@ -4,7 +4,7 @@ import pytest
 
 from satisfice.core.errors import BadInput
 from satisfice.methods.shaping import Tldr
-from satisfice.testing import check_shaper, rollouts
+from satisfice.testing import check_method, rollouts
 
 LENGTHS = [1000, 2000, 4000, 3000]
 
@@ -27,7 +27,7 @@ def test_wrong_rollouts_can_be_spared() -> None:
     wrong = rollouts([0, 0], [5, 5000], level=[0, 0])
     assert Tldr()(wrong).advantage[0] > 0
     assert not Tldr(charge_wrong=False)(wrong).advantage.any()
-    check_shaper(Tldr(charge_wrong=False))
+    check_method(Tldr(charge_wrong=False))
 
 
 def test_levels_and_rates_that_mean_nothing_are_refused() -> None:

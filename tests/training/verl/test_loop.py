@@ -90,7 +90,7 @@ def test_a_cap_and_a_stop_rule_are_heard(tmp_path: Path) -> None:
 
 
 def test_a_steering_shaper_makes_the_whole_group_in_one_session(tmp_path: Path) -> None:
-    config = config_for(tmp_path, shaping.METHODS["s-grpo"]())
+    config = config_for(tmp_path, shaping.FAMILY.methods["s-grpo"]())
     group = outputs(config, row_of(2), satisfice_state="{}")
     assert [got["extra_fields"]["satisfice"]["columns"]["exit"] for got in group] == [0, 1, 2]
     for got in group:  # each its own verdict, though verl hands the last one's to all

@@ -44,7 +44,7 @@ def test_one_spec_stands_in_both_places() -> None:
 
 def test_losses_that_verl_does_not_compute_are_refused() -> None:
     with pytest.raises(Unfit, match="satisfice train"):
-        settings_for(shaping.METHODS["t-ppo"](), max_tokens=512)
+        settings_for(shaping.FAMILY.methods["t-ppo"](), max_tokens=512)
 
 
 def test_problems_become_rows_with_the_columns_that_they_bring() -> None:
@@ -66,7 +66,7 @@ def test_a_group_of_one_is_refused(tmp_path: Path) -> None:
 
 def test_every_method_is_placed_and_a_refusal_says_why() -> None:
     rows = methods()
-    assert rows.keys() == shaping.METHODS.keys()
+    assert rows.keys() == shaping.FAMILY.methods.keys()
     for name, row in rows.items():
         assert row["trainer"] or (name in row["why"] and not row["alone"])
     assert rows["kimi-length"] == {"alone": True, "trainer": True, "data": [], "why": ""}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from satisfice.core.errors import BadInput, Unfit
-from satisfice.core.shaper import Shaper, start
+from satisfice.core.shaper import SHAPER, Shaper, start
 from satisfice.methods import shaping
 from satisfice.training.verl.doctor import methods
 
@@ -34,7 +34,7 @@ def test_verl_gives_the_advantages_of_numpy_and_trl(method: str) -> None:
     import verl  # noqa: F401  (registers)
 
     compared = 0
-    for what, ours, theirs in routes.compare(shaping.METHODS[method]()):
+    for what, ours, theirs in routes.compare(shaping.FAMILY.methods[method]()):
         scale = max(float(np.abs(ours).max()), 1e-9)
         assert np.abs(ours - theirs).max() <= 2e-6 * scale, what
         compared += bool(np.abs(ours).max() > 0)
@@ -53,7 +53,7 @@ def test_verls_policy_loss_is_the_shapers(method: str) -> None:
     from satisfice.training.verl.batch import advantages_for
     from satisfice.training.verl.settings import nested, settings_for
 
-    shaper: Shaper = shaping.METHODS[method]()
+    shaper: Shaper = shaping.FAMILY.methods[method]()
     batch = routes.batch_for(shaper, 1)
     shaped = shaper(batch, start(shaper))
     mask = batch["mask"]
@@ -93,7 +93,7 @@ def test_what_has_no_place_in_verl_is_refused_before_a_run_is_written(method: st
     from satisfice.training.verl.settings import settings_for
 
     with pytest.raises(Unfit, match=f"^{method} .* verl"):
-        settings_for(shaping.METHODS[method](), max_tokens=64)
+        settings_for(shaping.FAMILY.methods[method](), max_tokens=64)
 
 
 def test_verls_own_losses_are_not_the_shapers() -> None:
@@ -118,7 +118,7 @@ def test_everything_is_registered_and_told() -> None:
 
     report = examine()
     assert report["well"], report["wrong"]
-    assert len(report["here"]["estimators"]) == len(shaping.METHODS)
+    assert len(report["here"]["estimators"]) == len(shaping.FAMILY.methods)
     assert report["methods"]["l1-exact"]["data"] == ["budget"]
     assert not report["methods"]["dot"]["trainer"]
     assert "Train it with TRL" in report["methods"]["dot"]["why"]
@@ -192,9 +192,7 @@ def test_a_shaper_of_ones_own_has_an_estimator(tmp_path: Path) -> None:
         "        return Shaped(advantage=-self.scale * rollouts.length, reward=rollouts.reward)\n"
     )
     spec = f"{path}:Short(scale=2.0)"
-    assert settings_for(build(spec, kind="shaper", allow_files=True), max_tokens=9)["algorithm.adv_estimator"] == (
-        "satisfice"
-    )
+    assert settings_for(build(spec, SHAPER, allow_files=True), max_tokens=9)["algorithm.adv_estimator"] == ("satisfice")
     estimator = get_adv_estimator_fn("satisfice")
     estimator.__dict__.update(Estimator().__dict__)
     assert call_with("satisfice", {"shaper": spec}).batch["advantages"][0].tolist() == [-6.0, -6.0, -6.0]

@@ -1,8 +1,7 @@
 """How many chains to run, and which answer to take: one policy a file."""
 
-from collections.abc import Mapping
-
-from satisfice.core.session import Policy
+from satisfice.core.method import Family
+from satisfice.core.session import POLICY
 from satisfice.methods.parallel.adaptive_consistency import AdaptiveConsistency
 from satisfice.methods.parallel.batchprompt import BatchPrompt
 from satisfice.methods.parallel.cntp import Cntp
@@ -19,26 +18,30 @@ from satisfice.methods.parallel.self_consistency import SelfConsistency
 from satisfice.methods.parallel.seq_refine import SeqRefine
 from satisfice.methods.parallel.st_bon import StBon
 
-METHODS: Mapping[str, type[Policy]] = {
-    "adaptive-consistency": AdaptiveConsistency,
-    "batchprompt": BatchPrompt,
-    "cntp": Cntp,
-    "deepconf": DeepConf,
-    "er-prm": ErPrm,
-    "first-finish": FirstFinish,
-    "fsf-select": FsfSelect,
-    "latent-trajectory": LatentTrajectory,
-    "leap": Leap,
-    "nothinking-vote": NoThinkingVote,
-    "pdr": Pdr,
-    "plan-first": PlanFirst,
-    "self-consistency": SelfConsistency,
-    "seq-refine": SeqRefine,
-    "st-bon": StBon,
-}
+FAMILY = Family(
+    name="parallel",
+    kind=POLICY,
+    methods={
+        "adaptive-consistency": AdaptiveConsistency,
+        "batchprompt": BatchPrompt,
+        "cntp": Cntp,
+        "deepconf": DeepConf,
+        "er-prm": ErPrm,
+        "first-finish": FirstFinish,
+        "fsf-select": FsfSelect,
+        "latent-trajectory": LatentTrajectory,
+        "leap": Leap,
+        "nothinking-vote": NoThinkingVote,
+        "pdr": Pdr,
+        "plan-first": PlanFirst,
+        "self-consistency": SelfConsistency,
+        "seq-refine": SeqRefine,
+        "st-bon": StBon,
+    },
+)
 
 __all__ = [
-    "METHODS",
+    "FAMILY",
     "AdaptiveConsistency",
     "BatchPrompt",
     "Cntp",

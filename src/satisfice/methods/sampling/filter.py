@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
+from satisfice.core.method import Kind
 from satisfice.methods.sampling._arrays import Array, Kept, as_scores, cut, is_torch, namespace, softmax
 
 CHUNK = 1 << 20  # scores that are filtered at once on a CPU: what a cache holds, and what bounds the memory
@@ -29,6 +30,16 @@ class Filter(Protocol):
     def __call__(self, logits: Array, /) -> Array:
         """The scores in their own dtype, with -inf for every token that does not stay."""
         ...
+
+
+FILTER: Kind[Filter] = Kind(
+    name="filter",
+    protocol=Filter,
+    example="top-k:50,min-p(p=0.1)",
+    about="A filter is called with next-token scores, `filter(logits)`, and returns them with -inf for each token that "
+    "may not be sampled; `keep` says which may.",
+    battery="satisfice.testing.filters:check_filter",
+)
 
 
 @runtime_checkable

@@ -1,8 +1,7 @@
 """When one chain has thought enough: one rule a file."""
 
-from collections.abc import Mapping
-
-from satisfice.core.session import Policy
+from satisfice.core.method import Family
+from satisfice.core.session import POLICY
 from satisfice.methods.stopping.answer_consistency import AnswerConsistency
 from satisfice.methods.stopping.budget_forcing import BudgetForcing
 from satisfice.methods.stopping.concise import Concise
@@ -24,31 +23,35 @@ from satisfice.methods.stopping.no_wait import NoWait
 from satisfice.methods.stopping.server_thinking_budget import ServerThinkingBudget
 from satisfice.methods.stopping.specexit import SpecExit
 
-METHODS: Mapping[str, type[Policy]] = {
-    "answer-consistency": AnswerConsistency,
-    "concise": Concise,
-    "deer": Deer,
-    "deer-pro": DeerPro,
-    "dynasor-cot": DynasorCot,
-    "entropy-reduction": EntropyReduction,
-    "eot-temperature": EotTemperature,
-    "es-cot": EsCot,
-    "first-cue": FirstCue,
-    "first-try": FirstTry,
-    "fixed-budget": FixedBudget,
-    "full": Full,
-    "knowing-before-saying": KnowingBeforeSaying,
-    "loop-guard": LoopGuard,
-    "lynx": Lynx,
-    "no-wait": NoWait,
-    "nothinking": NoThinking,
-    "s1-budget-forcing": BudgetForcing,
-    "server-thinking-budget": ServerThinkingBudget,
-    "specexit": SpecExit,
-}
+FAMILY = Family(
+    name="stopping",
+    kind=POLICY,
+    methods={
+        "answer-consistency": AnswerConsistency,
+        "concise": Concise,
+        "deer": Deer,
+        "deer-pro": DeerPro,
+        "dynasor-cot": DynasorCot,
+        "entropy-reduction": EntropyReduction,
+        "eot-temperature": EotTemperature,
+        "es-cot": EsCot,
+        "first-cue": FirstCue,
+        "first-try": FirstTry,
+        "fixed-budget": FixedBudget,
+        "full": Full,
+        "knowing-before-saying": KnowingBeforeSaying,
+        "loop-guard": LoopGuard,
+        "lynx": Lynx,
+        "no-wait": NoWait,
+        "nothinking": NoThinking,
+        "s1-budget-forcing": BudgetForcing,
+        "server-thinking-budget": ServerThinkingBudget,
+        "specexit": SpecExit,
+    },
+)
 
 __all__ = [
-    "METHODS",
+    "FAMILY",
     "AnswerConsistency",
     "BudgetForcing",
     "Concise",

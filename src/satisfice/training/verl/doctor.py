@@ -76,7 +76,7 @@ def registered() -> dict[str, Any]:
 def methods() -> dict[str, dict[str, Any]]:
     """Shaper -> whether verl's own trainer is enough, whether ours is, what the data must hold, and why not."""
     rows = {}
-    for name, cls in shaping.METHODS.items():
+    for name, cls in shaping.FAMILY.methods.items():
         shaper = cls()
         why = _refusal(check_trained, shaper)
         alone = not why and not _refusal(partial(check_alone, kept=True), shaper)
@@ -125,7 +125,7 @@ def _entry() -> list[str]:
 
 
 def _gaps(where: str, found: dict[str, Any]) -> list[str]:
-    missing = [name for name in shaping.METHODS if PREFIX + name not in found["estimators"]]
+    missing = [name for name in shaping.FAMILY.methods if PREFIX + name not in found["estimators"]]
     gaps = [f"{where}: no estimator for {', '.join(missing)}"] if missing else []
     for name in ("policy_loss", "trainer", "agent_loop", "reward_manager"):
         if found[name] is None:

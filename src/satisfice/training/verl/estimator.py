@@ -10,6 +10,7 @@ from satisfice.catalog import build
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.rollouts import TOKEN_COLUMNS, Rollouts
 from satisfice.core.shaper import (
+    SHAPER,
     Capping,
     Cutting,
     Monitoring,
@@ -46,7 +47,7 @@ class Estimator:
 
     def __init__(self, method: str | None = None) -> None:
         self.method = method  # None: whatever the settings name
-        self.shaper: Shaper = build(method or "grpo", kind="shaper")
+        self.shaper: Shaper = build(method or "grpo", SHAPER)
         self.state: State = start(self.shaper)
         self.more: More | None = None
         self.by_trainer = self.kept = False
@@ -87,7 +88,7 @@ class Estimator:
         if spec is None and self.method is None:
             raise BadInput(f"algorithm.adv_estimator={OWN} takes any shaper: name one in algorithm.shaper.")
         if spec is not None:
-            shaper = build(str(spec), kind="shaper", allow_files=True)
+            shaper = build(str(spec), SHAPER, allow_files=True)
             if self.method not in (None, shaper.card.id):
                 raise BadInput(
                     f"algorithm.shaper is {shaper.card.id}, and algorithm.adv_estimator is {PREFIX}{self.method}. "

@@ -9,7 +9,7 @@ from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
 from satisfice.core.errors import UnknownName
 from satisfice.core.shaper import Stateful
-from satisfice.methods.shaping import METHODS
+from satisfice.methods.shaping import FAMILY
 from satisfice.training.checkpoint import read_state, write_state
 from satisfice.training.verl.estimator import OWN, PREFIX, Estimator
 
@@ -40,8 +40,8 @@ def estimator_of(config: Any) -> Estimator:
         BadInput: the run does not use one of ours.
     """
     name = str(config.algorithm.adv_estimator)
-    if name != OWN and name.removeprefix(PREFIX) not in METHODS:
-        raise UnknownName("algorithm.adv_estimator", name, [OWN, *(PREFIX + method for method in METHODS)])
+    if name != OWN and name.removeprefix(PREFIX) not in FAMILY.methods:
+        raise UnknownName("algorithm.adv_estimator", name, [OWN, *(PREFIX + method for method in FAMILY.methods)])
     estimator: Estimator = get_adv_estimator_fn(name)
     estimator.settle(config.algorithm)
     return estimator

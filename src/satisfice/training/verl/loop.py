@@ -18,7 +18,7 @@ from satisfice.catalog import build, check_policy
 from satisfice.core.engine import random_key
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Policy, Session
-from satisfice.core.shaper import State
+from satisfice.core.shaper import SHAPER, State
 from satisfice.core.steering import Right, Rolled, Steering
 from satisfice.training.rollout import Ask, AskGroup, Rollout, sample, steer
 from satisfice.training.verl.batch import reward_of
@@ -96,7 +96,7 @@ class ShapedLoop(AgentLoopBase):
             self.rollout_config.seed, problem.id, int(row.get("global_steps", 0)), int(row.get("session_id", 0))
         )
         algorithm = self.config.algorithm
-        shaper = build(str(algorithm.shaper), kind="shaper", allow_files=True) if algorithm.get("shaper") else None
+        shaper = build(str(algorithm.shaper), SHAPER, allow_files=True) if algorithm.get("shaper") else None
         if isinstance(shaper, Steering) and STATE in row:
             size = int(self.rollout_config.n)
             asks = [AskGroup(problem=problem, group=0, size=size, limit=limit, seed=key)]

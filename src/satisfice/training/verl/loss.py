@@ -16,7 +16,7 @@ from verl.workers.config import PolicyLossConfig
 
 from satisfice.catalog import build
 from satisfice.core.errors import BadInput
-from satisfice.core.shaper import Loss
+from satisfice.core.shaper import SHAPER, Loss
 from satisfice.training.trl_loss import Tokens, batch_loss
 
 MODE = "satisfice"
@@ -79,5 +79,5 @@ def shares(mask: Tensor, mode: str, batch: Any) -> Tensor:
 @lru_cache(64)
 def loss_of(spec: str) -> Loss:
     """The part of a shaper's loss that is computed here."""
-    shaper = build(spec, kind="shaper", allow_files=True)
+    shaper = build(spec, SHAPER, allow_files=True)
     return replace(shaper.loss, kl=0.0, entropy=0.0)

@@ -13,7 +13,7 @@ from satisfice.methods import shaping
 from satisfice.training.verl.estimator import OWN, PREFIX, Estimator
 from satisfice.training.verl.loss import MODE, policy_loss
 
-ESTIMATORS = {method: Estimator(method) for method in shaping.METHODS}
+ESTIMATORS = {method: Estimator(method) for method in shaping.FAMILY.methods}
 
 for _method, _estimator in ESTIMATORS.items():
     register_adv_est(PREFIX + _method)(_estimator)

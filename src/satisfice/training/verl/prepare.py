@@ -15,7 +15,7 @@ from typing import Any
 from satisfice.catalog import build, canonical
 from satisfice.core.errors import BadInput, SatisficeError
 from satisfice.core.rollouts import COLUMNS
-from satisfice.core.shaper import Shaper
+from satisfice.core.shaper import SHAPER, Shaper
 from satisfice.tasks import Task, load_task
 from satisfice.training.verl.settings import nested, settings_for
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--steps", type=int, default=100)
     args = parser.parse_args(arguments)
-    shaper = build(args.shaper, kind="shaper", allow_files=True)
+    shaper = build(args.shaper, SHAPER, allow_files=True)
     names = [name.strip() for name in args.tasks.split(",")]
     settings = run_settings(
         shaper, args.out.absolute(), model=args.model, prompts=args.prompts, group=args.group,

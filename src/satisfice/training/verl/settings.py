@@ -5,7 +5,7 @@ from typing import Any
 
 from satisfice.catalog import canonical
 from satisfice.core.shaper import Shaper
-from satisfice.methods.shaping import METHODS
+from satisfice.methods.shaping import FAMILY
 from satisfice.training.verl.estimator import OWN, PREFIX, check_trained
 
 ACTOR = "actor_rollout_ref.actor"
@@ -24,7 +24,7 @@ def settings_for(shaper: Shaper, *, max_tokens: int) -> dict[str, Any]:
     loss, spec = shaper.loss, canonical(shaper)
     check_trained(shaper)
     return {
-        "algorithm.adv_estimator": PREFIX + shaper.card.id if shaper.card.id in METHODS else OWN,
+        "algorithm.adv_estimator": PREFIX + shaper.card.id if shaper.card.id in FAMILY.methods else OWN,
         "algorithm.shaper": spec,
         "algorithm.use_kl_in_reward": False,
         "reward.reward_manager.name": "satisfice",

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from satisfice.catalog import POLICIES
+from satisfice.catalog import METHODS
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
+from satisfice.core.method import Method
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel import FirstFinish, SelfConsistency
 from satisfice.methods.stopping import Deer, EsCot, FixedBudget
@@ -24,8 +25,8 @@ LEARNED = {"knowing-before-saying", "lynx", "specexit"}
 """They cannot be made without an artefact; tests/stopping/test_learned.py has them pass with one."""
 
 
-@pytest.mark.parametrize("method", [rule for name, rule in POLICIES.items() if name not in LEARNED])
-def test_every_method_of_the_catalogue_passes(method: type[Policy]) -> None:
+@pytest.mark.parametrize("method", [method for name, method in METHODS.items() if name not in LEARNED])
+def test_every_method_of_the_catalogue_passes(method: type[Method]) -> None:
     check_method(method)
 
 

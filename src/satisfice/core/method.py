@@ -1,0 +1,85 @@
+"""What all methods have in common, and what sets kinds of methods apart."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from satisfice.core.card import Card
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Method(Protocol):
+    """A frozen dataclass with a card. Its kind says what it is called with."""
+
+    card: ClassVar[Card]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Generic[T_co]):
+    """What the methods of one or more families are called with, and how to check them: `Kind[Policy]`."""
+
+    name: str  # as people read it: "policy"
+    protocol: type  # what a method of this kind can do; a field of this type holds such a method
+    example: str  # specs, with commas between them
+    about: str  # a sentence for the docs and for errors: "A policy takes a session and returns ..."
+    battery: str  # "module:function", loaded when it is used: called with a method, raises `Faulty`
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Return the names that the protocol asks for, apart from the call."""
+        own = {name for name in vars(self.protocol) if not name.startswith("_")}
+        return frozenset(own.union(getattr(self.protocol, "__annotations__", ())))
+
+    def accepts(self, method: type) -> bool:
+        """Return whether a class has what the protocol asks for and takes the same call."""
+        fields = getattr(method, "__dataclass_fields__", {})
+        has_all = all(hasattr(method, name) or name in fields for name in self.members)
+        return has_all and _same_call(self.protocol, method)
+
+    def check(self, method: object) -> None:
+        """Run the battery of this kind on a method."""
+        module, _, function = self.battery.partition(":")
+        getattr(importlib.import_module(module), function)(method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(Generic[T_co]):
+    """A package of methods of one kind, each in its own file; the package exports it as `FAMILY`."""
+
+    name: str  # of the package: "stopping"
+    kind: Kind[T_co]
+    methods: Mapping[str, type[T_co]]  # by id
+
+
+def join(families: tuple[Family[Any], ...]) -> dict[str, Family[Any]]:
+    """Return families by name.
+
+    Raises:
+        ValueError: two methods of any kind share an id, or a method's card has another id than its table.
+    """
+    homes: dict[str, str] = {}
+    for family in families:
+        for name, method in family.methods.items():
+            if name in homes:
+                raise ValueError(f"{name} is a method of {homes[name]} and of {family.name}. Give one another id.")
+            if method.card.id != name:
+                raise ValueError(f"{family.name}: {name} has a card that says {method.card.id}. Make them equal.")
+            homes[name] = family.name
+    return {family.name: family for family in families}
+
+
+def _same_call(protocol: type, method: type) -> bool:
+    """Whether both take as many arguments that must be given, and both or neither return a coroutine."""
+    calls = protocol.__call__, method.__call__  # of their instances
+    asynchronous, required = ({f(call) for call in calls} for f in (inspect.iscoroutinefunction, _required))
+    return len(asynchronous) == len(required) == 1
+
+
+def _required(call: Callable[..., Any]) -> int:
+    return sum(p.default is p.empty and p.kind < p.VAR_POSITIONAL for p in inspect.signature(call).parameters.values())
