@@ -111,7 +111,7 @@ def test_needs_meet_provisions() -> None:
     body = ChatBody.model_validate({"messages": [{"role": "user", "content": "x"}]})
     with pytest.raises(Unfit, match="log-probabilities"):
         make_plan(body, SETTINGS, poor)
-    with pytest.raises(BadInput, match="is a sampler"):
+    with pytest.raises(BadInput, match="is a filter"):
         plan(satisfice={"policy": "top-p"})
 
 

@@ -115,4 +115,4 @@ def test_inside_a_real_vllm_only_kept_tokens_are_sampled(runner: str) -> None:
     assert row["path"].endswith("v2:Truncate" if runner == "1" else "v1:Truncate")
     assert max(row["filtered"]) <= 2
     assert max(row["free"]) > 2
-    assert "unknown sampler 'no-such'" in row["refused"]
+    assert "unknown filter 'no-such'" in row["refused"]
