@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from satisfice.cli.common import err_console, names, out_console
+from satisfice.cli.common import err_console, out_console
+from satisfice.cli.options import names
 from satisfice.core.errors import BadInput, CannotWrite
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
-"""What the commands share: consoles, loading an engine, reading lists that people type."""
+"""What the commands share: consoles, loading an engine, printing JSON, reading a run file."""
 
 import json
 import os
-import re
 import sys
 import tomllib
 from pathlib import Path
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
 out_console = Console(width=None if sys.stdout.isatty() else 120)
 err_console = Console(stderr=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-MOST = 100_000  # numbers in a list
-
 
 def load(model: str, **options: Any) -> "Engine":
     """Load an engine and say so."""
@@ -36,31 +31,6 @@ def load(model: str, **options: Any) -> "Engine":
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
     print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
-
-
-def names(text: str) -> list[str]:
-    """Names with commas between them.
-
-    >>> names("chain-sum:easy, chain-sum:hard")
-    ['chain-sum:easy', 'chain-sum:hard']
-    """
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def numbers(flag: str, text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between them, or ranges of them with both ends.
-
-    >>> numbers("seeds", "0..3,7")
-    (0, 1, 2, 3, 7)
-    """
-    found: list[int] = []
-    for part in names(text):
-        match = re.fullmatch(r"(-?\d{1,9})(?:\.\.(\d{1,9}))?", part)
-        if match is None or len(found) > MOST:
-            raise BadInput(f"{flag} must be whole numbers with commas, such as 0,1,2 or 0..15; got {text!r}.")
-        first, last = int(match[1]), int(match[2] or match[1])
-        found += range(first, min(last, first + MOST) + 1)
-    return tuple(found)
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -84,3 +54,8 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
             raise BadInput(f"config {path}: {key} = {value!r}: {error.message}") from error
     context.default_map = {**(context.default_map or {}), **values}
     return path
+
+
+Config = Annotated[
+    Path | None, typer.Option(help="TOML file whose keys are these flags.", callback=read_config, is_eager=True)
+]

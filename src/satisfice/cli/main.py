@@ -3,18 +3,20 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from satisfice.cli.calibrate import calibrate
-from satisfice.cli.common import Json, err_console, load, names, numbers, out_console, print_json, read_config
+from satisfice.cli.common import Config, err_console, load, out_console, print_json
+from satisfice.cli.options import Json, Model, Policies, Tasks, names, options_of
 from satisfice.cli.record import export, record, replay
 from satisfice.cli.serve import serve
 from satisfice.cli.train import train
 from satisfice.core.errors import MissingExtra, SatisficeError
+from satisfice.measure.plan import Plan, make_plan
 
 app = typer.Typer(
     help="Make reasoning models stop when they have thought enough, and measure it honestly.",
@@ -54,41 +56,27 @@ def _root(
 
 
 @app.command()
+@options_of(Plan, limit=200)
 def bench(
-    model: Annotated[str, typer.Option(help="`pocket`, or a folder with a model.")] = "pocket",
-    tasks: Annotated[str, typer.Option(help="Tasks, with commas: tiers, reasoning-gym families, .jsonl files.")] = (
-        "chain-sum:easy,chain-sum:hard"
-    ),
-    policies: Annotated[str, typer.Option(help="Policies, with commas: id, id:value, id(field=value, ...).")] = (
-        "full,cap:96,first-cue,deer"
-    ),
+    model: Model = "pocket",
+    tasks: Tasks = "chain-sum:easy,chain-sum:hard",
+    policies: Policies = "full,cap:96,first-cue,deer",
     out: Annotated[
         Path, typer.Option(help="Folder for the results; the same command goes on where it stopped.")
     ] = Path("runs/bench"),
-    limit: Annotated[int, typer.Option(help="Problems a task. A claim needs 2,000.", min=1)] = 200,
-    seeds: Annotated[str, typer.Option(help="Seeds, with commas; each problem is solved once with each.")] = "0",
-    split: Annotated[str, typer.Option(help="eval, or calibration to choose settings on.")] = "eval",
-    concurrency: Annotated[int, typer.Option(help="Problems at once.")] = 64,
-    temperature: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
     sampler: Annotated[
         str | None, typer.Option(help="Filters of the next token, such as min-p:0.1. Default: the model's own top-p.")
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest chain, tokens. Default: the model's own.")] = None,
-    margin: Annotated[float, typer.Option(help="Accuracy that a rule may lose, as a fraction.")] = 0.02,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file whose keys are these flags.", callback=read_config, is_eager=True)
-    ] = None,
+    config: Config = None,
+    **settings: Any,
 ) -> None:
     """Run policies on the same problems, and write samples, results, a report and the frontier."""
     from satisfice.cli.show import RunProgress, result_tables
-    from satisfice.measure.plan import make_plan
 
     with err_console.status("Checking the policies and making the problems ..."):
         plan = make_plan(
-            model=model, tasks=names(tasks), policies=policies, limit=limit, split=split, allow_files=True,  # type: ignore[arg-type]
-            seeds=numbers("seeds", seeds), concurrency=concurrency, temperature=temperature, max_tokens=max_tokens,
-            margin=margin, sampler=sampler,
-        )  # fmt: skip
+            model=model, tasks=names(tasks), policies=policies, sampler=sampler, allow_files=True, **settings
+        )
     engine = load(model)
     from satisfice.measure.run import run_bench
     from satisfice.report.page import draw
@@ -108,7 +96,7 @@ def bench(
 @app.command()
 def solve(
     question: Annotated[str | None, typer.Argument(help="What to solve. Left out: a problem of --task.")] = None,
-    model: Annotated[str, typer.Option(help="`pocket`, or a folder with a model.")] = "pocket",
+    model: Model = "pocket",
     policy: Annotated[str, typer.Option(help="The rule that decides when it has thought enough.")] = "deer",
     task: Annotated[
         str, typer.Option(help="Where the problem comes from when no question is given.")

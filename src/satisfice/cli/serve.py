@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from satisfice.cli.common import err_console, names
+from satisfice.cli.common import err_console
+from satisfice.cli.options import names
 from satisfice.core.errors import BadInput, MissingExtra
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -11,53 +11,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from satisfice.cli.common import err_console, load, names, out_console, read_config
+from satisfice.cli.common import Config, err_console, load, out_console
+from satisfice.cli.options import Model, Tasks, names, options_of
 from satisfice.core.errors import MissingExtra
+from satisfice.training.plan import TrainPlan
 
 POCKET_RATE, RATE = 3e-4, 1e-6
 
 
+@options_of(TrainPlan, temperature=None, learning_rate=None)
 def train(
     shaper: Annotated[str, typer.Option(help="How training feels length: id, id:value, id(field=value, ...).")],
     out: Annotated[Path, typer.Option(help="Folder for the result; the same command goes on where it stopped.")],
-    model: Annotated[
-        str, typer.Option(help="`pocket`, `smollm2`, a folder with a model, or MODEL+ADAPTER.")
-    ] = "pocket",
-    tasks: Annotated[str, typer.Option(help="Tasks, with commas: tiers, reasoning-gym families.")] = (
-        "chain-sum:easy,chain-sum:hard"
-    ),
-    steps: Annotated[int, typer.Option(help="Batches of rollouts.", min=1)] = 100,
-    limit: Annotated[int, typer.Option(help="Problems a task to train on.", min=1)] = 1000,
-    prompts: Annotated[int, typer.Option(help="Problems a step.")] = 16,
-    group: Annotated[int, typer.Option(help="Rollouts a problem.")] = 8,
-    max_tokens: Annotated[int, typer.Option(help="Longest rollout, tokens; a method's caps may be smaller.")] = 512,
-    temperature: Annotated[float | None, typer.Option(help="Of the rollouts. Default: the model's own.")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help=f"Default: {RATE:g}; {POCKET_RATE:g} for the pocket reasoner.")
-    ] = None,
-    warmup: Annotated[int, typer.Option(help="Steps in which the rate rises.")] = 0,
-    updates: Annotated[int, typer.Option(help="Updates of the weights a step.")] = 1,
-    refill: Annotated[int, typer.Option(help="Times that groups which teach nothing are sampled again a step.")] = 0,
-    part: Annotated[int, typer.Option(help="Rollouts in one forward pass: less takes less memory.")] = 16,
-    bf16: Annotated[bool, typer.Option(help="Train in bfloat16 mixed precision.")] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    rollouts: Annotated[
-        str, typer.Option(help="Who samples: local (our engine), or TRL by transformers or vllm.")
-    ] = "local",
-    rollout_dtype: Annotated[str, typer.Option(help="In which our engine samples: float32 or bfloat16.")] = "float32",
-    lora: Annotated[
-        int, typer.Option(help="Train an adapter of this rank, a few MB, in place of the weights.", min=0)
-    ] = 0,
-    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 10,
-    keep_every: Annotated[
-        int, typer.Option(help="Steps between models that are kept, to choose among; 0: the last alone.", min=0)
-    ] = 0,
-    seed: Annotated[int, typer.Option(help="Of the order of the problems and the rollouts.")] = 0,
-    report_to: Annotated[str, typer.Option(help="none, trackio, wandb or tensorboard.")] = "none",
-    eval_limit: Annotated[int, typer.Option(help="Problems a task for before and after; 0: none.", min=0)] = 200,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file whose keys are these flags.", callback=read_config, is_eager=True)
-    ] = None,
+    model: Model = "pocket",
+    tasks: Tasks = "chain-sum:easy,chain-sum:hard",
+    limit: Annotated[int, typer.Option(help="Problems per task to train on.", min=1)] = 1000,
+    eval_limit: Annotated[int, typer.Option(help="Problems per task for before and after; 0: none.", min=0)] = 200,
+    config: Config = None,
+    **settings: Any,
 ) -> None:
     """Train a model to think no longer than it must; what comes out can be used by every other command."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -68,16 +39,14 @@ def train(
 
     method = build(shaper, SHAPER, allow_files=True)
     with err_console.status("Loading the trainer and making the problems ..."):
-        training, plans = _libraries()
-        plan = plans.TrainPlan(
-            model=model, tasks=tuple(load_task(name, split="train", limit=limit) for name in names(tasks)),
-            shaper=method, steps=steps, prompts=prompts, group=group, max_tokens=max_tokens, updates=updates,
-            temperature=_temperature(model) if temperature is None else temperature, warmup=warmup, part=part,
-            learning_rate=(POCKET_RATE if model == "pocket" else RATE) if learning_rate is None else learning_rate,
-            bf16=bf16, refill=refill, save_every=save_every, seed=seed, report_to=report_to, device=device,
-            rollouts=rollouts, lora=lora, rollout_dtype=rollout_dtype, keep_every=keep_every,
-        )  # fmt: skip
-    with _Progress(err_console, training.Told, steps) as progress:
+        training = _trainer()
+        if settings["temperature"] is None:
+            settings["temperature"] = _temperature(model)
+        if settings["learning_rate"] is None:
+            settings["learning_rate"] = POCKET_RATE if model == "pocket" else RATE
+        loaded = tuple(load_task(name, split="train", limit=limit) for name in names(tasks))
+        plan = TrainPlan(model=model, tasks=loaded, shaper=method, **settings)
+    with _Progress(err_console, training.Told, plan.steps) as progress:
         run = training.train(plan, out, Judge(plan.tasks), told=progress.told)
     if os.environ.get("RANK", "0") != "0":
         return
@@ -95,14 +64,14 @@ def train(
     )  # fmt: skip
 
 
-def _libraries() -> tuple[Any, Any]:
+def _trainer() -> Any:
     try:
-        from satisfice.training import plan, run
+        from satisfice.training import run
     except ModuleNotFoundError as error:
         if error.name in {"trl", "torch", "transformers", "accelerate", "datasets"}:
             raise MissingExtra("training", "train") from error
         raise
-    return run, plan
+    return run
 
 
 def _temperature(model: str) -> float:

@@ -79,7 +79,7 @@ class FieldType:
 def field_types(method: type) -> dict[str, FieldType]:
     """The fields of a method in their order, with what each takes."""
     hints = get_type_hints(method, include_extras=True)
-    return {field.name: _field_type(hints[field.name]) for field in dataclasses.fields(method) if field.init}
+    return {field.name: field_type(hints[field.name]) for field in dataclasses.fields(method) if field.init}
 
 
 def check_fields(method: Any) -> None:
@@ -96,7 +96,8 @@ def check_fields(method: Any) -> None:
             object.__setattr__(method, name, float(value))
 
 
-def _field_type(hint: Any) -> FieldType:
+def field_type(hint: Any) -> FieldType:
+    """Return what a field with this annotation takes."""
     bounds = Range()
     if get_origin(hint) is typing.Annotated:
         hint, *notes = get_args(hint)
@@ -107,7 +108,7 @@ def _field_type(hint: Any) -> FieldType:
         optional = len(members) < len(get_args(hint))
         if len(members) != 1:
             raise TypeError(f"a field of a method has one type, or one type or None; got {hint}")
-        inner = _field_type(members[0])
+        inner = field_type(members[0])
         return dataclasses.replace(inner, optional=optional, range=bounds if bounds != Range() else inner.range)
     if get_origin(hint) is Literal:
         return FieldType(kind="choice", choices=get_args(hint))

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from satisfice.catalog import canonical, check_policy, check_sampler, parse_policies, parse_sampler, sampler_text
 from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput
+from satisfice.core.fields import Range
+from satisfice.core.flags import Flag, check_settings, deciding
 from satisfice.core.problem import Problem
 from satisfice.core.session import Policy
 from satisfice.methods.sampling import Truncation
@@ -39,14 +41,14 @@ class Plan:
     model: str
     tasks: tuple[Task, ...]
     policies: Mapping[str, Policy]  # by canonical text
-    seeds: tuple[int, ...] = (0,)
-    limit: int | None = None  # problems a task
-    split: Split = "eval"
-    temperature: float | None = None  # None: the model's own
+    seeds: Annotated[tuple[int, ...], Range(0), Flag("Each problem is solved once per seed: 0,1,2 or 0..15.")] = (0,)
+    limit: Annotated[int | None, Range(1), Flag("Problems per task. A claim needs 2,000.")] = None
+    split: Annotated[Split, Flag("Which problems: eval, or calibration to choose settings on.")] = "eval"
+    temperature: Annotated[float | None, Range(0), Flag("0: greedy. Default: the model's own.")] = None
     sampler: Truncation | None = None  # what truncates the next-token distribution; None: the model's own top-p
-    max_tokens: int | None = None  # that one chain may sample; None: the model's own
-    margin: float = 0.02  # accuracy that a rule may lose, as a fraction
-    concurrency: int = 64  # problems at once
+    max_tokens: Annotated[int | None, Range(1), Flag("Longest chain, tokens. Default: the model's own.")] = None
+    margin: Annotated[float, Flag("Accuracy that a rule may lose, as a fraction.")] = 0.02
+    concurrency: Annotated[int, Range(1), Flag("Problems at once.", decides=False)] = 64
     timed: bool = True  # False: replayed, so the time that it takes says nothing about the model
 
     def __post_init__(self) -> None:
@@ -54,15 +56,10 @@ class Plan:
             if not holds:
                 raise BadInput(f"{name} must be {what}, got {value}.")
 
-        require(
-            "seeds", list(self.seeds), bool(self.seeds) and min(self.seeds) >= 0, "whole numbers from 0, at least one"
-        )
+        check_settings(self)
+        require("seeds", list(self.seeds), bool(self.seeds), "at least one whole number from 0")
         require("seeds", list(self.seeds), len(set(self.seeds)) == len(self.seeds), "different from one another")
         require("margin", self.margin, 0 < self.margin < 1, "a fraction between 0 and 1, such as 0.02")
-        require("concurrency", self.concurrency, self.concurrency >= 1, "at least 1")
-        require("max-tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "at least 1")
-        hot = self.temperature
-        require("temperature", hot, hot is None or 0 <= hot < float("inf"), "0 (greedy) or more")
         names = [task.name for task in self.tasks]
         require(
             "tasks", ", ".join(names), bool(names) and len(set(names)) == len(names), "at least one, each named once"
@@ -106,13 +103,8 @@ class Plan:
             "tasks": [task.name for task in self.tasks],
             "problems": {task.name: {"n": len(task.problems), "digest": task.digest} for task in self.tasks},
             "policies": list(self.policies),
-            "limit": self.limit,
-            "seeds": list(self.seeds),
-            "split": self.split,
-            "temperature": self.temperature,
+            **deciding(self),
             **({} if self.sampler is None else {"sampler": sampler_text(self.sampler)}),
-            "max_tokens": self.max_tokens,
-            "margin": self.margin,
             **({"recording": told["recording"]} if "recording" in told else {}),  # replayed, not run
         }
 

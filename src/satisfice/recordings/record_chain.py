@@ -15,6 +15,7 @@ from satisfice.core.engine import Engine, Request, Sampled, Signals, random_key
 from satisfice.core.engine import Sequence as EngineSequence
 from satisfice.core.errors import BadInput, EngineError, Unfit
 from satisfice.core.files import clean
+from satisfice.core.flags import deciding
 from satisfice.core.problem import Problem
 from satisfice.core.profile import Profile
 from satisfice.methods.stopping.trial import word_forms
@@ -95,10 +96,7 @@ class Taker:
                 "model": plan.model, "weights": engine.describe().get("weights"),
                 "tasks": [task.name for task in plan.tasks],
                 "problems": {task.name: {"n": len(task.problems), "digest": task.digest} for task in plan.tasks},
-                "limit": plan.limit, "split": plan.split, "seeds": list(plan.seeds), "chains": plan.chains,
-                "at": sorted(plan.at), "every": plan.every, "asks": list(plan.asks),
-                "trial_tokens": plan.trial_tokens, "top_logprobs": plan.top_logprobs, "hidden": list(plan.hidden),
-                "hidden_first": plan.hidden_first, "temperature": plan.temperature, "max_tokens": plan.max_tokens,
+                **deciding(plan), "at": sorted(plan.at),
             },
             "engine": engine.describe(), "satisfice": satisfice.__version__,
             "profile": {k: v for k, v in vars(profile).items() if k in type(profile).__dataclass_fields__},

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from satisfice.core.errors import BadInput, UnknownName
+from satisfice.core.errors import BadInput
+from satisfice.core.fields import Range
+from satisfice.core.flags import Flag, check_settings
 from satisfice.core.problem import Problem
 from satisfice.recordings.record_folder import Key
 from satisfice.tasks import Split, Task
@@ -18,36 +20,29 @@ class RecordPlan:
 
     model: str
     tasks: tuple[Task, ...]
-    limit: int | None = None  # problems a task
-    split: Split = "eval"
-    seeds: tuple[int, ...] = (0,)
-    chains: int = 1  # a problem and seed; rules over n chains need n
-    at: tuple[At, ...] = ("cue",)  # where copies are asked: before cues, after steps
-    every: int | None = None  # and after every so many tokens of thinking
-    asks: tuple[str, ...] = ()  # texts to put to copies besides the profile's, or names of fields that hold such texts
-    trial_tokens: int = 32  # longest reply to those
-    top_logprobs: int = 0  # how many of the likeliest tokens to keep at each position
-    hidden: tuple[int, ...] = ()  # layers whose states to keep at checkpoints
-    hidden_first: int = 0  # and of the first so many tokens of each chain
-    temperature: float | None = None  # None: the model's own
-    max_tokens: int | None = None  # that one chain may sample; None: the model's own
-    concurrency: int = 48  # chains at once
+    limit: Annotated[int | None, Range(1), Flag("Problems per task. A claim needs 2,000.")] = None
+    split: Annotated[Split, Flag("Which problems: eval, calibration or train.")] = "eval"
+    seeds: Annotated[tuple[int, ...], Range(0), Flag("Each problem is recorded once per seed: 0,1,2 or 0..15.")] = (0,)
+    chains: Annotated[int, Range(1), Flag("Chains per problem and seed; a policy over n chains needs n.")] = 1
+    at: Annotated[tuple[At, ...], Flag("Where copies are asked for their answer: cue, step, or both.")] = ("cue",)
+    every: Annotated[int | None, Range(1), Flag("And after every so many tokens of thinking.")] = None
+    asks: Annotated[
+        tuple[str, ...],
+        Flag("A further text to ask copies with, or a profile field with texts; may be given again.", name="ask"),
+    ] = ()
+    trial_tokens: Annotated[int, Range(1), Flag("Longest trial answer, tokens.")] = 32
+    top_logprobs: Annotated[int, Range(0), Flag("Keep this many of the likeliest tokens at each position.")] = 0
+    hidden: Annotated[tuple[int, ...], Flag("Keep hidden states of these layers at checkpoints, such as 2,-1.")] = ()
+    hidden_first: Annotated[int, Range(0), Flag("And of the first so many tokens of each chain.")] = 0
+    temperature: Annotated[float | None, Range(0), Flag("0: greedy. Default: the model's own.")] = None
+    max_tokens: Annotated[int | None, Range(2), Flag("Longest chain, tokens. Default: the model's own.")] = None
+    concurrency: Annotated[int, Range(1), Flag("Chains at once.", decides=False)] = 48
 
     def __post_init__(self) -> None:
-        for kind in self.at:
-            if kind not in get_args(At):
-                raise UnknownName("kind of checkpoint", kind, get_args(At))
-        least = {
-            "chains": 1, "every": 1, "trial_tokens": 1, "top_logprobs": 0, "hidden_first": 0, "max_tokens": 2,
-            "concurrency": 1,
-        }  # fmt: skip
-        for name, low in least.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise BadInput(f"{name.replace('_', '-')} must be at least {low}, got {value}.")
+        check_settings(self)
         if self.hidden_first and not self.hidden:
             raise BadInput("hidden-first needs hidden: say of which layers the states are to be kept.")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise BadInput(f"seeds must be different whole numbers from 0, got {list(self.seeds)}.")
         if not self.tasks or len({task.name for task in self.tasks}) < len(self.tasks):
             raise BadInput("tasks must be at least one, each named once.")

@@ -2,80 +2,71 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from satisfice.catalog import as_json, canonical
 from satisfice.core.errors import BadInput
+from satisfice.core.fields import Range
+from satisfice.core.flags import Flag, check_settings, deciding
 from satisfice.core.problem import Problem
 from satisfice.core.shaper import Shaper, reads
 from satisfice.tasks import Task
 
-SOURCES = ("local", "transformers", "vllm")
-DTYPES = ("float32", "bfloat16")
-REPORTERS = ("none", "trackio", "wandb", "tensorboard")
+LATER = {"lora": 0, "rollout_dtype": "float32"}
+"""Settings that came after the first release, at which older trainings ran: left out of the config there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
     """A training: a model, problems, a method, and how long."""
 
-    model: str  # `pocket` or a folder
+    model: str  # a name as everywhere: `pocket`, a folder, MODEL+ADAPTER
     tasks: tuple[Task, ...]  # their training split
     shaper: Shaper
-    steps: int  # batches of rollouts
-    prompts: int = 16  # problems a step
-    group: int = 8  # rollouts a problem
-    max_tokens: int = 512  # of a rollout; a method's caps may be smaller
-    temperature: float = 1.0  # of the rollouts, and of the policy that is trained
-    learning_rate: float = 1e-6
-    warmup: int = 0  # steps in which the rate rises
-    updates: int = 1  # of the weights a step
-    part: int = 16  # rollouts in one forward pass on each process; changes memory and speed alone
-    bf16: bool = False  # forward and backward passes in bfloat16, weights in float32
-    refill: int = 0  # times that groups without anything to learn are sampled again, with other problems
-    save_every: int = 10  # steps between checkpoints
-    keep_every: int = 0  # steps between models that are kept beside the last, to choose among; 0: the last alone
-    seed: int = 0
-    report_to: str = "none"
-    device: Literal["cpu", "cuda"] = "cpu"
-    rollouts: Literal["local", "transformers", "vllm"] = "local"  # who samples: our engine, or TRL by one of these
-    rollout_dtype: Literal["float32", "bfloat16"] = "float32"  # in which our engine samples
-    lora: int = 0  # rank of an adapter that is trained in place of the weights; 0: none, the weights themselves
+    steps: Annotated[int, Range(1), Flag("Batches of rollouts.")] = 100
+    prompts: Annotated[int, Range(1), Flag("Problems per step.")] = 16
+    group: Annotated[int, Range(2), Flag("Rollouts per problem; methods compare those of one problem.")] = 8
+    max_tokens: Annotated[int, Range(1), Flag("Longest rollout, tokens; a method's caps may be smaller.")] = 512
+    temperature: Annotated[float, Range(0), Flag("Of the rollouts. Default: the model's own.")] = 1.0
+    learning_rate: Annotated[float, Range(0), Flag("Default: 1e-06; 0.0003 for the pocket reasoner.")] = 1e-6
+    warmup: Annotated[int, Range(0), Flag("Steps in which the rate rises.")] = 0
+    updates: Annotated[int, Range(1), Flag("Updates of the weights per step.")] = 1
+    part: Annotated[int, Range(1), Flag("Rollouts in one forward pass: fewer take less memory.")] = 16
+    bf16: Annotated[bool, Flag("Run forward and backward passes in bfloat16.")] = False
+    refill: Annotated[int, Range(0), Flag("Times per step that groups which teach nothing are sampled again.")] = 0
+    save_every: Annotated[int, Range(1), Flag("Steps between checkpoints.", decides=False)] = 10
+    keep_every: Annotated[
+        int, Range(0), Flag("Steps between models that are kept, to choose among; 0: the last only.", decides=False)
+    ] = 0
+    seed: Annotated[int, Range(0, 2**31 - 1), Flag("Of the order of the problems and the rollouts.")] = 0
+    report_to: Annotated[
+        Literal["none", "trackio", "wandb", "tensorboard"], Flag("Where figures are sent.", decides=False)
+    ] = "none"
+    device: Annotated[Literal["cpu", "cuda"], Flag("Where to train.")] = "cpu"
+    rollouts: Annotated[
+        Literal["local", "transformers", "vllm"], Flag("Who samples: our engine, or TRL by transformers or vllm.")
+    ] = "local"
+    rollout_dtype: Annotated[Literal["float32", "bfloat16"], Flag("In which our engine samples.")] = "float32"
+    lora: Annotated[int, Range(0), Flag("Rank of an adapter, a few MB, to train in place of the weights; 0: none.")] = 0
 
     def __post_init__(self) -> None:
         def require(name: str, value: object, holds: bool, what: str) -> None:
             if not holds:
                 raise BadInput(f"{name} must be {what}, got {value}.")
 
-        for name in ("steps", "prompts", "max_tokens", "updates", "part", "save_every"):
-            require(name.replace("_", "-"), getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        require("group", self.group, self.group >= 2, "at least 2: methods compare the rollouts of one problem")
-        require("temperature", self.temperature, 0 < self.temperature < float("inf"), "above 0")
+        check_settings(self)
+        require("temperature", self.temperature, self.temperature > 0, "above 0")
         require("learning-rate", self.learning_rate, 0 < self.learning_rate < 1, "between 0 and 1")
-        require("warmup", self.warmup, self.warmup >= 0, "0 or more")
-        require("refill", self.refill, self.refill >= 0, "0 or more")
-        require("keep-every", self.keep_every, self.keep_every >= 0, "0 or more")
+        value_head = "value" in reads(self.shaper)
         require(
-            "keep-every",
-            self.keep_every,
-            not self.keep_every or "value" not in reads(self.shaper),
+            "keep-every", self.keep_every, not (self.keep_every and value_head),
             "0 for a method with a value head, which comes off with the last model",
-        )
-        require("lora", self.lora, self.lora >= 0, "the rank of an adapter, or 0 for none")
+        )  # fmt: skip
+        require("lora", self.lora, not (self.lora and value_head), "0 for a method with a value head")
         require(
-            "lora", self.lora, not self.lora or "value" not in reads(self.shaper), "0 for a method with a value head"
-        )
-        require("seed", self.seed, 0 <= self.seed < 2**31, "a whole number from 0")
-        require("device", self.device, self.device in ("cpu", "cuda"), "cpu or cuda")
-        require("rollouts", self.rollouts, self.rollouts in SOURCES, f"one of {', '.join(SOURCES)}")
-        require("rollout-dtype", self.rollout_dtype, self.rollout_dtype in DTYPES, f"one of {', '.join(DTYPES)}")
-        require(
-            "rollout-dtype",
-            self.rollout_dtype,
-            self.rollouts == "local" or self.rollout_dtype == "float32",
+            "rollout-dtype", self.rollout_dtype, self.rollouts == "local" or self.rollout_dtype == "float32",
             f"left out with rollouts={self.rollouts}, which samples with the weights that are trained",
-        )
-        require("report-to", self.report_to, self.report_to in REPORTERS, f"one of {', '.join(REPORTERS)}")
+        )  # fmt: skip
         names = [task.name for task in self.tasks]
         require("tasks", ", ".join(names), bool(names) and len(set(names)) == len(names), "at least one, each once")
         require("tasks", ", ".join(names), all(task.problems for task in self.tasks), "tasks that have problems")
@@ -121,13 +112,5 @@ class TrainPlan:
             "problems": {task.name: {"n": len(task.problems), "digest": task.digest} for task in self.tasks},
             "shaper": canonical(self.shaper),
             "shaper_fields": as_json(self.shaper),
-            **{
-                name: getattr(self, name)
-                for name in (
-                    "steps", "prompts", "group", "max_tokens", "temperature", "learning_rate", "warmup", "updates",
-                    "part", "bf16", "refill", "seed", "device", "rollouts",
-                )
-            },
-            **({"lora": self.lora} if self.lora else {}),
-            **({"rollout_dtype": self.rollout_dtype} if self.rollout_dtype != "float32" else {}),
-        }  # fmt: skip
+            **{name: value for name, value in deciding(self).items() if value != LATER.get(name, ...)},
+        }
