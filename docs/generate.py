@@ -1,34 +1,27 @@
-"""Write the pages that are made from the code: the methods, from the catalogue, and the API, from the source.
+"""Write the pages that are made from what is there: methods, commands, the API, and the studies.
 
 `python docs/generate.py` writes them; `make docs` runs it. They are not committed.
 """
 
-import ast
 import importlib
 import inspect
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import griffe
+from griffe2md import ConfigDict, render_object_docs
+
 from satisfice import catalog
 
 DOCS = Path(__file__).parent
-SOURCE = DOCS.parent / "src" / "satisfice"
+SOURCE = DOCS.parent / "src"
+STUDIES = DOCS.parent / "studies"
 FAMILIES = tuple(catalog.FAMILIES)
-PACKAGES = (
-    "core",
-    "answers",
-    "tasks",
-    *(f"methods/{name}" for name in FAMILIES),
-    "models",
-    "engines",
-    "recordings",
-    "measure",
-    "report",
-    "recommend",
-    "testing",
-)
 INTRO = """# Methods
 
 A policy is used by its id, `--policies deer`, or with its fields, `deer(threshold=0.9)`; so are samplers and shapers
@@ -42,6 +35,8 @@ is not published, or `standard` practice.
 def main() -> int:
     pages = {DOCS / "methods" / f"{name}.md": text for name, text in method_pages()}
     pages |= {DOCS / "api" / f"{name}.md": text for name, text in api_pages()}
+    pages |= {DOCS / "studies" / f"{name}.md": text for name, text in study_pages()}
+    pages[DOCS / "commands.md"] = commands_page()
     for path, text in pages.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")
@@ -102,62 +97,59 @@ def _comments(method: type) -> dict[str, str]:
     return found
 
 
-# API: signatures and docstrings as they stand in the source
+# API: what griffe reads in the source
 
 
 def api_pages() -> Iterator[tuple[str, str]]:
-    shown = []
-    for package in PACKAGES:
-        modules = [path for path in sorted((SOURCE / package).glob("*.py")) if _public(path.stem)]
-        if sections := [section for path in modules if (section := _module(path))]:
-            shown.append(page := package.replace("/", "-"))
-            about = ast.get_docstring(ast.parse((SOURCE / package / "__init__.py").read_text("utf-8"))) or ""
-            yield page, f"# satisfice.{package.replace('/', '.')}\n\n{_prose(about)}\n\n" + "\n".join(sections)
-    yield "catalog", _module(SOURCE / "catalog.py").replace("## ", "# ", 1).replace("\n### ", "\n## ")
-    toc = "\n".join([*shown, "catalog"])
+    package = griffe.load("satisfice", search_paths=[str(SOURCE)], docstring_parser="google")
+    parts = {name: part for name, part in package.modules.items() if not name.startswith("_") and not part.is_alias}
+    for name, part in sorted(parts.items()):
+        yield name, f"# satisfice.{name}\n\n" + "\n\n".join(_module(module) for module in _modules(part))
     intro = "By package; `from satisfice import ...` gives the names used most."
-    yield "index", f"# API\n\n{intro}\n\n```{{toctree}}\n{toc}\n```\n"
+    yield "index", f"# API\n\n{intro}\n\n```{{toctree}}\n" + "\n".join(sorted(parts)) + "\n```\n"
 
 
-def _module(path: Path) -> str:
-    source = path.read_text("utf-8")
-    tree = ast.parse(source)
-    lines = source.splitlines()
-    name = ".".join(("satisfice", *path.relative_to(SOURCE).with_suffix("").parts))
-    items = [_item(node, lines) for node in tree.body if _documented(node)]
-    return f"## {name}\n\n{_prose(ast.get_docstring(tree) or '')}\n\n" + "\n".join(items) if items else ""
+def _modules(module: griffe.Module) -> Iterator[griffe.Module]:
+    """Yield a module and the public ones inside it."""
+    yield module
+    for name, part in sorted(module.modules.items()):
+        if not name.startswith("_") and not part.is_alias:
+            yield from _modules(part)
 
 
-def _item(node: ast.stmt, lines: list[str]) -> str:
-    assert isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    text = f"### {node.name}\n\n```python\n{_signature(node, lines)}\n```\n\n{_prose(ast.get_docstring(node) or '')}\n"
-    if isinstance(node, ast.ClassDef):
-        for inner in filter(_documented, node.body):
-            assert isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)
-            text += f"\n```python\n{_signature(inner, lines)}\n```\n\n{_prose(ast.get_docstring(inner) or '')}\n"
-    return text
+def _module(module: griffe.Module) -> str:
+    settings = ConfigDict(
+        heading_level=2, docstring_style="google", summary=False, show_submodules=False, show_if_no_docstring=False,
+        separate_signature=True, line_length=110,
+    )  # fmt: skip
+    text: str = render_object_docs(module, settings)
+    return re.sub(r"\[([^\]\n]*)\]\(#[^)\s]*\)", r"\1", text)  # its links are to anchors that the site does not have
 
 
-def _signature(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> str:
-    """The head of a definition as written; for a class also its fields, whose comments say what they mean."""
-    begin = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    head = lines[begin - 1 : max(node.lineno, node.body[0].lineno - 1)]
-    if isinstance(node, ast.ClassDef):
-        head = lines[begin - 1 : node.lineno]
-        for field in node.body:
-            if isinstance(field, ast.AnnAssign | ast.Assign) and _public(ast.unparse(field).partition(":")[0]):
-                head += lines[field.lineno - 1 : field.end_lineno]
-    indent = len(head[0]) - len(head[0].lstrip())
-    return "\n".join(line[indent:] for line in head).rstrip().removesuffix(": ...").removesuffix(":")
+# Commands: what typer writes about the command line
 
 
-def _documented(node: ast.stmt) -> bool:
-    known = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    return known and _public(node.name) and bool(ast.get_docstring(node))  # type: ignore[attr-defined, arg-type]
+def commands_page() -> str:
+    command = [sys.executable, "-m", "typer", "satisfice.cli.main", "utils", "docs", "--name", "satisfice"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.replace("&#x27;", "'")
 
 
-def _public(name: str) -> bool:
-    return not name.startswith("_")
+# Studies: their pages, with links that hold inside the site
+
+
+def study_pages() -> Iterator[tuple[str, str]]:
+    names = sorted(path.parent.name for path in STUDIES.glob("*/README.md"))
+    for name in names:
+        text = (STUDIES / name / "README.md").read_text("utf-8")
+        text = re.sub(r"\]\(\.\./([\w-]+)/README\.md(#[^)]*)?\)", r"](\1.md\2)", text)
+        text = re.sub(r"\[([^]]*)\]\(\.\./\.\./([^)]*)\)", r"\1 (`\2`)", text)
+        for picture in (STUDIES / name).glob("*.png"):
+            (DOCS / "studies").mkdir(exist_ok=True)
+            shutil.copyfile(picture, DOCS / "studies" / f"{name}-{picture.name}")
+            text = text.replace(f"]({picture.name})", f"]({name}-{picture.name})")
+        yield name, text
+    intro = "What was compared with what, with the commands that made every figure."
+    yield "index", f"# Studies\n\n{intro}\n\n```{{toctree}}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```\n"
 
 
 def _doc(thing: object) -> str:
