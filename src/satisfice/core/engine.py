@@ -21,6 +21,10 @@ StopReason = Literal["token", "text", "signal", "length", "budget", "cancelled"]
 """Why a call of `sample` ended. `budget` is the session's word: an engine says `length` when it reaches `limit`."""
 
 
+CONFIDENCE_OF = 20
+"""Likeliest tokens that the signal `confidence` is defined over."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Watch:
     """Stop when the mean of a signal over the last `window` sampled tokens crosses a line.
@@ -33,6 +37,22 @@ class Watch:
     below: float | None = None
     above: float | None = None
     window: int = 1
+
+    def crossed(self, values: list[float]) -> bool:
+        """Whether the mean of the last `window` values is beyond the line; never with fewer values."""
+        if len(values) < self.window:
+            return False
+        mean = sum(values[-self.window :]) / self.window
+        return (self.below is not None and mean < self.below) or (self.above is not None and mean > self.above)
+
+    def crossing(self, values: list[float]) -> int | None:
+        """The first place at which `crossed` holds when values come one by one.
+
+        >>> Watch(signal="logprob", below=-1.0, window=2).crossing([0.0, -1.5, -1.0, 0.0])
+        2
+        """
+        ends = range(self.window, len(values) + 1)
+        return next((end - 1 for end in ends if self.crossed(values[end - self.window : end])), None)
 
 
 @dataclass(frozen=True, kw_only=True)

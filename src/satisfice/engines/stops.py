@@ -35,7 +35,7 @@ def find_stop(ids: Sequence[int], begin: int, new: int, texts: Sequence[str], de
         return None
     # A stop text of n characters that ends in a new token begins at most n tokens before it: no token is empty text
     # but for pieces of one multi-byte character, of which there are at most four.
-    start = max(begin, new - 4 * max(map(len, texts)))
+    start = max(0, begin, new - 4 * max(map(len, texts)))
     tail = list(ids[start:])
     text = decode(tail)
     found = [(at, stop) for stop in texts if (at := text.find(stop)) >= 0]

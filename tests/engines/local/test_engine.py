@@ -17,8 +17,6 @@ from satisfice.core.errors import BadInput, EngineError
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, Solution, solve
 from satisfice.engines.local.engine import LocalEngine
-from satisfice.engines.local.forward import Lanes
-from satisfice.engines.local.runner import TorchPass
 
 PROBLEMS = [
     Problem(id=str(i), task="t", question=f"What is {i}+{i * 7 % 50}?" + " again" * (i % 13), answer="x")
@@ -119,29 +117,6 @@ def test_a_chain_is_the_same_alone_and_among_64_others_with_and_without_looks(
         assert len({tuple(t) for t in together}) == len(together)
 
     asyncio.run(go())
-
-
-def test_two_lanes_give_the_chains_that_one_gives(tiny: Path) -> None:
-    async def go(threads: int) -> tuple[list[list[int]], list[list[int]], list[np.ndarray], bool]:
-        torch.set_num_threads(threads)
-        async with LocalEngine(str(tiny), compiled=False) as engine:
-            plain = [tokens(s) for s in await run(engine, Full(), PROBLEMS)]
-            looked = [tokens(s) for s in await run(engine, Looker(), PROBLEMS)]
-            chains = [engine.open(p.question, p.id) for p in PROBLEMS]
-            asked = Request(limit=70, key=5, signals=Signals(entropy=True, hidden=(1, 2)))
-            found = await asyncio.gather(*(chain.sample(asked) for chain in chains))
-            passes = engine._loop.passes
-            assert isinstance(passes, TorchPass)
-            lanes = isinstance(passes.forward, Lanes)
-        told = [np.concatenate([s.entropy[:, None], s.hidden[1], s.hidden[2]], 1) for s in found]
-        assert torch.get_num_threads() == threads
-        return plain, looked, told, lanes
-
-    one, two = asyncio.run(go(1)), asyncio.run(go(2))
-    assert (one[3], two[3]) == (False, True)
-    assert one[:2] == two[:2]
-    for a, b in zip(one[2], two[2], strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_ledgers_add_up_to_what_the_engine_decoded_and_all_rows_come_back(tiny: Path) -> None:

@@ -3,6 +3,8 @@
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,10 +151,80 @@ def test_drawn_tokens_follow_the_softmax_of_the_scores_over_temperature(model: t
     assert chisquare(observed, expected).pvalue > 1e-3
 
 
-def test_a_token_that_the_model_does_not_have_is_an_error(model: torch.nn.Module) -> None:
-    reader, one = Reader(model, 1), np.zeros(1, dtype=np.int64)
-    with pytest.raises(IndexError, match=r"token 250000 .* of 2"):
-        reader.kernel(one + 250_000, one, one, one, one, one)
+@pytest.mark.parametrize(
+    ("which", "value", "why"),
+    [
+        (0, -1, "a token"), (0, 250_000, "a token"), (1, -1, "a position"), (1, 128, "a position beyond"),
+        (1, 1 << 40, "a position"), (2, -1, "a row"), (2, 99, "a row"), (3, -1, "a row"), (3, 1 << 20, "a row"),
+        (4, -1, "places of wanted"), (4, 3, "places of wanted"), (4, 1, "places of wanted"),
+    ],
+)  # fmt: skip
+def test_what_lies_beyond_its_arrays_is_refused_before_anything_is_read(
+    model: torch.nn.Module, which: int, value: int, why: str
+) -> None:
+    reader = Reader(model, 1)
+    arrays = [np.array(a, dtype=np.int64) for a in ([7, 8, 9], [0, 1, 2], [0, 0, 0], [0, 0, 0], [0, 1])]
+    begins = np.zeros(1, dtype=np.int64)
+    before, _, _ = reader.kernel(*arrays, begins)  # type: ignore[arg-type]
+    wrong = [a.copy() for a in arrays]
+    wrong[which][0] = value
+    with pytest.raises(IndexError, match=f"was given {why}"):
+        reader.kernel(*wrong, begins)  # type: ignore[arg-type]
+    after, _, _ = reader.kernel(*arrays, begins)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(after, before)
+
+
+def test_a_position_between_the_longest_sequence_and_the_end_of_its_row_is_refused(model: torch.nn.Module) -> None:
+    cache = RowCache(model.config, torch.float32, torch.device("cpu"), longest=100, limit=1 << 30)  # type: ignore[arg-type]
+    row, kernel, zero = np.array([cache.take(cache.slabs[0])]), Kernel(model, cache, 100), np.zeros(1, dtype=np.int64)
+    assert cache.slabs[0].width == 128
+    kernel(zero + 7, zero + 99, zero, row, zero, zero)
+    with pytest.raises(IndexError, match="a position beyond the longest sequence"):
+        kernel(zero + 7, zero + 100, zero, row, zero, zero)
+
+
+@pytest.mark.parametrize(
+    ("begins", "tokens", "why"),
+    [
+        ([0, 2, 1, 2], [5, 6], "a bias"), ([1, 1, 2, 2], [5, 6], "a bias"), ([0, 1, 2, 2], [5, -6], "a bias"),
+        ([0, 1, 2, 2], [5, 1 << 30], "a bias"), ([0, 1, 2, 3], [5, 6], "biases that do not belong"),
+    ],
+)  # fmt: skip
+def test_biases_beyond_the_vocabulary_or_out_of_order_are_refused(
+    model: torch.nn.Module, begins: list[int], tokens: list[int], why: str
+) -> None:
+    reader, zeros = Reader(model, 1), np.zeros(3, dtype=np.int64)
+    places, cold = np.arange(3), np.zeros(3, dtype=np.float32)
+    bias = np.array(begins), np.array(tokens), np.ones(len(tokens), dtype=np.float32)
+    with pytest.raises(IndexError, match=why):
+        reader.kernel(
+            zeros + 7, places, zeros, zeros, places, zeros[:1], draws=Draws(cold, cold, cold.astype(float), bias)
+        )
+
+
+def test_arrays_of_other_lengths_and_types_are_refused(model: torch.nn.Module) -> None:
+    reader, zeros = Reader(model, 1), np.zeros(4, dtype=np.int64)
+    for wrong in (zeros[:3], zeros.astype(np.int32), np.zeros(8, dtype=np.int64)[::2]):
+        with pytest.raises(IndexError, match="the kernel was given arrays"):
+            reader.kernel(zeros, wrong, zeros, zeros, zeros[:1], zeros[:1])
+
+
+@pytest.mark.slow
+def test_it_touches_no_memory_that_is_not_its_own(tmp_path: Path) -> None:
+    """The whole engine over the kernel, built with the compiler's address sanitiser."""
+    sanitiser = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    if not Path(sanitiser.stdout.strip()).exists():
+        pytest.skip("this compiler has no address sanitiser")
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("sanitised.py"))], capture_output=True, text=True, timeout=500,
+        env={
+            **os.environ, "LD_PRELOAD": sanitiser.stdout.strip(), "XDG_CACHE_HOME": str(tmp_path),
+            "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:allocator_may_return_null=1", "OMP_NUM_THREADS": "2",
+        },
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "ERROR: AddressSanitizer" not in done.stderr
+    assert done.stdout.split() == ["overrun", "caught", "engine", "sound"]
 
 
 def test_without_a_compiler_the_model_goes_through_torch(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

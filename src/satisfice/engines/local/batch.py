@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from satisfice.core.engine import Request, Sampled
+from satisfice.core.engine import CONFIDENCE_OF, Request, Sampled
 from satisfice.engines.local.sampler import draw, uniforms
 from satisfice.engines.local.slots import State
 
@@ -188,7 +188,7 @@ def observe(jobs: list[Job], logits: torch.Tensor, picked: torch.Tensor, hidden:
     if any(job.request.signals.entropy or kind == "entropy" for job, kind in zip(jobs, watches, strict=True)):
         entropy = torch.special.entr(logprobs.exp()).sum(-1).tolist()
     if "confidence" in watches:
-        confidence = (-logprobs.topk(20).values.mean(-1)).tolist()
+        confidence = (-logprobs.topk(CONFIDENCE_OF).values.mean(-1)).tolist()
     top = max(job.request.signals.top_logprobs for job in jobs)
     values, tokens = (x.cpu().numpy() for x in logprobs.topk(top)) if top else (None, None)
     for i, (job, kind) in enumerate(zip(jobs, watches, strict=True)):

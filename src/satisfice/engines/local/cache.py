@@ -8,7 +8,7 @@ the longest one, nothing is gathered, and nothing is copied on drop, cut or when
 import math
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -43,8 +43,7 @@ class Segment:
     end: int
     rows: torch.Tensor  # [end - begin] row of each chain
     span: int  # decode: so many rows are read in place; 0: the rows are gathered (prefill)
-    in_order: bool  # decode: chain i lies in row first + i
-    first: int = 0  # decode: the first row that is read
+    in_order: bool  # decode: chain i lies in row i
     width: int = 0  # positions that are read
     mask: torch.Tensor | None = None  # [span or chains, 1, tokens, width], 0 or -inf
 
@@ -68,34 +67,12 @@ class View:
     def _read(self, layer: int) -> Iterator[tuple[Segment, torch.Tensor, torch.Tensor]]:
         for part in self.segments:
             keys, values = part.slab.layers[layer]
-            rows = slice(part.first, part.first + part.span) if part.span else part.rows
+            rows = slice(part.span) if part.span else part.rows
             yield part, keys[rows, :, : part.width], values[rows, :, : part.width]
 
     def get_seq_length(self, layer: int = 0) -> int:
         """Unused: positions are always given."""
         return 0
-
-    def split(self, at: int) -> "tuple[View, View]":
-        """Two views that share the work: one of the chains before number `at` and one of the others."""
-        low = [_cut(part, part.begin, min(part.end, at)) for part in self.segments if part.begin < at]
-        high = [_cut(part, max(part.begin, at), part.end, shift=at) for part in self.segments if part.end > at]
-        return (
-            View(segments=tuple(low), positions=self.positions[:at]),
-            View(segments=tuple(high), positions=self.positions[at:]),
-        )
-
-
-def _cut(part: Segment, begin: int, end: int, *, shift: int = 0) -> Segment:
-    """The chains `begin` to `end` of a decode segment, and of its rows those from its first chain's to its last's."""
-    if (begin, end) == (part.begin, part.end):
-        return part if shift == 0 else replace(part, begin=begin - shift, end=end - shift)
-    rows = part.rows[begin - part.begin : end - part.begin]
-    first, last = int(rows[0]), int(rows[-1])  # chains are in the order of their rows
-    assert part.mask is not None
-    return replace(
-        part, begin=begin - shift, end=end - shift, rows=rows, first=first, span=last + 1 - first,
-        mask=part.mask[first - part.first : last + 1 - part.first],
-    )  # fmt: skip
 
 
 class RowCache:
@@ -206,7 +183,7 @@ def _attend(part: Segment, query: torch.Tensor, keys: torch.Tensor, values: torc
     _, heads, tokens, _ = query.shape
     if part.span and not part.in_order:
         placed = query.new_zeros(span, heads, tokens, dim)
-        placed[part.rows - part.first] = query
+        placed[part.rows] = query
         query = placed
     group = heads // kv_heads
     folded = query.reshape(span * kv_heads, group * tokens, dim)
@@ -215,7 +192,7 @@ def _attend(part: Segment, query: torch.Tensor, keys: torch.Tensor, values: torc
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(values.dtype)
     out = torch.bmm(weights.view(span * kv_heads, group * tokens, width), values.flatten(0, 1))
     out = out.view(span, heads, tokens, dim).transpose(1, 2)
-    return out[part.rows - part.first] if part.span and not part.in_order else out
+    return out[part.rows] if part.span and not part.in_order else out
 
 
 def _products(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 import asyncio
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from satisfice.core.card import Need
-from satisfice.core.engine import Request, Sampled
-from satisfice.core.errors import BadInput, Unfit
+from satisfice.core.engine import CONFIDENCE_OF, Request, Sampled
+from satisfice.core.errors import BadInput, EngineError, Unfit
 from satisfice.core.profile import Profile, named_profile
+from satisfice.engines.checks import check_length, check_prompt, check_request, check_text, without_room
 from satisfice.engines.local.batch import Job
 from satisfice.engines.local.cache import ATTENTION
 from satisfice.engines.local.kernel import Unavailable
@@ -115,13 +116,10 @@ class LocalEngine:
 
     def open_prompt(self, prompt: str, label: str) -> "LocalSequence":
         """As `open`, with the whole prompt as the model is to read it."""
+        check_text(prompt, label)
         ids = list(self._tokenizer.encode(prompt, add_special_tokens=False))
-        if len(ids) + self.profile.answer_tokens >= self.max_length:
-            raise BadInput(
-                f"{label}: the question takes {len(ids)} tokens, which leaves no room within max_length="
-                f"{self.max_length} for an answer of {self.profile.answer_tokens}. Shorten it or use a model with a "
-                "longer context."
-            )
+        check_prompt(ids, label, answer_tokens=self.profile.answer_tokens, max_length=self.max_length)
+        self.check_tokens(ids)
         return LocalSequence(self, State(ids, None))
 
     def render(self, question: str) -> str:
@@ -141,6 +139,23 @@ class LocalEngine:
 
     def piece(self, token: int) -> bytes:
         return token_bytes(self._tokenizer, token)
+
+    def check_tokens(self, ids: Iterable[int]) -> None:
+        """Refuse tokens that the model has no embedding of."""
+        if strange := [i for i in ids if not 0 <= i < self._loop.vocab]:
+            raise BadInput(f"token {strange[0]} is none of the model's, which has {self._loop.vocab}.")
+
+    def check_request(self, request: Request) -> None:
+        """Refuse what this model cannot answer: one call that fails in the loop would take all others with it."""
+        check_request(request)
+        self.check_tokens(request.bias)
+        watch = request.watch
+        most = max(request.signals.top_logprobs, CONFIDENCE_OF if watch and watch.signal == "confidence" else 0)
+        if most > self._loop.vocab:
+            raise BadInput(f"{most} likeliest tokens were asked for, and the model has {self._loop.vocab}.")
+        blocks = self._model.config.get_text_config().num_hidden_layers
+        if strange := [layer for layer in request.signals.hidden if not -blocks - 1 <= layer <= blocks]:
+            raise BadInput(f"layer {strange[0]} is none of the model's, which has 0 (the embedding) to {blocks}.")
 
     def unembedding(self) -> NDArray[np.float32]:
         """The output matrix, `[vocab, d]`; `Unfit` where scores are not just its product with the last hidden state."""
@@ -190,6 +205,7 @@ class LocalSequence:
 
     def __init__(self, engine: LocalEngine, state: State) -> None:
         self._engine, self._state = engine, state
+        self._sampling = self._closed = False
         self.last: Sampled | None = None
 
     @property
@@ -197,18 +213,28 @@ class LocalSequence:
         return self._state.ids
 
     def fork(self, length: int) -> "LocalSequence":
+        check_length(length, self.ids)
         child = State(self._state.ids[:length], self._state.root)
         self._engine.post(("fork", child, self._state, length))
         return LocalSequence(self._engine, child)
 
     def extend(self, ids: list[int]) -> None:
+        self._check_idle()
+        self._engine.check_tokens(ids)
         self._state.ids.extend(ids)
 
     def cut(self, length: int) -> None:
+        self._check_idle()
+        check_length(length, self.ids)
         del self._state.ids[length:]
         self._engine.post(("cut", self._state, length))
 
     async def sample(self, request: Request) -> Sampled:
+        self._check_idle()
+        self._engine.check_request(request)
+        if (nothing := without_room(self.ids, request, self._engine.max_length)) is not None:
+            self.last = nothing
+            return nothing
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
 
@@ -217,13 +243,23 @@ class LocalSequence:
                 done.set_result(None)
 
         job = Job(self._state, request, settle, loop, len(self._state.ids))
+        self._sampling = True
         try:
             return await run_job(self._engine._loop, job, self._engine.post, done)
         finally:
-            self.last = job.result
+            self._sampling, self.last = False, job.result
 
     def close(self) -> None:
-        self._engine.post(("close", self._state))
+        if not self._closed:
+            self._closed = True
+            self._engine.post(("close", self._state))
+
+    def _check_idle(self) -> None:
+        """Refuse to touch what the loop works on: it would write where another chain's keys are."""
+        if self._sampling:
+            raise EngineError("the sequence is being sampled from; wait for that call, or fork the sequence")
+        if self._closed:
+            raise EngineError("the sequence was closed")
 
 
 def decoder(tokenizer: Any) -> Callable[[list[int]], str]:

@@ -2,18 +2,16 @@
 
 A small model on a CPU spends as long between operations as in them. `Fused` computes what the modules of Llama,
 Mistral, Qwen2 and Qwen3 compute with a third of the calls; every other architecture goes through its own modules.
-`Lanes` lets two threads take half of the chains each, where a core is to spare and products are too small to share.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from satisfice.engines.local.cache import MIN_ROWS, View, attend
+from satisfice.engines.local.cache import View, attend
 
 Forward = Callable[..., tuple[torch.Tensor | None, tuple[torch.Tensor, ...]]]
 """(tokens `[batch, n]`, positions `[batch, n]`, cache, head, hidden) -> logits `[batch, n, vocab]` if `head`, and the
@@ -23,14 +21,9 @@ _LLAMA_LIKE = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qw
 _FIXED_ROPE = {"default", "linear", "llama3", "yarn"}  # the angle of a position does not depend on the length
 
 
-SMALL = 16_000_000  # parameters; weights that stay in a core's cache, read by each of two threads
-
-
 def forward_of(model: Any, longest: int) -> Forward:
     """The quickest forward pass for a model."""
-    forward = Fused(model, longest) if fits(model) else Modules(model)
-    small = model.device.type == "cpu" and model.num_parameters() <= SMALL
-    return Lanes(forward) if small and torch.get_num_threads() > 1 else forward
+    return Fused(model, longest) if fits(model) else Modules(model)
 
 
 def fits(model: Any) -> bool:
@@ -55,45 +48,6 @@ class Modules:
             use_cache=True, output_hidden_states=hidden,
         )  # fmt: skip
         return out.logits if head else None, out.hidden_states if hidden else ()
-
-
-class Lanes:
-    """Two threads, each with half of the chains of a decode step and with products of its own.
-
-    Sharing one product between two cores costs more than a small product takes. Chains are divided at multiples of
-    `MIN_ROWS`, so that no row is rounded differently.
-    """
-
-    def __init__(self, forward: Forward) -> None:
-        self._forward = forward
-        self._other = ThreadPoolExecutor(1, "satisfice-lane", initializer=torch.set_num_threads, initargs=(1,))
-
-    def __call__(
-        self, tokens: torch.Tensor, positions: torch.Tensor, cache: View, *, head: bool, hidden: bool = False
-    ) -> tuple[torch.Tensor | None, tuple[torch.Tensor, ...]]:
-        at = len(tokens) // MIN_ROWS // 2 * MIN_ROWS
-        if tokens.shape[1] > 1 or at == 0:
-            return self._forward(tokens, positions, cache, head=head, hidden=hidden)
-        low, high = cache.split(at)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            other = self._other.submit(self._half, tokens[:at], positions[:at], low, head=head, hidden=hidden)
-            try:
-                logits, states = self._half(tokens[at:], positions[at:], high, head=head, hidden=hidden)
-            finally:
-                wait([other])
-        finally:
-            torch.set_num_threads(threads)
-        first, before = other.result()
-        joined = tuple(torch.cat(pair) for pair in zip(before, states, strict=True))
-        return None if first is None or logits is None else torch.cat((first, logits)), joined
-
-    @torch.inference_mode()
-    def _half(
-        self, tokens: torch.Tensor, positions: torch.Tensor, cache: View, *, head: bool, hidden: bool
-    ) -> tuple[torch.Tensor | None, tuple[torch.Tensor, ...]]:
-        return self._forward(tokens, positions, cache, head=head, hidden=hidden)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@
 #define PANEL (2 * LANES)
 #define GROUP 4 /* heads that read keys and values together */
 #define BLOCK 64 /* tokens that go through all layers together; bounds the scratch */
+#define MOST_PARTS 1024
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -35,18 +36,18 @@ struct layer {
 };
 
 struct model {
-    int64_t layers, width, heads, kv_heads, dim, inner, vocab;
+    int64_t layers, width, heads, kv_heads, dim, inner, vocab, longest;
     float eps, scale;
     const float *embed, *norm, *head, *cos, *sin; /* cos, sin: [longest, dim] */
     const struct layer *layer;
 };
 
 struct batch {
-    int64_t wanted;
+    int64_t tokens, wanted, slabs, parts;
     const int64_t *token, *position, *slab, *row; /* [tokens] */
     const int64_t *want;                          /* [wanted] ascending places of tokens whose scores are asked for */
     float *const *cache;                          /* [slabs, layers, 2]: keys and values, [rows, kv_heads, width, dim] */
-    const int64_t *slab_width;                    /* [slabs] */
+    const int64_t *slab_width, *slab_rows;        /* [slabs] */
     float *scores;                                /* [wanted, padded vocab] */
     float *states;                                /* [layers + 1, wanted, width], or none */
     const float *temperature;                     /* [wanted]; 0 is greedy */
@@ -57,7 +58,6 @@ struct batch {
     const int64_t *bias_token;                    /* what is added to the score of which token before the draw */
     const float *bias;
     const int64_t *cuts;                          /* [parts + 1] places where one thread's part ends */
-    int64_t parts;
 };
 
 int64_t kernel_lanes(void) { return LANES; }
@@ -438,8 +438,36 @@ static void *run(void *given) {
     return NULL;
 }
 
-/* The whole batch, in as many threads as it has parts. 1 when memory or threads run out. */
+enum { DONE, NO_MEMORY, TOKEN, POSITION, ROW, WANTED, BIAS, PARTS }; /* `_FAULTS` in kernel.py says them in words */
+
+static int within(int64_t x, int64_t end) { return x >= 0 && x < end; }
+
+/* The first thing in a batch that would have memory read or written which is not its own; DONE without one. */
+static int fault_in(const struct model *m, const struct batch *b) {
+    if (b->tokens < 0 || b->wanted < 0 || b->slabs < 0) return PARTS;
+    for (int64_t i = 0; i < b->tokens; i++) {
+        if (!within(b->token[i], m->vocab)) return TOKEN;
+        if (!within(b->slab[i], b->slabs) || !within(b->row[i], b->slab_rows[b->slab[i]])) return ROW;
+        if (!within(b->position[i], m->longest) || b->position[i] >= b->slab_width[b->slab[i]]) return POSITION;
+    }
+    for (int64_t i = 0; i < b->wanted; i++)
+        if (!within(b->want[i], b->tokens) || (i && b->want[i] <= b->want[i - 1])) return WANTED;
+    if (b->bias_from && b->bias_from[0] != 0) return BIAS;
+    for (int64_t i = 0; b->bias_from && i < b->wanted; i++) {
+        if (b->bias_from[i + 1] < b->bias_from[i]) return BIAS;
+        for (int64_t k = b->bias_from[i]; k < b->bias_from[i + 1]; k++)
+            if (!within(b->bias_token[k], m->vocab)) return BIAS;
+    }
+    if (b->parts < 1 || b->parts > MOST_PARTS || b->cuts[0] != 0 || b->cuts[b->parts] != b->tokens) return PARTS;
+    for (int64_t i = 0; i < b->parts; i++)
+        if (b->cuts[i + 1] < b->cuts[i]) return PARTS;
+    return DONE;
+}
+
+/* The whole batch, in as many threads as it has parts. A batch with a fault in it is not begun. */
 int kernel_forward(const struct model *m, const struct batch *b) {
+    const int fault = fault_in(m, b);
+    if (fault) return fault;
     struct part part[b->parts];
     pthread_t thread[b->parts];
     int failed = 0;
@@ -449,5 +477,5 @@ int kernel_forward(const struct model *m, const struct batch *b) {
     run(part);
     for (int64_t i = 1; i < started; i++) pthread_join(thread[i], NULL);
     for (int64_t i = 0; i < b->parts; i++) failed |= part[i].failed;
-    return failed || started < b->parts;
+    return failed || started < b->parts ? NO_MEMORY : DONE;
 }

@@ -124,6 +124,10 @@ def _pointers(names: str) -> tuple[tuple[str, type[ctypes.c_void_p]], ...]:
     return tuple((name, ctypes.c_void_p) for name in names.split())
 
 
+def _numbers(names: str) -> tuple[tuple[str, type[ctypes.c_int64]], ...]:
+    return tuple((name, ctypes.c_int64) for name in names.split())
+
+
 class _Layer(ctypes.Structure):
     _fields_ = _pointers(
         "norm qkv qkv_bias q_norm k_norm out out_bias mlp_norm gate_up gate_up_bias down down_bias"
@@ -132,20 +136,53 @@ class _Layer(ctypes.Structure):
 
 class _Model(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("layers", "width", "heads", "kv_heads", "dim", "inner", "vocab")),
+        *_numbers("layers width heads kv_heads dim inner vocab longest"),
         ("eps", ctypes.c_float), ("scale", ctypes.c_float), *_pointers("embed norm head cos sin layer"),
     )  # fmt: skip
 
 
 class _Batch(ctypes.Structure):
     _fields_ = (
-        ("wanted", ctypes.c_int64),
+        *_numbers("tokens wanted slabs parts"),
         *_pointers(
-            "token position slab row want cache slab_width scores states temperature top_p chance picked "
+            "token position slab row want cache slab_width slab_rows scores states temperature top_p chance picked "
             "bias_from bias_token bias cuts"
         ),
-        ("parts", ctypes.c_int64),
     )
+
+
+NO_MEMORY = 1
+_FAULTS = {  # what `kernel_forward` returns
+    2: "a token that is none of the model's",
+    3: "a position beyond the longest sequence or the end of its row",
+    4: "a row that the cache does not have",
+    5: "places of wanted scores that do not ascend or are not in the batch",
+    6: "a bias on a token that is none of the model's",
+    7: "parts for its threads that are not the batch",
+}
+
+
+def _check_shapes(
+    tokens: NDArray[np.int64], positions: NDArray[np.int64], slabs: NDArray[np.int64], rows: NDArray[np.int64],
+    want: NDArray[np.int64], draws: Draws | None,
+) -> None:  # fmt: skip
+    """Refuse arrays whose memory C would read wrongly; what is in them it checks itself."""
+    per_token, per_draw = (tokens, positions, slabs, rows), () if draws is None else draws[:3]
+    if any(len(a) != len(tokens) for a in per_token) or any(len(a) != len(want) for a in per_draw):
+        raise IndexError("the kernel was given arrays of different lengths")
+    numbers = [*per_token, want]
+    if draws is not None and draws.bias is not None:
+        begins, biased, values = draws.bias
+        if len(begins) != len(want) + 1 or begins[-1] != len(biased) or len(biased) != len(values):
+            raise IndexError("the kernel was given biases that do not belong to what is wanted")
+        numbers += [begins, biased]
+        per_draw = (*per_draw, values)
+    kinds = (np.float32, np.float32, np.float64, np.float32)
+    right = all(a.dtype == np.int64 for a in numbers) and all(
+        a.dtype == k for a, k in zip(per_draw, kinds, strict=False)
+    )
+    if not right or not all(a.flags.c_contiguous for a in (*numbers, *per_draw)):
+        raise IndexError("the kernel was given arrays that are not contiguous or not of its types")
 
 
 class Kernel:
@@ -183,9 +220,9 @@ class Kernel:
         self._blocks = (_Layer * self._layers)(*(self._layer(layer) for layer in base.layers))
         self._model = _Model(
             self._layers, self._width, config.num_attention_heads, config.num_key_value_heads, attention.head_dim,
-            config.intermediate_size, self._vocab, config.rms_norm_eps, attention.scaling, self._plain(embed),
-            self._plain(base.norm.weight), self._panels(self._origin.lm_head.weight), self._plain(cos[0]),
-            self._plain(sin[0]), ctypes.addressof(self._blocks),
+            config.intermediate_size, self._vocab, self._longest, config.rms_norm_eps, attention.scaling,
+            self._plain(embed), self._plain(base.norm.weight), self._panels(self._origin.lm_head.weight),
+            self._plain(cos[0]), self._plain(sin[0]), ctypes.addressof(self._blocks),
         )  # fmt: skip
 
     def _version(self) -> int:
@@ -202,14 +239,17 @@ class Kernel:
         `tokens`, `positions`, `slabs` (numbers of slabs) and `rows` have an entry for each token; `want` ascends;
         `chains` are the places at which another chain's tokens begin. All of them are contiguous and of 64 bits. There
         are states with `hidden`, and tokens `[wanted]` with `draws`.
+
+        Raises:
+            IndexError: a token, position, row or place is beyond what there is; nothing was computed.
+            MemoryError: there is no memory for what is computed on the way, or no thread.
         """
-        biased = tokens[:0] if draws is None or draws.bias is None else draws.bias[1]
-        if (most := max(tokens.max(initial=0), biased.max(initial=0))) >= self._vocab:
-            raise IndexError(f"token {most} is none of the model's, which has embeddings of {self._vocab}")
+        _check_shapes(tokens, positions, slabs, rows, want, draws)
         if self._cache.changes != self._seen:
             self._seen, slabs_ = self._cache.changes, self._cache.slabs
             self._addresses = np.array([_addresses(slab, self._layers) for slab in slabs_], dtype=np.uintp)
             self._widths = np.array([slab.width for slab in slabs_], dtype=np.int64)
+            self._rows = np.array([slab.rows for slab in slabs_], dtype=np.int64)
         if self._version() != self._packed:
             self._pack()
         scores = np.empty((len(want), self._columns), dtype=np.float32)
@@ -218,12 +258,18 @@ class Kernel:
         picked = None if draws is None else np.empty(len(want), dtype=np.int64)
         cuts = self._cuts(positions, chains)
         arrays = (
-            tokens, positions, slabs, rows, want, self._addresses, self._widths, scores, states, temperature, top_p,
-            chance, picked, *(bias or (None, None, None)), cuts,
+            tokens, positions, slabs, rows, want, self._addresses, self._widths, self._rows, scores, states,
+            temperature, top_p, chance, picked, *(bias or (None, None, None)), cuts,
         )  # fmt: skip
-        batch = _Batch(len(want), *(None if a is None else a.ctypes.data for a in arrays), len(cuts) - 1)
-        if self._library.kernel_forward(ctypes.byref(self._model), ctypes.byref(batch)):
+        batch = _Batch(
+            len(tokens), len(want), len(self._widths), len(cuts) - 1,
+            *(None if a is None else a.ctypes.data for a in arrays),
+        )  # fmt: skip
+        fault = self._library.kernel_forward(ctypes.byref(self._model), ctypes.byref(batch))
+        if fault == NO_MEMORY:
             raise MemoryError("the kernel found no memory for its scratch, or no thread")
+        if fault:
+            raise IndexError(f"the kernel was given {_FAULTS[fault]}; nothing was computed")
         layers = () if states is None else tuple(torch.from_numpy(layer) for layer in states)
         return torch.from_numpy(scores)[:, : self._vocab], layers, picked
 

@@ -128,7 +128,7 @@ class TorchPass:
     def __init__(self, model: Any, cache: RowCache, longest: int) -> None:
         with torch.inference_mode():
             self.forward = forward_of(model, longest)
-        self._cache = cache
+        self._cache, self._longest = cache, longest
         self._planned: list[Job] = []
         self._segments: list[Segment] = []
 
@@ -165,7 +165,7 @@ class TorchPass:
             at = begin[:, None] + np.arange(width)
             # What is beyond a sequence's own tokens is written to its last position, which is written again later.
             room = np.array([state.row.slab.width for state in states if state.row])
-            at = np.minimum(at, room[:, None] - 1)
+            at = np.minimum(at, np.minimum(room, self._longest)[:, None] - 1)
             positions = torch.from_numpy(at).to(device)
             view = View(segments=self._gathered(states, at, positions), positions=positions)
             self.forward(torch.from_numpy(tokens).to(device), positions, view, head=False)

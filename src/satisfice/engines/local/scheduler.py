@@ -77,6 +77,8 @@ class Loop:
         ("sample", job), ("cancel", job), ("stop",)."""
         self._inbox.extend(messages)
         self._bell.set()
+        if self.closed:
+            self._refuse_rest()
 
     def join(self) -> None:
         self.post(("stop",))
@@ -86,18 +88,29 @@ class Loop:
 
     def _run(self) -> None:
         with torch.inference_mode():
-            while True:
-                if not self._read_inbox():
-                    return
+            while not self.closed:
                 try:
+                    self._read_inbox()
                     self._admit()
                     if self._batch.jobs:
                         self._step()
+                    elif self.waiting:  # nobody runs who could make room
+                        raise EngineError("the cache has no row that this sequence fits into")
                 except Exception as error:  # noqa: BLE001 - whatever broke, nobody may wait for ever
                     self._fail_all(error)
                 self._deliver()
+        self._refuse_rest()
 
-    def _read_inbox(self) -> bool:
+    def _refuse_rest(self) -> None:
+        """Answer calls that came after the end: nobody reads the inbox any more. From any thread."""
+        with contextlib.suppress(IndexError):
+            while True:
+                kind, *what = self._inbox.popleft()
+                if kind == "sample":
+                    what[0].error = EngineError("the engine was closed")
+                    wake_in(what[0].home, [what[0].wake])
+
+    def _read_inbox(self) -> None:
         while not self._inbox and not self._batch.jobs and not self.waiting:
             self._bell.wait()
             self._bell.clear()
@@ -106,9 +119,7 @@ class Loop:
             kind, *what = self._inbox.popleft()
             if kind == "stop":
                 self.closed = True
-                self._fail_all(EngineError("the engine was closed"))
-                self._deliver()
-                return False
+                raise EngineError("the engine was closed")
             if kind == "sample":
                 self.waiting.append(what[0])
             elif kind == "cancel":
@@ -120,10 +131,9 @@ class Loop:
             elif kind == "close":
                 what[0].closed = True
                 self.rows.leave(what[0])
-        return True
 
     def _fail_all(self, error: Exception) -> None:
-        for job in (*self._batch.jobs, *self.waiting):
+        for job in dict.fromkeys((*self._batch.jobs, *self.waiting)):
             job.error = error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {error}")
             self._finish(job, "cancelled")
         self._batch, self.waiting = Batch(self.max_length, self.device), collections.deque()
@@ -160,11 +170,11 @@ class Loop:
             begun = [job for job in gang if self._begin(job)]
             started, busy = started + begun, busy + len(begun)
         if started:
-            gone = set(map(id, started))
-            self.waiting = collections.deque(job for job in self.waiting if id(job) not in gone)
             if not self.passes.mixed:
                 self._read([job.state for job in started if _unread(job.state) > FEED])
             self._batch.join(started)
+            gone = set(map(id, started))  # only now: whatever fails before, they are among those who hear of it
+            self.waiting = collections.deque(job for job in self.waiting if id(job) not in gone)
 
     def _begin(self, job: Job) -> bool:
         state = job.state
@@ -282,7 +292,7 @@ class Loop:
         key = (request.stop_ids, request.stop_texts)
         if key not in self._stop_index:
             line = np.zeros(self.vocab, dtype=np.uint8)
-            line[[i for i in request.stop_ids if i < self.vocab]] = 1
+            line[[i for i in request.stop_ids if 0 <= i < self.vocab]] = 1
             if request.stop_texts:
                 if self._pieces is None:
                     self._pieces = [self.decode([i]) for i in range(self.vocab)]
@@ -332,10 +342,7 @@ def _crossed(job: Job) -> bool:
     watch = job.request.watch
     assert watch is not None
     values = job.trace["logprobs" if watch.signal == "logprob" else watch.signal]
-    if len(values) < watch.window:
-        return False
-    mean = sum(values[-watch.window :]) / watch.window
-    return (watch.below is not None and mean < watch.below) or (watch.above is not None and mean > watch.above)
+    return watch.crossed(values)
 
 
 def wake_in(home: asyncio.AbstractEventLoop, calls: Sequence[Callable[[], None]]) -> None:

@@ -84,6 +84,9 @@ class Rows:
         if row is not None and not any(s is not state and (s.running or s.valid > state.valid) for s in row.sharers):
             return row.slab.width >= len(state.ids) or self.widen(state, len(state.ids))
         fresh = self._new_row(len(state.ids), state)
+        if fresh is None and row is not None and not row.running:  # what it shares is all that is in its way
+            self.leave(state)
+            row, fresh = None, self._new_row(len(state.ids), state)
         if fresh is None:
             return False
         if row is not None:
