@@ -34,7 +34,8 @@ from satisfice.catalog import canonical, parse_policies
 from satisfice.core.engine import Request
 from satisfice.core.problem import Problem
 from satisfice.core.session import Policy, Session, solve
-from satisfice.engines.local.engine import LocalEngine, model_folder
+from satisfice.engines.local.engine import LocalEngine
+from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 
 TASKS = ("chain-sum:easy", "chain-sum:medium", "chain-sum:hard")

@@ -35,7 +35,8 @@ from typing import Any
 from satisfice.catalog import build
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, solve
-from satisfice.engines.local.engine import LocalEngine, model_folder
+from satisfice.engines.local.engine import LocalEngine
+from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 
 VLLM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "python"

@@ -31,12 +31,13 @@ from satisfice.answers import extract_strict
 from satisfice.catalog import canonical, parse_sampler
 from satisfice.core.engine import Engine
 from satisfice.core.problem import Problem, Verdict
-from satisfice.engines.local.engine import LocalEngine, model_folder
+from satisfice.engines.local.engine import LocalEngine
 from satisfice.made.traces import END, END_THINK, prompt_text, write_trace
 from satisfice.measure.kept import put_tables
 from satisfice.methods.sampling import Filter, Truncation
 from satisfice.methods.sampling.diversity_risk import GRIDS, at_risk, prefix_tree, recall_and_risk, tokens_needed
 from satisfice.methods.stopping import Full
+from satisfice.models.resolve import model_folder
 from satisfice.tasks import Task
 
 HERE = Path(__file__).parent

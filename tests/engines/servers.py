@@ -54,13 +54,17 @@ class LoopbackServer:
         self, script: Callable[[str, str], str] = steps_script, *, tokenizer: Any = None, extended: bool | None = None,
         logprobs: bool = True, top: int = 20, honest: bool = True, stops: bool = True, cached: bool = True,
         form: bool = True, usage: bool = True, key: str = "", pause_s: float = 0.0, models: tuple[str, ...] = ("toy",),
-        budget: str = "", lists: bool = True, burst: int = 1, chokes_on: str = "",
+        budget: str = "", lists: bool = True, burst: int = 1, chokes_on: str = "", leaves: bool = False,
+        chat_logprobs: bool = False, slot: int | None = None,
     ) -> None:  # fmt: skip
         self.script, self.tokenizer = script, tokenizer
         self.extended = tokenizer is not None if extended is None else extended
         self.logprobs, self.top, self.honest, self.stops, self.cached = logprobs, top, honest, stops, cached
         self.form, self.usage, self.key, self.pause_s, self.models = form, usage, key, pause_s, models
         self.chokes_on = chokes_on  # a field that it accepts and then breaks off over
+        self.leaves = leaves  # it announces to keep a connection and is gone when that is used again
+        self.chat_logprobs = chat_logprobs  # log-probabilities come in the form of chat completions
+        self.slot = slot  # its context, told at /props alone, and where it cuts an answer off
         self.burst = burst  # tokens whose text is sent together
         self.lists = lists  # its list of models; without it asking for one fails
         self.budget = budget  # the field of a thinking budget that it obeys; it ignores all others
@@ -128,6 +132,7 @@ class LoopbackServer:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         self.connections += 1
+        streams = 0
         try:
             while line := (await reader.readline()).decode():
                 method, path, _ = line.split()
@@ -136,6 +141,10 @@ class LoopbackServer:
                     name, value = row.split(":", 1)
                     headers[name.lower()] = value.strip()
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
+                streams += path == "/v1/completions"
+                if self.leaves and streams > 1:
+                    writer.transport.abort()
+                    break
                 if not await self._route(method, path, headers, json.loads(body or b"{}"), reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -156,10 +165,14 @@ class LoopbackServer:
         if path == "/v1/models" and not self.lists:
             return await _reply(writer, 500, {"detail": "Internal Server Error"})
         if path == "/v1/models":
-            rows = [{"id": name, "max_model_len": 4096, "root": self.root or name} for name in self.models]
+            more = {} if self.slot else {"max_model_len": 4096}
+            rows = [{"id": name, "root": self.root or name, **more} for name in self.models]
             return await _reply(writer, 200, {"data": rows})
         if path == "/apply-template" and self.form and self.tokenizer is None:
-            return await _reply(writer, 200, {"prompt": f"<|user|>{body['messages'][0]['content']}<|assistant|>{OPEN}"})
+            said = "".join(f"<|{message['role']}|>{message['content']}" for message in body["messages"])
+            return await _reply(writer, 200, {"prompt": f"{said}<|assistant|>{OPEN}"})
+        if path == "/props" and self.slot:
+            return await _reply(writer, 200, {"default_generation_settings": {"n_ctx": self.slot}})
         if path == "/v1/completions":
             self.requests.append(body)
             self.headers.append(headers)
@@ -207,7 +220,8 @@ class LoopbackServer:
         tokens = self._tokens(prompt if self.tokenizer is None else body["prompt"])
         cached, self._seen = self._look_up(tokens), self._seen | {tuple(tokens[: n + 1]) for n in range(len(tokens))}
         text, waiting, finish, count = "", "", "length", 0
-        while count < body["max_tokens"]:
+        most = min(body["max_tokens"], (self.slot or 1 << 30) - len(tokens))
+        while count < most:
             if gone.done():
                 self.hung_up += 1
                 return False
@@ -225,7 +239,7 @@ class LoopbackServer:
             choice: dict[str, Any] = {"index": 0, "text": "" if hide else piece, "finish_reason": None}
             if stopped and not body.get("include_stop_str_in_output"):
                 choice["text"] = ""
-            if finish == "stop" or count == body["max_tokens"]:
+            if finish == "stop" or count == most:
                 choice["finish_reason"] = finish
             if stopped:
                 choice["stop_reason"] = stopped
@@ -274,6 +288,9 @@ class LoopbackServer:
         own = f"token_id:{token}" if by_id else piece
         others = [i for i in range(1, 60) if i != token][: body["logprobs"] - (3 if few else 1)]
         line = {own: -0.1 / heat} | {name(i): -(0.1 + rank) / heat for rank, i in enumerate(others, 1)}
+        if self.chat_logprobs:
+            top = [{"id": 0, "token": text, "logprob": value} for text, value in line.items()]
+            return {"content": [{"id": 0, "token": own, "logprob": -0.1 / heat, "top_logprobs": top}]}
         return {"tokens": [own], "token_logprobs": [-0.1 / heat], "top_logprobs": [line]}
 
     async def _fail(self, fault: Fault, writer: asyncio.StreamWriter) -> bool | None:

@@ -16,7 +16,8 @@ from satisfice.core.engine import Request, Signals
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.session import Session, solve
 from satisfice.engines import load_engine
-from satisfice.engines.local.engine import LocalEngine, model_folder
+from satisfice.engines.local.engine import LocalEngine
+from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 
 MISSING = [name for name in ("accelerate", "fastapi", "openai", "uvicorn") if importlib.util.find_spec(name) is None]

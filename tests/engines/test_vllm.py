@@ -26,9 +26,11 @@ from satisfice.core.session import Session, solve
 from satisfice.engines import load_engine
 from satisfice.engines.http import probe as _http_probe
 from satisfice.engines.http.engine import HttpEngine
-from satisfice.engines.local.engine import LocalEngine, model_folder
+from satisfice.engines.local.engine import LocalEngine
 from satisfice.measure.store import read_samples
+from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
+from satisfice.testing import check_engine
 
 pytestmark = [
     pytest.mark.vllm,
@@ -313,8 +315,17 @@ def test_cancelling_frees_the_engine_in_this_process(home, inside):
 # What it offers
 
 
+def test_the_engine_in_this_process_keeps_the_contract():
+    from satisfice.engines.vllm import VllmEngine
+
+    left_out = check_engine(lambda: VllmEngine("pocket", dtype="float32", max_length=512))
+    assert set(left_out) == {
+        "gives_entropy", "gives_hidden_states", "biases_and_filters", "gives_its_output_matrix"
+    }  # fmt: skip
+
+
 def test_both_offer_what_they_were_found_to_give(engine):
-    most = {Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS, Need.BUDGET}
+    most = {Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS, Need.BUDGET, Need.RENDER}
     assert engine.provides == most
     for policy in ("deer", "server-thinking-budget"):
         check_policy(build(policy), engine.name, engine.provides)

@@ -2,22 +2,14 @@
 
 from typing import Any
 
-from satisfice.engines.scripted import SCRIPTED, ScriptedEngine, ScriptedSequence
+from satisfice.engines.scripted import SCRIPTED, ScriptedEngine
 
 
 class Served(ScriptedEngine):
-    """Speaks conversations and prompts as the real engines do."""
-
-    model_name = "scripted"
+    """Names the speaker of a question too."""
 
     def render(self, question: str) -> str:
-        return self.render_chat([{"role": "user", "content": question}])
-
-    def render_chat(self, messages: list[dict[str, str]]) -> str:
-        return "".join(f"[{m['role']}]{m['content']}" for m in messages) + self.profile.think_open
-
-    def open_prompt(self, prompt: str, label: str) -> ScriptedSequence:
-        return ScriptedSequence(self, self.encode(prompt))
+        return f"[user]{super().render(question)}"
 
 
 def scripted(script: Any, **options: Any) -> Served:

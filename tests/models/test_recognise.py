@@ -121,10 +121,10 @@ def test_a_folder_is_read_without_weights_and_its_own_profile_settles_everything
     assert TokenizerWords(tmp_path).profile.name == "tiny"
     (tmp_path / "profile.json").write_text('{"name": "x", "cue": ["Wait"]}')
     with pytest.raises(UnknownName, match=r"'cue'.*Did you mean 'cues'"):
-        TokenizerWords(tmp_path)
+        TokenizerWords(tmp_path).profile  # noqa: B018
     (tmp_path / "profile.json").write_text("not JSON")
     with pytest.raises(BadInput, match="cannot be read as JSON"):
-        TokenizerWords(tmp_path)
+        TokenizerWords(tmp_path).profile  # noqa: B018
 
 
 def test_the_local_engine_takes_what_was_recognised_or_named(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_the_model_answers_and_digits_stand_apart() -> None:
 
     async def greedy() -> str:
         async with engine:
-            prompt = engine._tokenizer.apply_chat_template(
+            prompt = engine.words.tokenizer.apply_chat_template(
                 [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}],
                 add_generation_prompt=True, tokenize=False,
             )  # fmt: skip

@@ -67,7 +67,7 @@ PROGRAM = """
 import json, sys
 from vllm import LLM, SamplingParams
 from satisfice.plugins import vllm_path
-from satisfice.engines.local.engine import model_folder
+from satisfice.models.resolve import model_folder
 
 def main():
     llm = LLM(str(model_folder("pocket")), logits_processors=[vllm_path()], enforce_eager=True, max_model_len=256,

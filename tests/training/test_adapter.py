@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from satisfice.catalog import build
 from satisfice.core.shaper import SHAPER
-from satisfice.engines.local.engine import model_folder
+from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.adapter import plain_weights, save_adapter, with_adapter
 from satisfice.training.plan import TrainPlan

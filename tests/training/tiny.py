@@ -22,7 +22,7 @@ def tiny(
 
     from satisfice.catalog import build
     from satisfice.core.shaper import SHAPER
-    from satisfice.engines.local.engine import model_folder
+    from satisfice.models.resolve import model_folder
     from satisfice.tasks import load_task
     from satisfice.training.rollout import DirectJudge
     from satisfice.training.trl import ShapedTrainer

@@ -60,11 +60,11 @@ def profile_lines(report: dict[str, Any]) -> Iterator[str]:
 def _server(address: str) -> dict[str, Any]:
     """What a server gives, asked of it, and how its model is taken to think."""
     from satisfice.engines import load_engine
+    from satisfice.models.words import TokenizerWords
 
     engine: Any = load_engine(address)
-    words = engine.words
-    if hasattr(words, "tokenizer"):
-        shown = _profile(words.folder, words.tokenizer)
+    if isinstance(engine.words, TokenizerWords):
+        shown = _told(engine.words.recognised)
     else:
         shown = _told(
             Recognised(
@@ -80,19 +80,19 @@ def _server(address: str) -> dict[str, Any]:
 def _files(model: str) -> dict[str, Any]:
     """What the files of a model tell: its tokenizer, its chat template, its configuration. Weights are not loaded."""
     try:
+        from satisfice.models.names import read_name
         from satisfice.models.resolve import model_folder, weights_mark
         from satisfice.models.words import TokenizerWords
     except ModuleNotFoundError as error:
         raise MissingExtra("looking at a model", "local") from error
-    engine = "vllm" if model.startswith("vllm:") else "local"
-    name, _, options = (model, "", "") if Path(model).is_dir() else model.removeprefix("vllm:").partition("?")
+    engine, name, options = (named := read_name(model)).engine, named.model, named.options
     folder = model_folder(name)
     words = TokenizerWords(folder)
     given = dict(parse_qsl(options)).get("profile")
     shown = (
         _told(Recognised(profile=named_profile(given), found={}, source="the name that was given"))
         if given
-        else _profile(folder, words.tokenizer)
+        else _told(words.recognised)
     )
     about = _engines()[engine]
     row = {
@@ -110,7 +110,8 @@ def _files(model: str) -> dict[str, Any]:
 
 def _unfit(folder: Path) -> str:
     """Why the local engine does not run a model, or nothing."""
-    from satisfice.engines.local.engine import check_config, check_folder
+    from satisfice.engines.local.engine import check_config
+    from satisfice.models.resolve import check_folder
 
     try:
         check_folder(folder)
@@ -120,12 +121,6 @@ def _unfit(folder: Path) -> str:
     except (BadInput, OSError, ValueError, KeyError) as error:
         return str(error)
     return ""
-
-
-def _profile(folder: Path, tokenizer: Any) -> dict[str, Any]:
-    from satisfice.models.recognise import recognise
-
-    return _told(recognise(folder, tokenizer))
 
 
 def _told(recognised: Recognised) -> dict[str, Any]:
@@ -170,7 +165,7 @@ def _engines() -> dict[str, dict[str, Any]]:
         "vllm": _engine("vllm", ("vllm", "torch", "transformers"), lambda: _offers("engines.vllm", "VllmEngine")),
         "http": _engine("http", ("aiohttp",), lambda: _offers("engines.http.engine", "HttpEngine")),
         "replay": _engine("", (), lambda: _offers("recordings.replay", "ReplayEngine")),
-        "scripted": _engine("", (), lambda: frozenset(Need)),
+        "scripted": _engine("", (), lambda: frozenset(Need) - {Need.UNEMBEDDING}),
     }
 
 

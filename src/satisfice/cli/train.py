@@ -79,7 +79,7 @@ def _temperature(model: str) -> float:
     import json
 
     from satisfice.core.profile import R1, profile_from
-    from satisfice.engines.local.engine import model_folder
+    from satisfice.models.resolve import model_folder
 
     path = model_folder(model) / "profile.json"
     return (profile_from(json.loads(path.read_text("utf-8")), str(path)) if path.exists() else R1).temperature

@@ -19,6 +19,7 @@ class Need(enum.StrEnum):
     HIDDEN = "hidden"  # hidden states of named layers at sampled positions
     LOGITS = "logits"  # change next-token scores: bias, suppress, sampler
     BUDGET = "budget"  # end the thinking by itself after so many tokens
+    RENDER = "render"  # put a conversation into the model's chat form
     UNEMBEDDING = "unembedding"  # the output matrix, which turns the last hidden state into scores
 
 

@@ -2,11 +2,12 @@
 
 An `Engine` opens a `Sequence` (a prompt, tokenised once); a sequence is forked, extended, cut back and sampled.
 Engines take and return token ids; nothing is ever tokenised twice. Sampling returns when a stop condition holds, so a
-coroutine wakes at cues, not at every token.
+coroutine wakes at cues, not at every token. `satisfice.testing.check_engine` holds an engine against all of this.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -180,7 +181,10 @@ class Sequence(Protocol):
         ...
 
     def fork(self, length: int) -> "Sequence":
-        """A new sequence that begins with the first `length` tokens of this one; costs no forward pass."""
+        """A new sequence that begins with the first `length` tokens of this one; costs no forward pass.
+
+        `BadInput` where this one has no such place.
+        """
         ...
 
     def extend(self, ids: list[int]) -> None:
@@ -188,11 +192,17 @@ class Sequence(Protocol):
         ...
 
     def cut(self, length: int) -> None:
-        """Forget everything after the first `length` tokens."""
+        """Forget everything after the first `length` tokens; `BadInput` where there is no such place."""
         ...
 
     async def sample(self, request: Request) -> Sampled:
         """Append sampled tokens until the request's stop condition holds.
+
+        With a limit of 0, or on a sequence that is as long as may be, it returns at once: no tokens, `length`.
+
+        Raises:
+            BadInput: the request has no meaning, or the sequence holds no token to go on from.
+            EngineError: the engine does not provide what is asked for, or failed.
 
         When the caller is cancelled the engine stops within one decode step; the tokens sampled until then are on the
         sequence, and `last` describes them, before `CancelledError` goes on.
@@ -231,11 +241,39 @@ class Engine(Protocol):
         """Longest sequence, prompt included, in tokens."""
         ...
 
+    @property
+    def upstream(self) -> "Upstream | None":
+        """The server that computes, for requests that are none of ours to answer; None in this process."""
+        ...
+
     def open(self, question: str, label: str) -> Sequence:
-        """A sequence with the question in the model's chat form and thinking open.
+        """A sequence with the question in the model's chat form and thinking open: `open_prompt` of `render`.
 
         `label` names the problem in recordings and errors.
         """
+        ...
+
+    def open_prompt(self, prompt: str | list[int], label: str) -> Sequence:
+        """A sequence with a whole prompt, as text or as tokens, as the model is to read it.
+
+        `BadInput` when it is empty or leaves no room for an answer.
+        """
+        ...
+
+    def render(self, question: str) -> str:
+        """The question in the model's chat form, with thinking open."""
+        ...
+
+    async def render_chat(self, messages: list[dict[str, Any]], variables: Mapping[str, Any] | None = None) -> str:
+        """A conversation in the model's chat form; a server may have to be asked for it.
+
+        Thinking is open unless the `variables` of the template switch it off. `BadInput` where that form is not known
+        for more than a question, or does not take these messages.
+        """
+        ...
+
+    def unembedding(self) -> NDArray[np.float32]:
+        """The output matrix, `[vocab, d]`; `Unfit` where there is none to be had."""
         ...
 
     def encode(self, text: str) -> list[int]:
@@ -259,6 +297,22 @@ class Engine(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Upstream(Protocol):
+    """A server behind an engine."""
+
+    @property
+    def model(self) -> str:
+        """What the server calls its model."""
+        ...
+
+    def ask(self, path: str, body: Mapping[str, Any]) -> AbstractAsyncContextManager[Any]:
+        """Send a request for its model to `path` of its interface and give aiohttp's response, as it comes.
+
+        `EngineError` when it does not answer, or breaks off while the block runs.
+        """
+        ...
 
 
 def random_key(*parts: object) -> int:

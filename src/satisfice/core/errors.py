@@ -3,11 +3,11 @@
 SatisficeError
 ├── BadInput            a value that a person gave is wrong: name, value, reason, way out
 │   ├── UnknownName     no such policy, task, model or field; suggests the nearest
-│   └── MissingExtra    an optional dependency is not installed; says what to type
+│   ├── MissingExtra    an optional dependency is not installed; says what to type
+│   └── ContextExceeded a prompt is longer than the model's context
 ├── Unfit               a method needs what the engine does not provide
 ├── EngineError         the engine failed while it was working on a chain
 │   └── NotRecorded     replay was asked for something that the recording does not hold
-├── BudgetSpent         a policy asked for tokens after its session had none left
 └── CannotWrite         a file cannot be written: the disk is full, or the folder is not ours
 """
 
@@ -42,6 +42,14 @@ class MissingExtra(BadInput):
         )
 
 
+class ContextExceeded(BadInput):
+    """A prompt is longer than the model's context."""
+
+    def __init__(self, message: str, *, prompt_tokens: int, max_length: int) -> None:
+        super().__init__(message)
+        self.prompt_tokens, self.max_length = prompt_tokens, max_length
+
+
 class Unfit(SatisficeError):
     """A method needs what the engine does not provide; raised before anything runs."""
 
@@ -52,10 +60,6 @@ class EngineError(SatisficeError):
 
 class NotRecorded(EngineError):
     """Replay was asked for something that the recording does not hold."""
-
-
-class BudgetSpent(SatisficeError):
-    """A policy asked for tokens after its session had none left, not even the reserve for an answer."""
 
 
 class CannotWrite(SatisficeError):

@@ -15,6 +15,7 @@ _MEANING = {
     Need.HIDDEN: "hidden states",
     Need.LOGITS: "changes to next-token scores",
     Need.BUDGET: "a thinking budget of its own",
+    Need.RENDER: "the model's chat form",
     Need.UNEMBEDDING: "the output matrix of the model",
 }
 

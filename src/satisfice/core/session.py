@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import copy
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -54,9 +55,10 @@ class Session:
     ledger.
 
     `chain_limit` bounds the tokens of one chain, `budget` everything the problem samples; of both, `reserve` tokens
-    are kept for the answer. `sampler` filters what is sampled, in place of the profile's top-p; it has no say where a
-    policy samples greedily. `parse` reads an answer from a text (None: there is none); `same` compares two answers.
-    `observer` is told of each event, `on_tokens` that some chain has grown.
+    are kept for the answer. `prompt` is what the model is to read in place of the question in its chat form. `sampler`
+    filters what is sampled, in place of the profile's top-p; it has no say where a policy samples greedily. `parse`
+    reads an answer from a text (None: there is none); `same` compares two answers. `observer` is told of each event,
+    `on_tokens` that some chain has grown.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Session:
         engine: Engine,
         problem: Problem,
         *,
+        prompt: str | list[int] | None = None,
         seed: int = 0,
         chain_limit: int | None = None,
         budget: int | None = None,
@@ -79,10 +82,11 @@ class Session:
             if value is not None and value < 1:
                 raise BadInput(f"Session: {name} must be at least 1 token, got {value}. Raise it or leave it out.")
         profile = engine.profile
-        self.engine, self.problem, self.seed = engine, problem, seed
+        self.engine, self.problem, self.seed, self.prompt = engine, problem, seed, prompt
         self.chain_limit = profile.max_tokens if chain_limit is None else chain_limit
         self.budget = budget
-        self.reserve = min(profile.answer_tokens, self.chain_limit, self.chain_limit if budget is None else budget)
+        limits = [self.chain_limit, engine.max_length // 4, *([] if budget is None else [budget])]
+        self.reserve = min(profile.answer_tokens, *limits)
         self.temperature = profile.temperature if temperature is None else temperature
         self.top_p = (profile.top_p if sampler is None else 1.0) if top_p is None else top_p
         self.sampler = sampler
@@ -92,11 +96,11 @@ class Session:
         self._observer = observer
         self.on_tokens = on_tokens
         self._chains: list[Chain] = []
-        self._roots = 0
+        self._counts = _Counts()
+        self._begun: _Begun | None = None
         self._base: Sequence | None = None  # the question alone; opened on entering
         self._others: dict[str, Sequence] = {}  # other questions that a policy asks on the way
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._leased = 0
         self._begin = time.monotonic()
 
     # For policies
@@ -108,6 +112,8 @@ class Session:
         """
         if self._base is None:
             raise RuntimeError("a session makes chains inside `async with session` only")
+        if question is None and self._begun is not None:
+            return self._begun.chain()
         base, asked = self._base, 0
         if question is not None and question != self.problem.question:
             if question not in self._others:
@@ -115,12 +121,22 @@ class Session:
                 asked = len(self._others[question].ids)
             base = self._others[question]
         prompt = Span(kind="prompt", ids=tuple(base.ids), by="")
-        chain = Chain(self, str(self._roots), base.fork(len(base.ids)), [prompt], looks=False)
+        chain = Chain(self, str(self._counts.roots), base.fork(len(base.ids)), [prompt], looks=False)
         chain.injected = asked
-        self._roots += 1
+        self._counts.roots += 1
         self.adopt(chain)
         self.note("chain", chain)
         return chain
+
+    def continuing(self, chain: Chain, *, several: bool) -> "Session":
+        """This session for a rule that takes up a chain which is under way, in place of a first one of its own.
+
+        A rule that asks for further chains gets copies from where this one stood; where it will (`several`), the place
+        is kept, since the chain may have ended by then. All else, ledger and log too, is this session's.
+        """
+        view = copy.copy(self)
+        view._begun = _Begun(chain, len(chain), chain.probe() if several else None)
+        return view
 
     def start(
         self, work: Coroutine[Any, Any, Chain], *, context: contextvars.Context | None = None
@@ -162,17 +178,17 @@ class Session:
         on_path = sum(len(span.ids) for span in chain.spans if span.kind == "sampled")
         room = min(self.chain_limit - on_path, self.engine.max_length - len(chain.ids)) - reserve
         if self.budget is not None:
-            left = self.budget - self._leased - sum(c.sampled for c in self._chains)
+            left = self.budget - self._counts.leased - sum(c.sampled for c in self._chains)
             left -= self.reserve if chain.looks else reserve
             sharing = sum(1 for c in self._chains if not c.closed and not c.looks and c.phase != "done")
             room = min(room, max(left // (2 * max(1, sharing)), min(left, _LEASE)))
         grant = max(0, room if want is None else min(room, want))
-        self._leased += grant
+        self._counts.leased += grant
         return grant
 
     def settle(self, grant: int) -> None:
         """A lease is over: its tokens are on the chain's own account now."""
-        self._leased -= grant
+        self._counts.leased -= grant
 
     # For whoever opened it
 
@@ -196,7 +212,11 @@ class Session:
 
     async def __aenter__(self) -> Self:
         self._begin = time.monotonic()
-        self._base = self.engine.open(self.problem.question, self.problem.id)
+        self._base = (
+            self.engine.open(self.problem.question, self.problem.id)
+            if self.prompt is None
+            else self.engine.open_prompt(self.prompt, self.problem.id)
+        )
         return self
 
     async def __aexit__(
@@ -210,6 +230,30 @@ class Session:
             for base in (self._base, *self._others.values()):
                 if base is not None:
                     base.close()
+
+
+@dataclass(eq=False)
+class _Counts:
+    """What a session counts for all that share it."""
+
+    roots: int = 0  # chains that were started
+    leased: int = 0  # tokens that calls under way may sample
+
+
+@dataclass(eq=False)
+class _Begun:
+    """A chain that a rule takes up, and where it stood then."""
+
+    first: Chain
+    length: int
+    place: Chain | None
+    taken: bool = False
+
+    def chain(self) -> Chain:
+        if not self.taken:
+            self.taken = True
+            return self.first
+        return self.first.fork(back=len(self.first) - self.length) if self.place is None else self.place.fork()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,18 +3,17 @@
 `load_engine` makes one by name; each engine lives in a module of its own, imported only when it is asked for.
 """
 
-from pathlib import Path
 from typing import Any
 
 from satisfice.core.engine import Engine
 from satisfice.core.errors import MissingExtra
-from satisfice.models.options import read_options
+from satisfice.models.names import read_name, read_options
 
 __all__ = ["load_engine"]
 
 
 def load_engine(model: str = "pocket", **options: Any) -> Engine:
-    """The engine for a model.
+    """The engine for a model; `satisfice.models.names` has the grammar of names.
 
     - `pocket`, `smollm2`, or a folder with config, tokenizer and safetensors, and `MODEL+ADAPTER` with a LoRA adapter:
       in this process, on torch (`LocalEngine`), with options as in `FOLDER?dtype=bfloat16&device=cuda`;
@@ -27,26 +26,25 @@ def load_engine(model: str = "pocket", **options: Any) -> Engine:
         MissingExtra: what the engine needs is not installed.
         BadInput: there is no such model, or nobody answers at that address.
     """
-    if model.startswith(("http://", "https://")):
+    name = read_name(model)
+    if name.engine == "http":
         try:
             from satisfice.engines.http.engine import HttpEngine, options_in
         except ModuleNotFoundError as error:
             raise _missing(error, "the http engine", "http", {"aiohttp"}) from error
         return HttpEngine(model, **options_in(model), **options)
-    if model.startswith("vllm:"):
+    if name.engine == "vllm":
         try:
             from satisfice.engines.vllm import IN_NAME, VllmEngine
         except ModuleNotFoundError as error:
             raise _missing(error, "the vllm engine", "vllm", {"vllm", "torch", "transformers"}) from error
-        folder, _, query = model.removeprefix("vllm:").partition("?")
-        return VllmEngine(folder, **read_options(query, IN_NAME, "vllm:FOLDER"), **options)
+        return VllmEngine(name.model, **read_options(name.options, IN_NAME, "vllm:FOLDER"), **options)
     try:
         from satisfice.engines.local.engine import IN_NAME as LOCAL
         from satisfice.engines.local.engine import LocalEngine
     except ModuleNotFoundError as error:
         raise _missing(error, "the local engine", "local", {"torch", "transformers"}) from error
-    name, _, query = (model, "", "") if Path(model).is_dir() else model.partition("?")
-    return LocalEngine(name, **{**read_options(query, LOCAL, "the name of a model"), **options})
+    return LocalEngine(name.model, **{**read_options(name.options, LOCAL, "the name of a model"), **options})
 
 
 def _missing(error: ModuleNotFoundError, what: str, extra: str, packages: set[str]) -> Exception:

@@ -4,26 +4,23 @@ import math
 from collections.abc import Sequence
 
 from satisfice.core.engine import Request, Sampled
-from satisfice.core.errors import BadInput
+from satisfice.core.errors import BadInput, ContextExceeded
 
 
-def check_prompt(ids: Sequence[int], label: str, *, answer_tokens: int, max_length: int) -> None:
-    """Refuse a prompt that holds no token, or that leaves no room for an answer."""
+def check_prompt(ids: Sequence[int], label: str, max_length: int, *, answer: int = 0) -> None:
+    """Refuse a prompt that holds no token, or that leaves no room for an answer of `answer` tokens.
+
+    An answer is never thought to need more than a quarter of what there is: profiles are made for long contexts.
+    """
     if not ids:
         raise BadInput(f"{label}: the prompt is empty, and a model goes on only from something. Give it some text.")
-    if len(ids) + answer_tokens >= max_length:
-        raise BadInput(
-            f"{label}: the question takes {len(ids)} tokens, which leaves no room within max_length={max_length} for "
-            f"an answer of {answer_tokens}. Shorten it or use a model with a longer context."
-        )
-
-
-def check_text(text: str, label: str) -> None:
-    """Refuse text that no tokenizer can read."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(f"{label}: the text holds half a character, a lone surrogate, at {error.start}.") from None
+    answer = min(answer, max_length // 4)
+    if len(ids) + answer >= max_length:
+        raise ContextExceeded(
+            f"{label}: the prompt takes {len(ids)} tokens, which leaves no room within max_length={max_length}"
+            f"{f' for an answer of {answer}' if answer else ''}. Shorten it or use a model with a longer context.",
+            prompt_tokens=len(ids), max_length=max_length,
+        )  # fmt: skip
 
 
 def check_length(length: int, ids: Sequence[int]) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.core.card import Need
-from satisfice.core.engine import Request, Sampled, Signals, Watch, random_key
-from satisfice.core.errors import EngineError
+from satisfice.core.engine import CONFIDENCE_OF, Request, Sampled, Signals, Watch, random_key
+from satisfice.core.errors import EngineError, Unfit
 from satisfice.core.profile import Profile
+from satisfice.engines.checks import check_length, check_prompt, check_request, without_room
 from satisfice.engines.stops import find_stop
 
 Told = str | tuple[str, float] | Mapping[str, float]
@@ -52,6 +53,7 @@ class ScriptedEngine:
     """
 
     name = "scripted"
+    upstream = None
     max_length = 100_000
 
     def __init__(
@@ -60,7 +62,7 @@ class ScriptedEngine:
         *,
         profile: Profile = SCRIPTED,
         fail_at: int | None = None,
-        provides: frozenset[Need] = frozenset(Need),
+        provides: frozenset[Need] = frozenset(Need) - {Need.UNEMBEDDING},
     ) -> None:
         self.script = from_text(script) if isinstance(script, str) else script
         self.profile = profile
@@ -73,7 +75,25 @@ class ScriptedEngine:
         self.end_ids = frozenset({0})
 
     def open(self, question: str, label: str) -> "ScriptedSequence":
-        return ScriptedSequence(self, self.encode(question + self.profile.think_open))
+        sequence = self.open_prompt(self.render(question), label)
+        check_prompt(sequence.ids, label, self.max_length, answer=self.profile.answer_tokens)
+        return sequence
+
+    def open_prompt(self, prompt: str | list[int], label: str) -> "ScriptedSequence":
+        ids = self.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        check_prompt(ids, label, self.max_length)
+        return ScriptedSequence(self, ids)
+
+    def render(self, question: str) -> str:
+        return question + self.profile.think_open
+
+    async def render_chat(self, messages: list[dict[str, Any]], variables: Mapping[str, Any] | None = None) -> str:
+        if len(messages) == 1:
+            return self.render(messages[0]["content"])
+        return "".join(f"[{m['role']}]{m['content']}" for m in messages) + self.profile.think_open
+
+    def unembedding(self) -> NDArray[np.float32]:
+        raise Unfit("a script has no output matrix.")
 
     def encode(self, text: str) -> list[int]:
         pieces = re.findall(r"<[^<>]*>|[A-Za-z]+|\s|.", text, re.DOTALL)
@@ -90,7 +110,7 @@ class ScriptedEngine:
         return self._pieces[token].encode()
 
     def describe(self) -> dict[str, Any]:
-        return {"engine": self.name, "layers": LAYERS}
+        return {"engine": self.name, "model": "scripted", "layers": LAYERS}
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,17 +165,11 @@ def _draw(engine: ScriptedEngine, told: Told, request: Request, position: int) -
     return _Drawn(tokens[picked], float(scores[picked]), float(entropy), top)
 
 
-def _crossed(watch: Watch, drawn: list[_Drawn]) -> bool:
-    """Whether the mean of the watched signal over the last tokens is beyond its line."""
-    if len(drawn) < watch.window:
-        return False
-    means = {
-        "logprob": lambda one: one.logprob,
-        "entropy": lambda one: one.entropy,
-        "confidence": lambda one: -np.mean([logprob for _, logprob in one.top[:20]]),
-    }
-    mean = float(np.mean([means[watch.signal](one) for one in drawn[-watch.window :]]))
-    return (watch.below is not None and mean < watch.below) or (watch.above is not None and mean > watch.above)
+def _watched(watch: Watch, one: _Drawn) -> float:
+    """The value of the watched signal at a token."""
+    if watch.signal == "confidence":
+        return -float(np.mean([logprob for _, logprob in one.top[:CONFIDENCE_OF]]))
+    return one.logprob if watch.signal == "logprob" else one.entropy
 
 
 class ScriptedSequence:
@@ -170,21 +184,27 @@ class ScriptedSequence:
         engine.open_sequences += 1
 
     def fork(self, length: int) -> "ScriptedSequence":
+        check_length(length, self.ids)
         return ScriptedSequence(self._engine, self.ids[:length], self._prompt)
 
     def extend(self, ids: list[int]) -> None:
         self.ids.extend(ids)
 
     def cut(self, length: int) -> None:
+        check_length(length, self.ids)
         del self.ids[length:]
 
     async def sample(self, request: Request) -> Sampled:
         engine, begin, drawn = self._engine, len(self.ids), list[_Drawn]()
+        check_request(request)
         _refuse(request, engine.provides)
+        if (nothing := without_room(self.ids, request, engine.max_length)) is not None:
+            self.last = nothing
+            return nothing
         since = begin if request.match_from is None else request.match_from
         reason, cut, match = "length", None, ""
         try:
-            while len(self.ids) - begin < request.limit:
+            while len(self.ids) < min(begin + request.limit, engine.max_length):
                 await asyncio.sleep(0)  # one decode step: everybody else moves on by one token
                 if engine.fail_at is not None and engine.tokens >= engine.fail_at:
                     raise EngineError(f"the script fails at token {engine.fail_at}")
@@ -198,7 +218,7 @@ class ScriptedSequence:
                 if found := find_stop(self.ids, since, len(self.ids) - 1, request.stop_texts, engine.decode):
                     reason, cut, match = "text", found.cut, found.text
                     break
-                if request.watch is not None and _crossed(request.watch, drawn):
+                if (watch := request.watch) is not None and watch.crossed([_watched(watch, one) for one in drawn]):
                     reason = "signal"
                     break
         except asyncio.CancelledError:

@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # read when vLLM is imported
 
+import numpy as np
 import vllm
+from numpy.typing import NDArray
 from vllm import SamplingParams
 from vllm.config.reasoning import ReasoningConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -25,12 +27,13 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from satisfice.core.card import Need
-from satisfice.core.engine import Request, Sampled, random_key
-from satisfice.core.errors import BadInput, EngineError
+from satisfice.core.engine import Request, random_key
+from satisfice.core.errors import BadInput, EngineError, Unfit
 from satisfice.core.profile import Profile, named_profile
-from satisfice.engines.collect import Collector, Token
-from satisfice.engines.local.engine import check_folder, model_folder, weights_mark
-from satisfice.engines.prefix import Past, computed_again
+from satisfice.engines.checks import check_prompt
+from satisfice.engines.collector import Collector, Token, top_wanted
+from satisfice.engines.stateless import ComputedPrefix, StatelessSequence, computed_again
+from satisfice.models.resolve import check_folder, model_folder, weights_mark
 from satisfice.models.words import TokenizerWords
 
 IN_NAME: Mapping[str, type] = {"dtype": str, "profile": str, "batch": int, "max_length": int}
@@ -49,7 +52,10 @@ class VllmEngine:
     """
 
     name = "vllm"
-    provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS, Need.BUDGET})
+    provides = frozenset(
+        {Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS, Need.BUDGET, Need.RENDER}
+    )
+    upstream = None
 
     def __init__(
         self,
@@ -68,6 +74,7 @@ class VllmEngine:
         given = named_profile(profile) if isinstance(profile, str) else profile
         self.profile = given or self._words.profile
         self.end_ids = self._words.end_ids
+        self.encode, self.decode, self.piece = self._words.encode, self._words.decode, self._words.piece
         own: dict[str, Any] = {
             "model": str(folder), "dtype": dtype, "max_model_len": max_length, "max_num_seqs": batch,
             "enable_prefix_caching": True, "max_logprobs": TOP, "logprobs_mode": "raw_logprobs",
@@ -84,26 +91,29 @@ class VllmEngine:
         except (TypeError, ValueError) as error:
             raise BadInput(f"vLLM does not take this model or these arguments: {error}") from error
         self.max_length = int(self._config.model_config.max_model_len)
+        self._vocab = int(self._config.model_config.get_vocab_size())
         self._llm: AsyncLLM | None = None
         self._numbers = itertools.count()
 
-    def open(self, question: str, label: str) -> "VllmSequence":
-        ids = self._words.encode(self._words.render(question, self.profile))
-        if len(ids) + self.profile.answer_tokens >= self.max_length:
-            raise BadInput(
-                f"{label}: the question takes {len(ids)} tokens, which leaves no room within max_length="
-                f"{self.max_length} for an answer of {self.profile.answer_tokens}. Shorten it."
-            )
-        return VllmSequence(self, ids, Past(len(ids)))
+    def open(self, question: str, label: str) -> StatelessSequence:
+        sequence = self.open_prompt(self.render(question), label)
+        check_prompt(sequence.ids, label, self.max_length, answer=self.profile.answer_tokens)
+        return sequence
 
-    def encode(self, text: str) -> list[int]:
-        return self._words.encode(text)
+    def open_prompt(self, prompt: str | list[int], label: str) -> StatelessSequence:
+        ids = self._words.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        check_prompt(ids, label, self.max_length)
+        self._check_tokens(ids)
+        return StatelessSequence(self, ids)
 
-    def decode(self, ids: list[int]) -> str:
-        return self._words.decode(ids)
+    def render(self, question: str) -> str:
+        return self._words.render(question, self.profile)
 
-    def piece(self, token: int) -> bytes:
-        return self._words.piece(token)
+    async def render_chat(self, messages: list[dict[str, Any]], variables: Mapping[str, Any] | None = None) -> str:
+        return self._words.render_chat(messages, self.profile, variables)
+
+    def unembedding(self) -> NDArray[np.float32]:
+        raise Unfit("vLLM keeps the output matrix to itself. Use the local engine.")
 
     def describe(self) -> dict[str, Any]:
         model = self._config.model_config
@@ -128,7 +138,7 @@ class VllmEngine:
         if self._llm is None:
             raise EngineError("the engine was closed")
         parameters = SamplingParams(
-            temperature=request.temperature, top_p=request.top_p, max_tokens=request.limit,
+            temperature=request.temperature, top_p=request.top_p, max_tokens=take.left,
             seed=random_key(request.key, len(ids)) >> 33, stop_token_ids=sorted(request.stop_ids),
             logit_bias=dict(request.bias) or None, thinking_token_budget=request.thinking_budget,
             logprobs=take.top_wanted if take.top_wanted or take.logprobs_wanted else None,
@@ -140,59 +150,40 @@ class VllmEngine:
             async for output in outputs:
                 yield output
 
-
-class VllmSequence:
-    """One sequence of a `VllmEngine`."""
-
-    def __init__(self, engine: VllmEngine, ids: list[int], past: Past) -> None:
-        self._engine, self._past, self.ids = engine, past, ids
-        self.last: Sampled | None = None
-
-    def fork(self, length: int) -> "VllmSequence":
-        return VllmSequence(self._engine, self.ids[:length], self._past.fork(length))
-
-    def extend(self, ids: list[int]) -> None:
-        self.ids.extend(ids)
-
-    def cut(self, length: int) -> None:
-        del self.ids[length:]
-        self._past.cut(length)
-
-    async def sample(self, request: Request) -> Sampled:
-        wanted = request.signals.needs - self._engine.provides
+    def refuse(self, request: Request) -> None:
+        """Raise `EngineError` for what vLLM does not give."""
+        wanted = request.signals.needs - self.provides
         if wanted or request.sampler is not None or (request.watch and request.watch.signal == "entropy"):
             raise EngineError(
                 f"vLLM does not give {', '.join(sorted(wanted)) or 'this'}: samplers, entropy and hidden states need "
                 "the local engine"
             )
-        take = Collector(self.ids, request, self._engine.decode)
-        if take.top_wanted > TOP:
-            raise EngineError(f"{take.top_wanted} likeliest tokens were asked for; this engine gives up to {TOP}")
-        try:
-            await self._stream(take, request)
-        finally:
-            self.last = take.result()
-        return self.last
+        if (top := top_wanted(request)) > TOP:
+            raise EngineError(f"{top} likeliest tokens were asked for; this engine gives up to {TOP}")
+        self._check_tokens(request.bias)
 
-    def close(self) -> None:
-        return None
-
-    async def _stream(self, take: Collector, request: Request) -> None:
-        begin, finish = len(self.ids), None
-        async with contextlib.aclosing(self._engine.outputs(self.ids, take, request)) as outputs:
+    async def fill(self, take: Collector, request: Request, computed: ComputedPrefix) -> None:
+        """Take tokens until the call is over."""
+        begin, finish = len(take.ids), None
+        self._check_tokens(take.ids)  # one that vLLM does not know ends its process
+        async with contextlib.aclosing(self.outputs(take.ids, take, request)) as outputs:
             async for output in outputs:
                 if not take.count:  # the first: only now is it known that anything was computed, and what was not
-                    take.prefilled = computed_again(self._past.begin(), begin, output.num_cached_tokens or 0)
+                    take.prefilled = computed_again(computed.begin(), begin, output.num_cached_tokens or 0)
                 (part,) = output.outputs
                 told = part.logprobs or [None] * len(part.token_ids)
                 for i, logprobs in zip(part.token_ids, told, strict=True):
                     if take.reason is None:
                         take.add(_token(int(i), logprobs))
-                self._past.end(len(self.ids))
+                computed.end(len(take.ids))
                 finish = part.finish_reason
                 if take.reason is not None:
                     return
         raise EngineError(f"vLLM ended the answer by itself ({finish}) after {take.count} tokens")
+
+    def _check_tokens(self, ids: Iterable[int]) -> None:
+        if strange := [i for i in ids if not 0 <= i < self._vocab]:
+            raise BadInput(f"token {strange[0]} is none of the model's, which has {self._vocab}.")
 
 
 def _token(i: int, logprobs: Any) -> Token:

@@ -183,8 +183,8 @@ class Gateway:
         self.metrics.stopped(plan.name, outcome.stopped)
 
 
-def model_name(engine: Any) -> str:
+def model_name(engine: Engine) -> str:
     """What a model is called, by its engine."""
-    if engine.name == "http":
-        return str(engine.server.model)
-    return str(engine.model_name).rstrip("/").rsplit("/", 1)[-1]
+    if engine.upstream is not None:
+        return engine.upstream.model
+    return str(engine.describe()["model"]).rstrip("/").rsplit("/", 1)[-1]

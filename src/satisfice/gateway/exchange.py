@@ -23,7 +23,7 @@ from satisfice.gateway.reply import Writer, keep_alive
 from satisfice.gateway.run import Outcome, OutOfTime, Prompt, Run
 from satisfice.gateway.settings import Settings
 from satisfice.gateway.shown import Piece
-from satisfice.gateway.upstream import Sources, Unavailable, leaves_thinking_open, pass_through, prompt_of
+from satisfice.gateway.upstream import Sources, Unavailable, leaves_thinking_open, prompt_of
 from satisfice.gateway.wire import DONE, Form, about, dumps, error_of, event
 from satisfice.methods.stopping.full import Full
 from satisfice.methods.stopping.no_thinking import NoThinking
@@ -105,7 +105,7 @@ class Exchange:
                 last = error
                 continue
             thinks = isinstance(self.body, ChatBody) or leaves_thinking_open(prompt.text, engine)
-            if not thinks and engine.name == "http":
+            if not thinks and engine.upstream is not None:
                 await self._pass(writer, "prompt")
                 return True
             asked = make_plan(self.body, self.settings, engine, thinks=thinks)
@@ -173,11 +173,13 @@ class Exchange:
         last: Exception = Unavailable("there is no upstream")
         path = "chat/completions" if isinstance(self.body, ChatBody) else "completions"
         for source in self.house.sources.in_turn():
-            if source.engine is None or source.engine.name != "http":
+            upstream = None if source.engine is None else source.engine.upstream
+            if upstream is None:
                 raise BadInput(f"{why}: the model of this server cannot do that. Leave it out.")
             source.running += 1
             try:
-                async with pass_through(source.engine, path, self.raw) as response:
+                sent = {name: value for name, value in self.raw.items() if name != "satisfice"}
+                async with upstream.ask(path, sent) as response:
                     if response.status in ANOTHER and not writer.started:
                         raise EngineError(f"the upstream answered {response.status}")
                     await self._copy(writer, why, response)

@@ -5,12 +5,12 @@ import hashlib
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from satisfice.answers import extract_strict, same
 from satisfice.core.chain import Chain
 from satisfice.core.commit import committed_by_all
-from satisfice.core.engine import Engine, Sequence
+from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput, SatisficeError
 from satisfice.core.ledger import Ledger
 from satisfice.core.problem import Problem
@@ -62,11 +62,10 @@ class Run:
         self.seen = False  # whether a client has been given anything
         self._news = _News()
         self._roots = 0  # chains that were started
-        asked: Any = _Asked(engine, prompt)
         self._session = Session(
-            asked, Problem(id=_mark(prompt.text), task="gateway", question=prompt.question, answer=""),
-            seed=plan.seed, chain_limit=plan.chain_limit, budget=limits.spend, temperature=plan.temperature,
-            top_p=plan.top_p, sampler=plan.sampler, same=same,
+            engine, Problem(id=_mark(prompt.text), task="gateway", question=prompt.question, answer=""),
+            prompt=prompt.text, seed=plan.seed, chain_limit=plan.chain_limit, budget=limits.spend,
+            temperature=plan.temperature, top_p=plan.top_p, sampler=plan.sampler, same=same,
             parse=lambda text: extract_strict(text, engine.profile.answer_form),
             on_tokens=self._news.set, observer=self._observe,
         )  # fmt: skip
@@ -186,22 +185,6 @@ class _News:
             self._waiter = loop.create_future()
             await self._waiter
         self._there = False
-
-
-class _Asked:
-    """An engine whose sequences begin with a prompt that is ready."""
-
-    def __init__(self, engine: Engine, prompt: Prompt) -> None:
-        self._engine, self._prompt = engine, prompt
-
-    def open(self, question: str, label: str) -> Sequence:
-        if question == self._prompt.question:
-            sequence: Sequence = self._engine.open_prompt(self._prompt.text, label)  # type: ignore[attr-defined]
-            return sequence
-        return self._engine.open(question, label)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
 
 
 def _mark(text: str) -> str:

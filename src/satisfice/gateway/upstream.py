@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from satisfice.core.engine import Engine
-from satisfice.core.errors import BadInput, EngineError, SatisficeError
+from satisfice.core.errors import BadInput, SatisficeError
 from satisfice.core.race import settle_tasks
 from satisfice.gateway.body import Body, ChatBody, CompletionBody, Message
 from satisfice.gateway.run import Prompt
@@ -121,9 +120,8 @@ async def prompt_of(body: Body, engine: Engine) -> Prompt:
     messages = [{"role": _role(message), "content": _text(message)} for message in body.messages]
     alone = len(messages) == 1 and messages[0]["role"] == "user"
     question = messages[0]["content"] if alone else "\n\n".join(f"{m['role']}: {m['content']}" for m in messages)
-    made: Any = engine
     try:
-        text = made.render(messages[0]["content"]) if alone else await _render(made, messages)
+        text = await engine.render_chat(messages)
     except SatisficeError:
         raise
     except Exception as error:  # whatever a template trips over; templates are the model's own code, sandboxed
@@ -137,25 +135,6 @@ def leaves_thinking_open(prompt: str, engine: Engine) -> bool:
     return prompt.rfind(profile.think_open) > prompt.rfind(profile.think_close)
 
 
-async def _render(engine: Any, messages: list[dict[str, str]]) -> str:
-    if hasattr(engine, "render_chat"):
-        return str(engine.render_chat(messages))
-    from satisfice.models.words import TokenizerWords
-
-    if isinstance(engine.words, TokenizerWords):
-        return engine.words.render_chat(messages, engine.profile)
-    from satisfice.engines.http.probe import chat_form
-    from satisfice.engines.http.wire import Broken
-
-    try:
-        form = await chat_form(engine.client, engine.address, engine.server.model, messages)
-    except Broken as error:
-        raise EngineError(str(error)) from error
-    if form is None:
-        raise BadInput("messages: the upstream does not show its chat form, so only one message, a user's, is taken.")
-    return str(engine.profile.opened(form))
-
-
 def _role(message: Message) -> str:
     return "system" if message.role == "developer" else message.role
 
@@ -164,16 +143,3 @@ def _text(message: Message) -> str:
     if isinstance(message.content, list):
         return "".join(part.text or "" for part in message.content)
     return message.content or ""
-
-
-@contextlib.asynccontextmanager
-async def pass_through(engine: Any, path: str, body: dict[str, Any]) -> AsyncIterator[Any]:
-    """The upstream's own response to a request, while it comes; `EngineError` when it does not answer."""
-    from satisfice.engines.http.wire import Broken, ask
-
-    sent = {**{name: value for name, value in body.items() if name != "satisfice"}, "model": engine.server.model}
-    try:
-        async with ask(engine.client, engine.address, f"{engine.address.base}/{path}", sent) as response:
-            yield response
-    except Broken as error:
-        raise EngineError(f"the upstream failed: {error}") from error

@@ -92,7 +92,7 @@ class Plan:
             return self
         hot = engine.profile.temperature if self.temperature is None else self.temperature
         given = replace(self.sampler, temperature=hot)
-        return replace(self, sampler=given.bound(lambda: engine.unembedding()))  # type: ignore[attr-defined] # checked
+        return replace(self, sampler=given.bound(engine.unembedding))
 
     def config(self, engine: Engine) -> dict[str, Any]:
         """What makes two runs the same run: everything that can change a sample or a row."""

@@ -51,11 +51,6 @@ class Recognised:
     source: str = "the chat template"
 
 
-def profile_of(folder: Path, tokenizer: Any) -> Profile:
-    """The profile of the model in a folder: its own `profile.json`, or what its chat template tells."""
-    return recognise(folder, tokenizer).profile
-
-
 def recognise(folder: Path, tokenizer: Any) -> Recognised:
     """Look at a model's files. A `profile.json` in the folder settles everything.
 
@@ -77,7 +72,7 @@ def recognise(folder: Path, tokenizer: Any) -> Recognised:
             )
         )
 
-    ends = _ends(folder, tokenizer)
+    ends = [str(tokenizer.convert_ids_to_tokens(i)) for i in end_ids(folder, tokenizer)]
     kind = ""
     with contextlib.suppress(BadInput):  # doctor works without a config.json, too
         kind = str(_json(folder / "config.json").get("model_type", ""))
@@ -186,15 +181,17 @@ def _rendered(render: Render, messages: Messages, **variables: Any) -> str | Non
         return None
 
 
-def _ends(folder: Path, tokenizer: Any) -> list[str]:
-    """The texts of the tokens that end a turn, as the engines see them."""
-    listed: Any = []
-    path = folder / "generation_config.json"
-    if path.exists():
-        listed = _json(path).get("eos_token_id") or []
-    numbers = [listed] if isinstance(listed, int) else [*listed]
-    texts = [tokenizer.eos_token, *(tokenizer.convert_ids_to_tokens(number) for number in numbers)]
-    return list(dict.fromkeys(str(text) for text in texts if text))
+def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that end a turn: the tokenizer's own, and those that `generation_config.json` lists.
+
+    Without that file those of `config.json` count, as they do for transformers.
+    """
+    listed: Any = None
+    path = next((p for name in ("generation_config", "config") if (p := folder / f"{name}.json").exists()), None)
+    if path is not None:
+        listed = _json(path).get("eos_token_id")
+    numbers = [listed] if isinstance(listed, int) else [*(listed or ())]
+    return tuple(dict.fromkeys(i for i in (tokenizer.eos_token_id, *numbers) if i is not None))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -2,20 +2,17 @@
 
 import contextlib
 import hashlib
-import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
+from satisfice.core.errors import BadInput, CannotWrite
+from satisfice.models.names import last_part
 
 BUNDLED = {"pocket": "models/pocket"}
 MADE = ("smollm2",)  # made from another package's weights when they are first asked for
-ADAPTED = ("profile.json", "chat_template.jinja", "generation_config.json")  # of an adapter, in place of its base's
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", *ADAPTED)
 _MARKED = 1 << 20  # bytes at either end of a file of weights
 
 
@@ -38,9 +35,15 @@ def model_folder(model: str) -> Path:
         from satisfice.models.convert import smollm2_folder
 
         return smollm2_folder()
-    base, plus, adapter = model.rpartition("+")
-    if plus and base and adapter:
-        return _adapted(base, model_folder(base), _adapter_folder(base, adapter))
+    base, part = last_part(model)
+    if part.endswith(")") and not Path(part).is_dir():
+        raise BadInput(
+            f"model {model!r}: there is no transform {part.partition('(')[0]!r}; a name takes adapters only."
+        )
+    if part:
+        from satisfice.models.adapters import adapted, adapter_folder
+
+        return adapted(base, model_folder(base), adapter_folder(base, part))
     raise BadInput(
         f"model {model!r} is neither a bundled model ({', '.join((*BUNDLED, *MADE))}) nor a folder. Give the path of "
         "a folder with config.json, a tokenizer and *.safetensors; an adapter's follows a plus sign: smollm2+FOLDER."
@@ -107,56 +110,15 @@ def weights_mark(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _adapter_folder(base: str, adapter: str) -> Path:
-    home = _adapters_home(base)
-    named = home / adapter if home else None
-    folder = named if named is not None and named.is_dir() else Path(adapter).expanduser()
-    if not (folder / "adapter_config.json").is_file() or not (folder / "adapter_model.safetensors").is_file():
-        known = _known_adapters(base)
-        raise BadInput(
-            f"adapter {adapter!r} of {base}: no folder {folder} with adapter_config.json and adapter_model.safetensors"
-            f"{', and none of that name comes with satisfice' if home else ''}"
-            f"{' (there are: ' + ', '.join(known) + ')' if known else ''}. Give a folder that peft wrote."
-        )
-    return folder
-
-
-def _adapters_home(base: str) -> Path | None:
-    """Where those adapters of a base lie that come with satisfice: one on top of another lies in the other's folder."""
-    first, *adapters = base.split("+")
-    if first not in MADE or any(Path(name).name != name for name in adapters):  # folders have nothing of ours on top
-        return None
-    return Path(str(files("satisfice").joinpath("models", first, *adapters)))
-
-
-def _known_adapters(base: str) -> list[str]:
-    home = _adapters_home(base)
-    return sorted(path.parent.name for path in home.glob("*/adapter_config.json")) if home and home.is_dir() else []
-
-
-def _adapted(name: str, base: Path, adapter: Path) -> Path:
-    """The base with the adapter merged into its weights, as a folder like any other."""
-    config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
-    if config.get("peft_type") != "LORA":
-        raise BadInput(f"{adapter} is a {config.get('peft_type')} adapter; only LORA can be merged into the weights.")
-    mark = hashlib.sha256(f"{weights_mark(base)} {weights_mark(adapter)} {json.dumps(config, sort_keys=True)}".encode())
-    for file in sorted(adapter / own for own in ADAPTED):
-        mark.update(file.read_bytes() if file.is_file() else b"-")
-
-    def make(target: Path) -> None:
-        try:
-            from peft import PeftModel
-            from transformers import AutoModelForCausalLM
-        except ModuleNotFoundError as error:
-            raise MissingExtra("merging an adapter", "smollm2") from error
-        model = AutoModelForCausalLM.from_pretrained(
-            base, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype="auto"
-        )
-        merged = PeftModel.from_pretrained(model, str(adapter), local_files_only=True).merge_and_unload()
-        merged.save_pretrained(target, safe_serialization=True)
-        for source in (base, adapter):
-            for file in _TOKENIZER if source is base else ADAPTED:
-                if (source / file).is_file():
-                    shutil.copyfile(source / file, target / file)
-
-    return made_once(f"{Path(name).name}+{adapter.name}-{mark.hexdigest()[:12]}", make)
+def check_folder(folder: Path) -> None:
+    """Refuse what cannot or must not be loaded, before anything is read."""
+    if not (folder / "config.json").is_file():
+        raise BadInput(f"model folder {folder} has no config.json; it must hold config, tokenizer and *.safetensors.")
+    if not list(folder.glob("*.safetensors")):
+        pickled = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+        if pickled:
+            raise BadInput(
+                f"model folder {folder} has only pickled weights ({', '.join(pickled)}), which can run code when they "
+                "are loaded. Convert them to safetensors on a machine you trust."
+            )
+        raise BadInput(f"model folder {folder} has no *.safetensors weights.")

@@ -1,16 +1,16 @@
-"""Tokens of an engine that computes elsewhere: by the model's tokenizer or by the text as it comes."""
+"""Text to tokens and back: by a model's tokenizer, or by the text as a server sends it."""
 
-import json
 import re
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from satisfice.core.errors import BadInput, MissingExtra
 from satisfice.core.profile import Profile
-from satisfice.models.recognise import ON, profile_of
+from satisfice.models.recognise import ON, Recognised, end_ids, recognise
 
-_WORDS = re.compile(r"\w+|\s+|[^\w\s]+")
+_WORDS = re.compile(r" ?[^\W\d]+|\d| ?[^\w\s]+|\s+")  # about where tokenizers split: a space goes with what follows
 KNOWN = 1 << 18  # different pieces of text that are kept: about 40 MB
 
 
@@ -39,47 +39,86 @@ class TokenizerWords:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise BadInput(f"{folder} holds no tokenizer that can be read: {error}") from error
         self.folder = folder
-        self.profile: Profile = profile_of(folder, self.tokenizer)
-        self.end_ids = self._ends()
-        self._pieces: dict[int, bytes] = {}
-        self._encode = lru_cache(4096)(lambda text: tuple(self.tokenizer.encode(text, add_special_tokens=False)))
+        self.end_ids = frozenset(end_ids(folder, self.tokenizer))
+        self.decode = _decoder(self.tokenizer)
+        self.piece: Callable[[int], bytes] = lru_cache(None)(
+            partial(_token_bytes, self.tokenizer, *_kind(self.tokenizer))
+        )
+        self._encode = lru_cache(4096)(self._encoded)
+
+    @cached_property
+    def recognised(self) -> Recognised:
+        """How the model thinks, and what tells so."""
+        return recognise(self.folder, self.tokenizer)
+
+    @property
+    def profile(self) -> Profile:
+        """How the model thinks."""
+        return self.recognised.profile
 
     def encode(self, text: str) -> list[int]:
         return list(self._encode(text))
-
-    def decode(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-    def piece(self, token: int) -> bytes:
-        known = self._pieces.get(token)
-        if known is None:
-            from satisfice.models.token_bytes import token_bytes  # here, because it reads transformers
-
-            known = self._pieces[token] = token_bytes(self.tokenizer, token)
-        return known
 
     def render(self, question: str, profile: Profile) -> str:
         """The question in the model's chat form, with thinking open."""
         return self.render_chat([{"role": "user", "content": question}], profile)
 
-    def render_chat(self, messages: list[dict[str, str]], profile: Profile) -> str:
-        """A conversation in the model's chat form, with thinking open."""
+    def render_chat(
+        self, messages: list[dict[str, Any]], profile: Profile, variables: Mapping[str, Any] | None = None
+    ) -> str:
+        """A conversation in the model's chat form, with thinking open unless `variables` of the template say no."""
         if not self.tokenizer.chat_template:
             raise BadInput(f"the tokenizer in {self.folder} has no chat template. Give one that has: template=...")
-        return profile.opened(
-            str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **ON))
-        )
+        form = {"add_generation_prompt": True, **ON, **(variables or {})}
+        text = str(self.tokenizer.apply_chat_template(messages, tokenize=False, **form))
+        return profile.opened(text) if all(form[name] for name in ON) else text
 
     def is_special(self, text: str) -> bool:
         """Whether a text is one special token, which servers may leave out of what they send."""
         ids = self.encode(text)
         return len(ids) == 1 and ids[0] in self.tokenizer.all_special_ids
 
-    def _ends(self) -> frozenset[int]:
-        path = self.folder / "generation_config.json"
-        ends = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.exists() else None
-        listed = [ends] if isinstance(ends, int) else list(ends or [])
-        return frozenset(filter(lambda i: i is not None, [*listed, self.tokenizer.eos_token_id]))
+    def _encoded(self, text: str) -> tuple[int, ...]:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(f"the text holds half a character, a lone surrogate, at {error.start}.") from None
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def _decoder(tokenizer: Any) -> Callable[[list[int]], str]:
+    """Tokens to text, special ones included; without the wrapper of transformers where that adds nothing but time."""
+    from transformers import PreTrainedTokenizerFast
+
+    if getattr(type(tokenizer), "_decode", None) is PreTrainedTokenizerFast._decode:
+        backend = tokenizer.backend_tokenizer
+        return lambda ids: str(backend.decode(ids, skip_special_tokens=False))
+    return lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def _kind(tokenizer: Any) -> tuple[dict[str, int], frozenset[int], bool]:
+    """The bytes that signs of a vocabulary stand for, the tokens added to it, and whether it is SentencePiece's."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    signs = {character: byte for byte, character in bytes_to_unicode().items()}
+    return signs, frozenset(tokenizer.added_tokens_decoder), "▁" in tokenizer.get_vocab()
+
+
+def _token_bytes(tokenizer: Any, signs: Mapping[str, int], added: frozenset[int], pieces: bool, token: int) -> bytes:
+    """What a token adds to a text, for byte-level and SentencePiece vocabularies.
+
+    To decode one token alone loses what its neighbours complete.
+    """
+    raw = tokenizer.convert_ids_to_tokens(token)
+    if raw is None:
+        return b""
+    if token in added:
+        return str(raw).encode()
+    if not pieces and all(character in signs for character in raw):
+        return bytes(signs[character] for character in raw)
+    if raw.startswith("<0x") and len(raw) == 6:
+        return bytes([int(raw[3:5], 16)])
+    return str(raw).replace("▁", " ").encode()
 
 
 class TextWords:
@@ -111,6 +150,10 @@ class TextWords:
         self._pieces.append(piece)
         self._numbers[piece] = len(self._pieces) - 1
         return self._numbers[piece]
+
+    def has(self, token: int) -> bool:
+        """Whether a number stands for a piece."""
+        return 0 <= token < len(self._pieces) or token > KNOWN
 
     def encode(self, text: str) -> list[int]:
         return [self.number(word) for word in _WORDS.findall(text)]

@@ -8,7 +8,7 @@ now. What was not recorded is refused by name, never guessed.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.core.card import Need
-from satisfice.core.engine import Request, Sampled, Signals, StopReason, Watch
-from satisfice.core.errors import NotRecorded
+from satisfice.core.engine import CONFIDENCE_OF, Request, Sampled, Signals, StopReason, Watch
+from satisfice.core.errors import NotRecorded, Unfit
+from satisfice.engines.checks import check_length, check_prompt, check_request, without_room
 from satisfice.engines.stops import could_end, find_stop
 from satisfice.recordings.files import Point, Row
 from satisfice.recordings.recording import LOOK, Recording, Tokens
 
-CONFIDENCE_OF = 20  # likeliest tokens that the watch on `confidence` is defined over
 KEPT = 1_024  # problems whose chains stay unpacked in memory
 
 
@@ -32,6 +32,7 @@ class ReplayEngine:
     """Serves the chains of a recording; needs no model and no torch."""
 
     name = "replay"
+    upstream = None
     provides = frozenset(
         {Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS, Need.ENTROPY, Need.HIDDEN}
     )
@@ -65,6 +66,22 @@ class ReplayEngine:
             raise NotRecorded(f"the recording holds no chain of problem {label!r} with the question {question[:80]!r}")
         return ReplaySequence(self, self._trunks(question, label), list(self._prompts[question, label]))
 
+    def open_prompt(self, prompt: str | list[int], label: str) -> "ReplaySequence":
+        check_prompt(prompt, label, self.max_length)  # type: ignore[arg-type]
+        for (question, name), ids in self._prompts.items():
+            if name == label and ids == prompt:
+                return self.open(question, label)
+        raise NotRecorded(f"the recording holds no chain of problem {label!r} with that prompt")
+
+    def render(self, question: str) -> str:
+        raise NotRecorded("a recording holds the tokens of its prompts, not the chat form")
+
+    async def render_chat(self, messages: list[dict[str, Any]], variables: Mapping[str, Any] | None = None) -> str:
+        return self.render("")
+
+    def unembedding(self) -> NDArray[np.float32]:
+        raise Unfit("a recording holds no output matrix.")
+
     def encode(self, text: str) -> list[int]:
         if text and text not in self.recording.encodings:
             raise NotRecorded(f"the recording holds no tokens for the text {text[:80]!r}")
@@ -97,7 +114,7 @@ class ReplayEngine:
         if key not in self._stops:
             pieces = self.recording.pieces
             table = np.zeros(max(pieces, default=0) + 1, dtype=np.uint8)
-            table[[i for i in request.stop_ids if i < len(table)]] = 1
+            table[[i for i in request.stop_ids if 0 <= i < len(table)]] = 1
             if request.stop_texts:
                 for i, piece in pieces.items():
                     table[i] |= 2 * could_end(piece.decode("utf-8", "replace"), request.stop_texts)
@@ -173,6 +190,7 @@ class ReplaySequence:
         self._follows = follows  # tokens after the prompt that are the recorded chain's
 
     def fork(self, length: int) -> "ReplaySequence":
+        check_length(length, self.ids)
         return ReplaySequence(
             self._engine, self._trunks, self.ids[:length], prompt=self._prompt, trunk=self._trunk,
             follows=max(0, min(self._follows, length - self._prompt)),
@@ -182,12 +200,14 @@ class ReplaySequence:
         self.ids.extend(ids)
 
     def cut(self, length: int) -> None:
+        check_length(length, self.ids)
         del self.ids[length:]
         self._follows = max(0, min(self._follows, length - self._prompt))
 
     async def sample(self, request: Request) -> Sampled:
+        check_request(request)
         await asyncio.sleep(0)  # others have their turn here, as with any engine
-        self.last = self._sample(request)
+        self.last = without_room(self.ids, request, self._engine.max_length) or self._sample(request)
         return self.last
 
     def close(self) -> None:
@@ -318,8 +338,4 @@ def _crossing(watch: Watch, said: Tokens) -> int | None:
         if top.shape[1] < CONFIDENCE_OF:
             raise NotRecorded(f"confidence needs the {CONFIDENCE_OF} likeliest tokens, and it holds {top.shape[1]}")
         values = (-top[:, :CONFIDENCE_OF].mean(1)).tolist()
-    for end in range(watch.window, len(values) + 1):
-        mean = sum(values[end - watch.window : end]) / watch.window
-        if (watch.below is not None and mean < watch.below) or (watch.above is not None and mean > watch.above):
-            return end - 1
-    return None
+    return watch.crossing(values)

@@ -22,7 +22,7 @@ from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.shaper import Monitoring, caps_for, check_columns, reads, start
 from satisfice.core.steering import Steering
-from satisfice.engines.local.engine import model_folder, weights_mark
+from satisfice.models.resolve import model_folder, weights_mark
 from satisfice.tasks.judge import Judging
 from satisfice.training.adapter import save_adapter, with_adapter
 from satisfice.training.checkpoint import latest_checkpoint

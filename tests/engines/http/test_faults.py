@@ -10,9 +10,11 @@ import pytest
 from tests.engines.servers import Fault, LoopbackServer
 
 from satisfice.catalog import build
+from satisfice.core.card import Need
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, solve
 from satisfice.engines.http.engine import HttpEngine
+from satisfice.engines.scripted import SCRIPTED
 from satisfice.measure.plan import make_plan
 from satisfice.measure.run import run_bench
 from satisfice.measure.store import read_samples
@@ -132,7 +134,6 @@ def test_patience_ends_and_the_problem_fails_with_what_it_spent(server, tiny, fa
         (Fault("strange", after=5), "not OpenAI's"),
         (Fault("error", after=5, message="out of memory"), "broke off: out of memory"),
         (Fault("filter", after=5), "content_filter"),
-        (Fault("length", after=5), "context is full"),
         (Fault("plain"), "does not stream"),
     ],
     ids=lambda value: getattr(value, "kind", None),
@@ -218,3 +219,33 @@ def test_a_server_that_dies_and_comes_back_costs_a_run_nothing(tokenizer, tiny, 
         assert {row["verdict"] for row in rows} == {"right"}
         assert engine.counters.faults > 0
         assert json.loads((tmp_path / "run" / "results.json").read_text())["environment"]["engine"] == "http"
+
+
+@pytest.mark.parametrize("policy", ["full", "first-cue"])
+def test_a_server_that_closes_connections_it_announced_to_keep_is_used_all_the_same(tiny, policy):
+    with LoopbackServer(leaves=True) as server:
+        engine = HttpEngine(server.url, profile=SCRIPTED)
+        solution = run(engine, policy=policy)
+        assert (solution.error, solution.text) == ("", "46")
+        assert engine.counters.faults == 0
+        assert server.connections > 1
+
+
+def test_a_context_that_is_found_full_ends_the_chain_with_what_it_has(tiny):
+    with LoopbackServer(slot=34) as server:
+        engine = HttpEngine(server.url, profile=SCRIPTED)
+        assert engine.max_length == 34
+        engine.max_length = 4096  # as of a server that does not tell
+        solution = run(engine, policy="full")
+        assert solution.error == ""
+        assert (solution.ended, solution.text) == ("limit", "")
+        assert solution.thinking.startswith("12+34=46")
+        assert engine.max_length < 60
+
+
+def test_log_probabilities_in_the_form_of_chat_are_believed(tiny):
+    with LoopbackServer(chat_logprobs=True) as server:
+        engine = HttpEngine(server.url, profile=SCRIPTED)
+        assert Need.LOGPROBS in engine.provides
+    with LoopbackServer(chat_logprobs=True, honest=False) as server:
+        assert Need.LOGPROBS not in HttpEngine(server.url, profile=SCRIPTED).provides

@@ -1,7 +1,6 @@
 """Events, waiting lines and dates: the parts of the wire that need no server."""
 
 import asyncio
-import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -12,9 +11,9 @@ from hypothesis import strategies as st
 
 from satisfice.core.errors import EngineError
 from satisfice.engines.http import wire
-from satisfice.engines.http.chunk import read_chunk
+from satisfice.engines.http.chunk import Chunk, Usage, read_chunk
 from satisfice.engines.http.wire import Address, Broken, Gate, Patience, message_of, retry_after
-from satisfice.engines.prefix import Past, computed_again
+from satisfice.engines.stateless import ComputedPrefix, computed_again
 
 ADDRESS = Address(base="http://h/v1", key_env="NOT_SET_ANYWHERE", silence_s=1.0)
 
@@ -36,14 +35,27 @@ def events_of(parts: list[bytes]):
 def test_events_do_not_depend_on_how_the_bytes_arrive(data):
     rows = data.draw(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=9), min_size=1), max_size=5))
     rows = [{k: v for k, v in row.items() if k != "error"} for row in rows]
-    end = data.draw(st.sampled_from([b"\n", b"\r\n"]))
-    said = b": a comment" + end
+    end = data.draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
+    said = data.draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + b": a comment" + end
     for row in rows:
-        said += b"data: " + json.dumps(row).encode() + end + end
+        written = json.dumps(row, indent=data.draw(st.sampled_from([None, 1]))).encode().split(b"\n")
+        said += b"".join(b"data:" + b" " * data.draw(st.integers(0, 1)) + line + end for line in written) + end
     said += b"data: [DONE]" + end + end + b"data: {'never read" + end + end
     cuts = sorted(data.draw(st.lists(st.integers(0, len(said)), max_size=8)))
     parts = [said[a:b] for a, b in zip([0, *cuts], [*cuts, len(said)], strict=True)]
     assert events_of(parts) == rows
+
+
+def test_line_ends_marks_and_lines_of_data_are_read_as_the_standard_says():
+    assert events_of([b'\xef\xbb\xbfdata: {"a": 1}\n\n']) == [{"a": 1}]
+    assert events_of([b"\xef", b"\xbb", b'\xbfdata: {"a": 1}\n\n']) == [{"a": 1}]
+    assert events_of([b'data: {"a": 1}\r\rdata: {"b": 2}\r\r']) == [{"a": 1}, {"b": 2}]
+    assert events_of([b'data: {"a": 1}\r', b"\n\r", b'\ndata:{"b": 2}\r\n\r\n']) == [{"a": 1}, {"b": 2}]
+    assert events_of([b'data: {"a":\ndata: 1}\n\n']) == [{"a": 1}]
+    with pytest.raises(EngineError, match="no JSON"):  # joined by a line end, 1 and 2 are two numbers
+        events_of([b'data: {"a": 1\ndata: 2}\n\n'])
+    assert events_of([b'data\ndata: {"a": 1}\n\nevent: x\nid: 7\ndata: {"b": 2}\n\n']) == [{"a": 1}, {"b": 2}]
+    assert events_of([b'data:\n\ndata: {"a": 1}\n\n']) == [{"a": 1}]
 
 
 def test_an_event_that_is_cut_off_is_no_event():
@@ -96,9 +108,34 @@ def test_events_of_another_form_are_refused(event):
         max_leaves=12,
     )
 )
-def test_no_event_does_more_harm_than_an_engine_error(value):
-    with contextlib.suppress(EngineError):
-        read_chunk({"choices": [value], "usage": None})
+def test_an_event_is_read_into_what_it_should_hold_or_refused(value):
+    try:
+        chunk = read_chunk({"choices": [value], "usage": None})
+    except EngineError:
+        return
+    assert isinstance(chunk.text, str)
+    assert all(type(i) is int for i in (*(chunk.ids or ()), *(chunk.prompt_ids or ())))
+    assert all(value is None or value <= 1e-3 for value in chunk.logprobs)
+    assert chunk.pieces is None or len(chunk.pieces) == len(chunk.logprobs)
+    assert chunk.usage is None or isinstance(chunk.usage, Usage)
+
+
+def test_log_probabilities_come_in_the_form_of_chat_too():
+    lines = [
+        {
+            "id": 7, "token": " so", "bytes": [32, 115, 111], "logprob": -0.25,
+            "top_logprobs": [{"id": 7, "token": " so", "logprob": -0.25}, {"id": 9, "token": "\ufffd", "logprob": -3.0},
+                             {"id": 8, "token": "\ufffd", "logprob": -2.0}],
+        },
+        {"id": 3, "token": " 46", "logprob": -1.5, "top_logprobs": []},
+    ]  # fmt: skip
+    chunk = read_chunk({"choices": [{"text": " so 46", "logprobs": {"content": lines}, "finish_reason": None}]})
+    assert chunk == Chunk(
+        text=" so 46", pieces=(" so", " 46"), logprobs=(-0.25, -1.5), top=({" so": -0.25, "\ufffd": -2.0}, {})
+    )
+    for wrong in (7, [{"token": "a"}], [{"logprob": -1.0}], [{"token": "a", "logprob": "x"}], ["a"]):
+        with pytest.raises(EngineError, match="not OpenAI's"):
+            read_chunk({"choices": [{"text": "a", "logprobs": {"content": wrong}}]})
 
 
 def test_the_urgent_go_first_and_the_cancelled_leave_no_hole():
@@ -174,7 +211,7 @@ def test_dates_and_messages():
 
 
 def test_only_what_was_computed_before_is_computed_again():
-    base = Past(10)
+    base = ComputedPrefix(10)
     first, second = base.fork(10), base.fork(10)
     assert first.begin() == 0
     assert second.begin() == 10  # the prompt has been read by then

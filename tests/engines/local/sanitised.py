@@ -13,8 +13,6 @@ from satisfice.core.engine import Request, Signals
 from satisfice.engines.local import kernel
 from satisfice.engines.local.engine import LocalEngine
 
-kernel.FLAGS = (*kernel.FLAGS, "-g", "-O1", "-fsanitize=address", "-fno-omit-frame-pointer")
-
 
 def show_that_it_catches() -> None:
     """A child whose batch claims more rows than the cache has must be stopped by the sanitiser."""
@@ -55,7 +53,8 @@ async def chains() -> None:
     sys.stdout.write("engine sound\n")
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # nothing before: pytest imports every file for its doctests
+    kernel.FLAGS = (*kernel.FLAGS, "-g", "-O1", "-fsanitize=address", "-fno-omit-frame-pointer")
     torch.set_num_threads(2)
     sys.path.insert(0, str(Path(__file__).parents[3]))
     show_that_it_catches()

@@ -202,6 +202,34 @@ def test_an_error_between_waiting_and_running_reaches_whoever_waits(
     asyncio.run(go())
 
 
+def test_a_sampler_that_fails_fails_those_who_asked_for_it(running: Running) -> None:
+    class Once:
+        calls = 0
+
+        def __call__(self, scores: Any) -> Any:
+            self.calls += 1
+            return 1 / 0 if self.calls == 3 else scores
+
+    async def go() -> None:
+        broken, narrow, beside = (running.engine.open("What is 1+2?", "p") for _ in range(3))
+        got = await asyncio.gather(
+            broken.sample(Request(limit=9, key=1, sampler=Once(), signals=Signals(hidden=(1,)))),
+            narrow.sample(Request(limit=9, key=1, sampler=lambda scores: scores[:, :3])),
+            beside.sample(Request(limit=9, key=7, signals=Signals(hidden=(1,)))),
+            return_exceptions=True,
+        )
+        assert isinstance(got[0], EngineError)
+        assert "the sampler failed: ZeroDivisionError" in str(got[0])
+        assert "it made [1, 3]" in str(got[1])
+        assert got[2].ids == running.plain[:9]  # type: ignore[union-attr]
+        begin = len(beside.ids) - 9
+        assert len(broken.ids) == begin + 2
+        for sequence in (broken, narrow, beside):
+            sequence.close()
+
+    running.do(go)
+
+
 def test_a_sequence_that_is_being_sampled_from_is_left_alone(running: Running) -> None:
     async def go() -> None:
         sequence = running.engine.open("What is 1+2?", "p")

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from satisfice.engines.local.cache import _products
 from satisfice.engines.local.sampler import LOT, draw, nucleus, uniforms
 from satisfice.engines.stops import could_end, find_stop
+from satisfice.methods.parallel.cntp import processed
+from satisfice.methods.sampling.top_p import TopP
 
 PIECES = ["W", "a", "i", "t", "Wa", "it", " ", "Wait", "x", "\n", "ta"]
 
@@ -86,6 +88,17 @@ def test_nucleus_is_what_all_tokens_in_order_of_their_mass_give(rows: int, vocab
     wanted = torch.zeros_like(stay).scatter(1, order, stay)
     wanted[torch.arange(rows), order[:, 0]] = True
     assert torch.equal(nucleus(scores, top_p).isfinite(), wanted)
+
+
+@given(st.integers(2, 300), st.floats(0.1, 4), st.floats(0.05, 0.999), st.integers(0, 1 << 30))
+def test_every_nucleus_in_this_package_holds_the_same_tokens(vocab: int, sharp: float, top_p: float, seed: int) -> None:
+    scores = sharp * torch.randn(1, vocab, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    before = np.sort(torch.softmax(scores, -1).numpy()[0])[::-1].cumsum()
+    assume(np.abs(before - top_p).min() > 1e-5)  # what rounding may decide either way
+    engine = nucleus(scores, torch.tensor([top_p], dtype=torch.float64)).isfinite()
+    assert torch.equal(TopP(p=top_p).keep(scores), engine)
+    ordered = torch.log_softmax(scores, -1).sort(descending=True).values[0].numpy()
+    assert np.isfinite(processed(ordered, 1.0, top_p)).sum() == engine.sum()
 
 
 def test_rows_drawn_a_few_at_a_time_are_those_of_each_alone() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from satisfice.core.problem import Verdict
-from satisfice.engines.local.engine import LocalEngine, model_folder
+from satisfice.engines.local.engine import LocalEngine
 from satisfice.methods import shaping
+from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.verl.batch import reward_of
 from satisfice.training.verl.prepare import rows_of, run_settings, write_rows, write_run

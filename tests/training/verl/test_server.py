@@ -13,8 +13,9 @@ from satisfice.catalog import build, check_policy
 from satisfice.core.errors import EngineError, Unfit
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Session, solve
-from satisfice.engines.local.engine import LocalEngine, model_folder
+from satisfice.engines.local.engine import LocalEngine
 from satisfice.methods.shaping import SGrpo
+from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.rollout import Ask, AskGroup, sample, steer
 from satisfice.training.verl.judging import RowJudge, problem_of

@@ -27,7 +27,7 @@ ENVIRONMENT = {
 
 def prepared(out: Path, shaper: str, *more: str) -> Path:
     """A run of two steps on the pocket model: four problems, four rollouts each."""
-    from satisfice.engines.local.engine import model_folder
+    from satisfice.models.resolve import model_folder
 
     command = [
         sys.executable, "-m", "satisfice.training.verl.prepare", "--shaper", shaper, "--gpus", "0", "--out", str(out),

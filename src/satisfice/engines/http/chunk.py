@@ -2,10 +2,11 @@
 
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from satisfice.core.errors import EngineError
-from satisfice.engines.collect import Token
+from satisfice.engines.collector import Token
 from satisfice.models.words import TextWords
 
 _PREFIX = "token_id:"
@@ -104,6 +105,12 @@ def read_chunk(event: dict[str, Any]) -> Chunk:
 
 
 def _with_logprobs(chunk: Chunk, told: dict[str, Any]) -> Chunk:
+    if (content := told.get("content")) is not None:  # the form of chat completions, which llama.cpp uses here too
+        told = {
+            "tokens": [line["token"] for line in content],
+            "token_logprobs": [line["logprob"] for line in content],
+            "top_logprobs": [_by_name(line.get("top_logprobs") or ()) for line in content],
+        }
     names = told.get("tokens")
     if names is not None and len(names) != len(told.get("token_logprobs") or ()):
         raise ValueError(f"{len(names)} tokens with {len(told.get('token_logprobs') or ())} log-probabilities")
@@ -114,6 +121,14 @@ def _with_logprobs(chunk: Chunk, told: dict[str, Any]) -> Chunk:
             {_is(str, k): _finite(v) for k, v in (line or {}).items()} for line in told.get("top_logprobs") or ()
         ),
     )
+
+
+def _by_name(lines: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Log-probabilities by the tokens' texts; of parts of characters, which may share one, the likeliest counts."""
+    found: dict[str, float] = {}
+    for line in lines:
+        found[line["token"]] = max(found.get(line["token"], -math.inf), line["logprob"])
+    return found
 
 
 def _usage(told: Any) -> Usage:

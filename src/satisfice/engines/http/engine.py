@@ -30,17 +30,21 @@ from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
+import numpy as np
+from numpy.typing import NDArray
 
 from satisfice.core.card import Need
-from satisfice.core.engine import Request, Sampled, random_key
-from satisfice.core.errors import BadInput, EngineError
+from satisfice.core.engine import Request, random_key
+from satisfice.core.errors import BadInput, EngineError, Unfit
 from satisfice.core.profile import Profile, named_profile
-from satisfice.engines.collect import Collector, Token
+from satisfice.engines.checks import check_prompt
+from satisfice.engines.collector import Collector, Token, logprobs_wanted, top_wanted
 from satisfice.engines.http.chunk import Chunk, Usage, read_chunk
-from satisfice.engines.http.probe import BUDGETS, EXTENDED, Found, find_out
-from satisfice.engines.http.wire import FAREWELL_S, Address, Broken, Gate, Patience, open_stream
-from satisfice.engines.prefix import Past, computed_again
-from satisfice.models.options import read_options
+from satisfice.engines.http.probe import BUDGETS, EXTENDED, Found, chat_form, find_out
+from satisfice.engines.http.wire import FAREWELL_S, Address, Broken, Gate, Patience, ask, open_stream
+from satisfice.engines.stateless import ComputedPrefix, StatelessSequence, computed_again
+from satisfice.models.names import read_options
+from satisfice.models.recognise import ON
 from satisfice.models.words import TextWords, TokenizerWords
 
 IN_ADDRESS: Mapping[str, type] = {
@@ -76,7 +80,7 @@ class HttpEngine:
     """
 
     name = "http"
-    provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT})  # of every server; some give more
+    provides = frozenset({Need.FORK, Need.INJECT, Need.ABORT, Need.RENDER})  # of every server; some give more
 
     def __init__(
         self,
@@ -102,15 +106,17 @@ class HttpEngine:
         profile = named_profile(profile) if isinstance(profile, str) else profile
         folder = None
         if tokenizer is not None:
-            from satisfice.engines.local.engine import model_folder
+            from satisfice.models.resolve import model_folder
 
             folder = model_folder(tokenizer)
         found = _in_a_loop_of_its_own(
             find_out(self.address, model=model, tokenizer=folder, template=template, profile=profile)
         )
-        self.server, self.profile, self.render = found.server, found.profile, found.render
+        self.server, self.profile = found.server, found.profile
+        self._render, self._tokenizer = found.render, found.words
         self.words: TokenizerWords | TextWords = found.words if found.words and self.server.ids else TextWords()
         self.end_ids = self.words.end_ids
+        self.encode, self.decode, self.piece = self.words.encode, self.words.decode, self.words.piece
         self.max_length = max_length or self.server.max_length or UNKNOWN_LENGTH
         more = {
             Need.LOGPROBS: self.server.logprobs,
@@ -130,27 +136,46 @@ class HttpEngine:
             raise EngineError("the engine was closed")
         return self._client
 
-    def open(self, question: str, label: str) -> "HttpSequence":
-        return self.open_prompt(self.render(question), label)
+    @property
+    def upstream(self) -> "HttpUpstream":
+        return HttpUpstream(self)
 
-    def open_prompt(self, prompt: str, label: str) -> "HttpSequence":
-        """As `open`, with the whole prompt as the model is to read it."""
-        ids = self.words.encode(prompt)
-        if len(ids) + self.profile.answer_tokens >= self.max_length:
+    def open(self, question: str, label: str) -> StatelessSequence:
+        sequence = self.open_prompt(self.render(question), label)
+        check_prompt(sequence.ids, label, self.max_length, answer=self.profile.answer_tokens)
+        return sequence
+
+    def open_prompt(self, prompt: str | list[int], label: str) -> StatelessSequence:
+        if not isinstance(prompt, str) and not self.server.ids and not self._known(prompt):
+            raise BadInput(f"{label}: this server takes no token ids, so the prompt must be given as text.")
+        ids = self.words.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        check_prompt(ids, label, self.max_length)
+        return StatelessSequence(self, ids)
+
+    def _known(self, ids: list[int]) -> bool:
+        """Whether tokens are our own numbers of pieces of text."""
+        return isinstance(self.words, TextWords) and all(map(self.words.has, ids))
+
+    def render(self, question: str) -> str:
+        return self._render(question)
+
+    async def render_chat(self, messages: list[dict[str, Any]], variables: Mapping[str, Any] | None = None) -> str:
+        if len(messages) == 1 and messages[0]["role"] == "user" and not variables:
+            return self.render(messages[0]["content"])
+        if isinstance(self._tokenizer, TokenizerWords):
+            return self._tokenizer.render_chat(messages, self.profile, variables)
+        try:
+            form = await chat_form(self.client, self.address, self.server.model, messages, variables)
+        except Broken as error:
+            raise EngineError(str(error)) from error
+        if form is None:
             raise BadInput(
-                f"{label}: the question takes {len(ids)} tokens, which leaves no room within the server's "
-                f"{self.max_length} for an answer of {self.profile.answer_tokens}. Shorten it."
+                "messages: the upstream does not show its chat form, so only one message, a user's, is taken."
             )
-        return HttpSequence(self, ids, Past(len(ids)))
+        return self.profile.opened(form) if all((variables or {}).get(name, True) for name in ON) else form
 
-    def encode(self, text: str) -> list[int]:
-        return self.words.encode(text)
-
-    def decode(self, ids: list[int]) -> str:
-        return self.words.decode(ids)
-
-    def piece(self, token: int) -> bytes:
-        return self.words.piece(token)
+    def unembedding(self) -> NDArray[np.float32]:
+        raise Unfit(f"{self.address.base} does not give the output matrix of its model.")
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -169,71 +194,44 @@ class HttpEngine:
         client, self._client = self.client, None
         await client.close()
 
-
-class HttpSequence:
-    """One sequence of an `HttpEngine`."""
-
-    def __init__(self, engine: HttpEngine, ids: list[int], past: Past) -> None:
-        self._engine, self._past, self.ids = engine, past, ids
-        self.last: Sampled | None = None
-
-    def fork(self, length: int) -> "HttpSequence":
-        return HttpSequence(self._engine, self.ids[:length], self._past.fork(length))
-
-    def extend(self, ids: list[int]) -> None:
-        self.ids.extend(ids)
-
-    def cut(self, length: int) -> None:
-        del self.ids[length:]
-        self._past.cut(length)
-
-    async def sample(self, request: Request) -> Sampled:
-        self._check(request)
-        take = Collector(self.ids, request, self._engine.decode)
-        patience = Patience(self._engine.patience_s)
-        try:
-            while take.reason is None:
-                try:
-                    async with self._engine.gate.slot(urgent=request.urgent):
-                        await self._stream(take, request, patience)
-                except Broken as fault:
-                    self._engine.counters.faults += 1
-                    await patience.after(fault)
-        finally:
-            self.last = take.result()
-        return self.last
-
-    def close(self) -> None:
-        return None
-
-    def _check(self, request: Request) -> None:
-        engine = self._engine
+    def refuse(self, request: Request) -> None:
+        """Raise `EngineError` for what this server does not give."""
         if request.sampler is not None:
             raise EngineError("a server samples by itself: samplers need the local engine")
-        if request.bias and not engine.server.ids:
+        if request.bias and not self.server.ids:
             raise EngineError("a bias on tokens needs a server that takes token ids, and its tokenizer")
-        if request.thinking_budget is not None and engine.server.budget is None:
+        if request.thinking_budget is not None and self.server.budget is None:
             raise EngineError("this server does not end the thinking after a number of tokens by itself")
         watch = request.watch
         if request.signals.entropy or request.signals.hidden or (watch and watch.signal == "entropy"):
             raise EngineError("a server gives neither entropy nor hidden states")
-        wanted = Collector([], request, engine.decode)
-        if (wanted.logprobs_wanted and not engine.server.logprobs) or wanted.top_wanted > engine.server.top:
+        top = top_wanted(request)
+        if (logprobs_wanted(request) and not self.server.logprobs) or top > self.server.top:
             raise EngineError(
-                f"{max(1, wanted.top_wanted)} log-probabilities a token were asked for; this server gives "
-                f"{engine.server.top if engine.server.top or not engine.server.logprobs else 'the chosen one only'}"
+                f"{max(1, top)} log-probabilities a token were asked for; this server gives "
+                f"{self.server.top if self.server.top or not self.server.logprobs else 'the chosen one only'}"
             )
 
+    async def fill(self, take: Collector, request: Request, computed: ComputedPrefix) -> None:
+        """Take tokens until the call is over, in as many streams as the server needs."""
+        patience = Patience(self.patience_s)
+        while take.reason is None:
+            try:
+                async with self.gate.slot(urgent=request.urgent):
+                    await self._stream(take, request, computed, patience)
+            except Broken as fault:
+                self.counters.faults += 1
+                await patience.after(fault)
+
     def _body(self, take: Collector, request: Request) -> dict[str, Any]:
-        engine, server = self._engine, self._engine.server
-        left = request.limit - take.count
+        server = self.server
         body: dict[str, Any] = {
             "model": server.model,
-            "prompt": self.ids if server.ids else engine.decode(self.ids),
-            "max_tokens": left,
+            "prompt": take.ids if server.ids else self.decode(take.ids),
+            "max_tokens": take.left,
             "temperature": request.temperature,
             "top_p": request.top_p,
-            "seed": random_key(request.key, len(self.ids)) >> 33,  # 31 bits: every server takes these
+            "seed": random_key(request.key, len(take.ids)) >> 33,  # 31 bits: every server takes these
         }
         if take.top_wanted or take.logprobs_wanted or (server.logprobs and not server.ids):
             body["logprobs"] = max(1, take.top_wanted)  # without ids they also say where one token ends
@@ -250,14 +248,14 @@ class HttpSequence:
             body |= {"stop": list(request.stop_texts), "include_stop_str_in_output": True}
         return body
 
-    async def _stream(self, take: Collector, request: Request, patience: Patience) -> None:
+    async def _stream(self, take: Collector, request: Request, computed: ComputedPrefix, patience: Patience) -> None:
         """One stream, from the sequence's end as it is now; `Broken` when it ends before the server said why."""
-        engine, counters, begin = self._engine, self._engine.counters, len(self.ids)
+        counters, begin = self.counters, len(take.ids)
         last, usage, known = Chunk(), None, None
         try:
-            async with open_stream(engine.client, engine.address, self._body(take, request)) as events:
+            async with open_stream(self.client, self.address, self._body(take, request)) as events:
                 counters.streams += 1
-                known = self._past.begin()
+                known = computed.begin()
                 async for event in events:
                     last = read_chunk(event)
                     usage = last.usage or usage
@@ -271,14 +269,14 @@ class HttpSequence:
         finally:  # also for what a stream that broke or was cancelled has cost; without a report all of it counts
             if known is not None:
                 take.prefilled += computed_again(known, begin, usage.cached or 0 if usage else 0)
-                self._past.end(len(self.ids))
+                computed.end(len(take.ids))
         if take.reason is None:
             self._end(take, request, last, usage, begin)
 
     def _keep(self, take: Collector, request: Request, chunk: Chunk, patience: Patience) -> None:
-        words, counters = self._engine.words, self._engine.counters
+        words, counters = self.words, self.counters
         if isinstance(words, TextWords):
-            tokens = chunk.by_text(words, words.decode(self.ids[-_TAIL:]), request.stop_texts)
+            tokens = chunk.by_text(words, words.decode(take.ids[-_TAIL:]), request.stop_texts)
         else:
             tokens = chunk.by_id()
         if tokens:
@@ -292,30 +290,49 @@ class HttpSequence:
 
     def _end(self, take: Collector, request: Request, last: Chunk, usage: Usage | None, begin: int) -> None:
         """The stream is over and none of our stop conditions has held yet: say what that means, or go on."""
-        words, new = self._engine.words, len(self.ids) - begin
+        words, new = self.words, len(take.ids) - begin
         if last.finish is None:
             raise Broken("the stream ended before the answer did")
         if last.finish not in ("stop", "length"):
             raise EngineError(f"the server ended the answer with {last.finish!r}")
         if isinstance(words, TextWords):  # some tokens have no text of their own; the server's count is right
             end = [Token(id=words.END)] if last.finish == "stop" else []
-            told = new + len(end) if last.finish == "stop" else new + request.limit - take.count
+            told = new + len(end) if last.finish == "stop" else new + take.left
             told = usage.completion if usage and usage.completion is not None else told
             silent = [Token(id=words.number(""))] * (told - new - len(end))
             for token in silent + end:
                 if take.reason is None:
-                    self._engine.counters.tokens += 1
+                    self.counters.tokens += 1
                     take.add(token)
         elif last.finish == "stop" and not last.stopped_by:
-            self._engine.counters.tokens += 1
-            take.add(Token(id=min(self._engine.end_ids)))  # the server ends the turn without sending its last token
-        if take.reason is None and last.finish == "length":
-            raise EngineError(
-                f"the server cut the answer off after {take.count} tokens at a length of {len(self.ids)}: its context "
-                "is full. Give a lower max_tokens."
-            )
-        if take.reason is None and len(self.ids) == begin:
+            self.counters.tokens += 1
+            take.add(Token(id=min(self.end_ids)))  # the server ends the turn without sending its last token
+        if take.reason is None and last.finish == "length":  # its context is full, which it had not told
+            self.max_length = min(self.max_length, len(take.ids))
+            take.reason = "length"
+        if take.reason is None and len(take.ids) == begin:
             raise EngineError("the server ended the answer without a token and without a reason")
+
+
+class HttpUpstream:
+    """The server of an `HttpEngine`, for requests that are handed on as they are."""
+
+    def __init__(self, engine: HttpEngine) -> None:
+        self._engine = engine
+
+    @property
+    def model(self) -> str:
+        return self._engine.server.model
+
+    @contextlib.asynccontextmanager
+    async def ask(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+        engine = self._engine
+        url = f"{engine.address.base}/{path}"
+        try:
+            async with ask(engine.client, engine.address, url, {**body, "model": self.model}) as response:
+                yield response
+        except Broken as error:
+            raise EngineError(f"the upstream failed: {error}") from error
 
 
 async def _farewell(events: AsyncIterator[dict[str, Any]]) -> Usage | None:

@@ -1,7 +1,7 @@
 """What a server can do, found out by asking it: never guessed from a name or a version."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,9 +163,12 @@ async def _renderer(
 
 
 async def chat_form(
-    client: aiohttp.ClientSession, address: Address, model: str, messages: list[dict[str, str]]
-) -> str | None:
+    client: aiohttp.ClientSession, address: Address, model: str, messages: list[dict[str, Any]],
+    variables: Mapping[str, Any] | None = None,
+) -> str | None:  # fmt: skip
     """Messages in the model's chat form, as the server writes them; None when it does not show how.
+
+    `variables` are further fields of the request that the form may read: tools, arguments of the chat template.
 
     Raises:
         Broken: nobody answers there.
@@ -176,9 +179,9 @@ async def chat_form(
             return await response.json(content_type=None) if response.ok else {}
 
     with contextlib.suppress(ValueError, KeyError, TypeError):  # llama.cpp
-        return str((await said("apply-template", {"messages": messages}))["prompt"])
+        return str((await said("apply-template", {**(variables or {}), "messages": messages}))["prompt"])
     with contextlib.suppress(ValueError, KeyError, TypeError):  # vLLM, SGLang
-        asked = {"model": model, "messages": messages, "add_generation_prompt": True}
+        asked = {"add_generation_prompt": True, **(variables or {}), "model": model, "messages": messages}
         tokens = (await said("tokenize", asked))["tokens"]
         return str((await said("detokenize", {"model": model, "tokens": tokens}))["prompt"])
     return None
@@ -213,11 +216,22 @@ async def _capabilities(
     given = [len(line) for c in got for line in c.top]
     return Server(
         model=model, software=software, extended=extended, ids=ids, logprobs=raw,
-        max_length=n if isinstance(n := row.get("max_model_len"), int) and n > 0 else None,
+        max_length=await _context(client, address, row),
         top=min(top or 0, min(given)) if raw and given and ids else 0,
         stops=ids and await _stops_itself(ask, base), cached=usage is not None and usage.cached is not None,
         budget=await _budget_field(ask, base, profile) if extended else None,
     )  # fmt: skip
+
+
+async def _context(client: aiohttp.ClientSession, address: Address, row: dict[str, Any]) -> int | None:
+    """How many tokens a sequence may have: vLLM and SGLang list it, llama.cpp tells what it gives to one request."""
+    told: list[Any] = [row.get("max_model_len")]
+    if told[0] is None:
+        with contextlib.suppress(Broken, EngineError, aiohttp.ClientError, ValueError, KeyError, TypeError):
+            async with ask(client, address, f"{address.root}/props") as response:
+                if response.ok:
+                    told.append((await response.json(content_type=None))["default_generation_settings"]["n_ctx"])
+    return next((n for n in told if type(n) is int and n > 0), None)
 
 
 async def _same_tokens(

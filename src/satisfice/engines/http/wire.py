@@ -7,6 +7,7 @@ import json
 import os
 import random
 import urllib.request
+from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,6 +85,7 @@ class Address:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_S),
             cookie_jar=aiohttp.DummyCookieJar(),  # what a server notes about one user it is not told of the next
             proxy=self.proxy,
+            trace_configs=[_tracing()],
         )
 
     def scrub(self, text: str) -> str:
@@ -165,11 +167,10 @@ async def ask(
         Broken: something is wrong with the connection, now or while the block runs; it may be tried again.
         EngineError: the request cannot be sent there at all.
     """
-    method = "GET" if body is None else "POST"
     try:
         async with (
             asyncio.timeout(address.connect_s + address.silence_s) as limit,
-            client.request(method, url, json=body, allow_redirects=False) as response,
+            await _answer(client, url, body) as response,
         ):
             with _listening(response, limit, address.silence_s):
                 yield response
@@ -181,6 +182,38 @@ async def ask(
         raise Broken(f"the connection failed ({type(error).__name__}: {address.scrub(str(error))})") from error
     except aiohttp.ClientError as error:
         raise EngineError(f"the request failed ({type(error).__name__}: {address.scrub(str(error))})") from error
+
+
+async def _answer(client: aiohttp.ClientSession, url: str, body: dict[str, Any] | None) -> aiohttp.ClientResponse:
+    """Send a request, and again at once where a connection was used before and fails before any byte came.
+
+    Servers may announce to keep a connection and close it all the same: llama.cpp does so after every stream. Each try
+    uses up one such connection, so the last one is made on a fresh one.
+    """
+    while True:
+        sent = _Sent()
+        try:
+            method = "GET" if body is None else "POST"
+            return await client.request(method, url, json=body, allow_redirects=False, trace_request_ctx=sent)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+            if not sent.reused:
+                raise
+
+
+@dataclass
+class _Sent:
+    """What aiohttp tells of a request on its way."""
+
+    reused: bool = False  # its connection had been used before
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    async def note(session: aiohttp.ClientSession, context: Any, about: Any) -> None:
+        context.trace_request_ctx.reused = True
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(note)
+    return config
 
 
 @contextlib.contextmanager
@@ -289,25 +322,48 @@ def retry_after(value: str) -> float | None:
 
 
 async def _events(read: Read, address: Address) -> AsyncGenerator[dict[str, Any], None]:
-    """Parse server-sent events into JSON objects, up to `[DONE]` or the end of the stream."""
-    rest, data = b"", b""
+    """Parse server-sent events into JSON objects, up to `[DONE]` or the end of the stream.
+
+    Lines end in LF, CR or both, a byte-order mark may come first, and `data` lines of one event are joined by LF, as
+    the standard says (html.spec.whatwg.org, server-sent events); of its fields only `data` is read.
+    """
+    rest, data = b"", list[bytes]()
+    begun = after_cr = False  # whether the place of a byte-order mark is past; whether the last part ended in CR
     while part := await read():
+        if not begun:
+            rest += part
+            if len(rest) < len(BOM_UTF8) and BOM_UTF8.startswith(rest):
+                continue
+            part, rest, begun = rest.removeprefix(BOM_UTF8), b"", True
+        if after_cr:
+            part = part.removeprefix(b"\n")
+        after_cr = part.endswith(b"\r")
+        if b"\r" in part:
+            part = part.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *lines, rest = (rest + part).split(b"\n")
-        if len(rest) + len(data) > TOO_LONG:
+        if len(rest) + sum(map(len, data)) > TOO_LONG:
             raise EngineError(f"the server sent an event of more than {TOO_LONG >> 20} MB")
         for line in lines:
             if line.startswith(b"data:"):
-                data += line[5:].strip()
-            elif data and not line.strip(b"\r"):
-                if data == b"[DONE]":
+                data.append(line[5:])
+            elif line == b"data":
+                data.append(b"")
+            elif not line and data:
+                whole, data = _joined(data), []
+                if whole == b"[DONE]":
                     await _drain(read)
                     return
-                yield _parsed(data, address)
-                data = b""
-    if data and data != b"[DONE]":
+                if whole:
+                    yield _parsed(whole, address)
+    if (whole := _joined(data)) and whole != b"[DONE]":
         with contextlib.suppress(ValueError):  # cut off inside an event: whoever reads sees that the end is missing
-            json.loads(data)
-            yield _parsed(data, address)
+            json.loads(whole)
+            yield _parsed(whole, address)
+
+
+def _joined(data: list[bytes]) -> bytes:
+    """The data of an event without the spaces around it, which mean nothing in JSON."""
+    return b"\n".join(line.removeprefix(b" ") for line in data).strip()
 
 
 async def _drain(read: Read) -> None:

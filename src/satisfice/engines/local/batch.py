@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from satisfice.core.engine import CONFIDENCE_OF, Request, Sampled
 from satisfice.engines.local.sampler import draw, uniforms
-from satisfice.engines.local.slots import State
+from satisfice.engines.local.sequence import SequenceState
 
 
 @dataclass(eq=False)
 class Job:
     """One call of `sample`, while it waits and runs."""
 
-    state: State
+    state: SequenceState
     request: Request
     wake: Callable[[], None]  # to be called in `home`
     home: asyncio.AbstractEventLoop
@@ -35,6 +35,23 @@ class Job:
     trace: dict[str, list[Any]] = field(default_factory=dict)
 
 
+_COLUMNS = (
+    "at",  # position that is read next
+    "unread",  # tokens known beyond it
+    "tokens",  # the token there
+    "ends",  # length at which the call is over
+    "stops",  # row of the table of stop tokens
+    "watched",  # whether a signal may end the call
+    "asked",  # whether signals are wanted, or looked at by a watch
+    "special",  # whether a sampler has a say
+    "room",  # width of its row
+    "slabs",  # number of its slab
+    "rows",
+    "keys",  # of its random numbers, the same bits signed
+)
+"""Rows of a batch's matrix of whole numbers, each an entry for every job."""
+
+
 class Batch:
     """Jobs, and an entry of each array for each of them."""
 
@@ -42,24 +59,17 @@ class Batch:
         self.jobs: list[Job] = []
         self.device, self._max_length = device, max_length
         self.read = 0  # tokens that went through the model in the last step
-        self._set(np.zeros((12, 0), dtype=np.int64), np.zeros((2, 0), dtype=np.float32))
+        self._set(np.zeros((len(_COLUMNS), 0), dtype=np.int64), np.zeros((2, 0), dtype=np.float32))
 
     def _set(self, whole: NDArray[np.int64], real: NDArray[np.float32]) -> None:
         self._whole, self._real = np.ascontiguousarray(whole), np.ascontiguousarray(real)
-        (
-            self.at,  # position that is read next
-            self.unread,  # tokens known beyond it
-            self.tokens,  # the token there
-            self.ends,  # length at which the call is over
-            self.stops,
-            self.watched,
-            self.asked,  # whether signals are wanted, or looked at by a watch
-            self.special,  # whether a sampler has a say
-            self.room,  # width of its row
-            self.slabs,  # number of its slab
-            self.rows,
-        ) = self._whole[:-1]
-        self._keys = self._whole[-1].view(np.uint64)
+        column = dict(zip(_COLUMNS, self._whole, strict=True))
+        self.at, self.unread, self.tokens, self.ends = (column[n] for n in ("at", "unread", "tokens", "ends"))
+        self.stops, self.watched, self.asked, self.special = (
+            column[n] for n in ("stops", "watched", "asked", "special")
+        )
+        self.room, self.slabs, self.rows = (column[n] for n in ("room", "slabs", "rows"))
+        self._keys = column["keys"].view(np.uint64)
         self.temperature, self.top_p = self._real
 
     def join(self, jobs: Sequence[Job]) -> None:
@@ -96,14 +106,18 @@ class Batch:
 
     def _line(self, job: Job) -> tuple[int, ...]:
         state, request = job.state, job.request
-        key = request.key if request.key < 1 << 63 else request.key - (1 << 64)  # the same bits, signed
-        return (
-            state.valid, len(state.ids) - 1 - state.valid, state.ids[state.valid],
-            min(job.begin + request.limit, self._max_length), job.stops, request.watch is not None,
-            request.watch is not None or bool(request.signals.needs),
-            request.sampler is not None,
-            0, 0, 0, key,
-        )  # fmt: skip
+        line = {
+            "at": state.valid,
+            "unread": len(state.ids) - 1 - state.valid,
+            "tokens": state.ids[state.valid],
+            "ends": min(job.begin + request.limit, self._max_length),
+            "stops": job.stops,
+            "watched": request.watch is not None,
+            "asked": request.watch is not None or bool(request.signals.needs),
+            "special": request.sampler is not None,
+            "keys": request.key if request.key < 1 << 63 else request.key - (1 << 64),
+        }
+        return tuple(line.get(name, 0) for name in _COLUMNS)  # `place` fills in the others
 
     def _changed(self) -> None:
         requests = [job.request for job in self.jobs]
@@ -147,7 +161,11 @@ class Batch:
         return np.flatnonzero(~behind)
 
     def pick(self, ready: NDArray[np.intp], logits: torch.Tensor) -> NDArray[np.int64]:
-        """Draw a token for each job in `ready` from its row of float32 `[len(ready), vocab]` scores."""
+        """Draw a token for each job in `ready` from its row of float32 `[len(ready), vocab]` scores.
+
+        `broken` then has the error of each place in `ready` whose sampler failed.
+        """
+        self.broken: dict[int, Exception] = {}
         scores = logits
         if (bias := self.biases(ready)) is not None:
             begins, tokens, values = bias
@@ -160,7 +178,7 @@ class Batch:
                 samplers.setdefault(id(sampler), []).append(place)
         top_p = self.top_p[ready]
         filters: list[tuple[torch.Tensor, Any]] = [
-            (torch.tensor(group, device=self.device), self.jobs[ready[group[0]]].request.sampler)
+            (torch.tensor(group, device=self.device), self._guarded(self.jobs[ready[group[0]]].request.sampler, group))
             for group in samplers.values()
         ]
         return np.asarray(draw(
@@ -168,6 +186,21 @@ class Batch:
             torch.from_numpy(top_p).to(self.device) if (top_p < 1).any() else None,
             torch.from_numpy(self.chances(ready, self.at[ready])).to(self.device), filters,
         ).cpu().numpy())  # fmt: skip
+
+    def _guarded(self, sampler: Any, places: list[int]) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Wrap a sampler, which is somebody else's code: what it raises is an error of those who asked for it alone."""
+
+        def filtered(scores: torch.Tensor) -> torch.Tensor:
+            try:
+                made: torch.Tensor = sampler(scores)
+                if made.shape != scores.shape:
+                    raise ValueError(f"it made {list(made.shape)} of scores {list(scores.shape)}")
+                return made
+            except Exception as error:  # noqa: BLE001
+                self.broken |= dict.fromkeys(places, error)
+                return scores
+
+        return filtered
 
 
 def causal_mask(newest: torch.Tensor, width: int, dtype: torch.dtype) -> torch.Tensor:

@@ -2,8 +2,7 @@
 
 import asyncio
 import platform
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,22 +11,21 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from satisfice.core.card import Need
 from satisfice.core.engine import CONFIDENCE_OF, Request, Sampled
 from satisfice.core.errors import BadInput, EngineError, Unfit
 from satisfice.core.profile import Profile, named_profile
-from satisfice.engines.checks import check_length, check_prompt, check_request, check_text, without_room
+from satisfice.engines.checks import check_length, check_prompt, check_request, without_room
 from satisfice.engines.local.batch import Job
 from satisfice.engines.local.cache import ATTENTION
 from satisfice.engines.local.kernel import Unavailable
+from satisfice.engines.local.messages import Close, Cut, Fork, Message
 from satisfice.engines.local.scheduler import Counters, Loop, run_job, wake_in
-from satisfice.engines.local.slots import State
-from satisfice.models.recognise import ON, profile_of
-from satisfice.models.resolve import model_folder as model_folder  # this is where others find it
-from satisfice.models.resolve import weights_mark as weights_mark
-from satisfice.models.token_bytes import token_bytes
+from satisfice.engines.local.sequence import SequenceState
+from satisfice.models.resolve import check_folder, model_folder, weights_mark
+from satisfice.models.words import TokenizerWords
 
 IN_NAME: Mapping[str, type] = {
     "dtype": str, "device": str, "profile": str, "rows": int, "batch": int, "max_length": int, "cache_gib": float,
@@ -45,6 +43,7 @@ class LocalEngine:
     """
 
     name = "local"
+    upstream = None
     provides = frozenset(Need) - {Need.BUDGET}
 
     def __init__(
@@ -71,18 +70,17 @@ class LocalEngine:
         self._weights = weights_mark(folder)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         check_config(config, folder)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        self.words = TokenizerWords(folder)
+        self.encode, self.decode, self.piece = self.words.encode, self.words.decode, self.words.piece
         model_: Any = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=kind, attn_implementation=ATTENTION, local_files_only=True,
             use_safetensors=True, trust_remote_code=False,
         )  # fmt: skip
         self._model = model_.to(device).eval()
         given = named_profile(profile) if isinstance(profile, str) else profile
-        self.profile = given or profile_of(folder, self._tokenizer)
+        self.profile = given or self.words.profile
         self.max_length = min(max_length or config.max_position_embeddings, config.max_position_embeddings)
-        ends = self._model.generation_config.eos_token_id
-        ends = [ends] if isinstance(ends, int) else list(ends or [])
-        self.end_ids = frozenset(ends) | frozenset(filter(None, [self._tokenizer.eos_token_id]))
+        self.end_ids = self.words.end_ids
         try:
             self._loop = Loop(
                 self._model, self.decode, rows=rows, batch=batch, max_length=self.max_length,
@@ -97,9 +95,7 @@ class LocalEngine:
                 f"LocalEngine: cache_gib={cache_gib} does not hold one chain of max_length={self.max_length}, which "
                 f"takes {least / 2**30:.3f} GiB. Raise it or lower max_length."
             )
-        self._words = decoder(self._tokenizer)
-        self._encode = lru_cache(4096)(lambda text: tuple(self._tokenizer.encode(text, add_special_tokens=False)))
-        self._outbox: list[tuple[Any, ...]] = []
+        self._outbox: list[Message] = []
 
     @property
     def counters(self) -> Counters:
@@ -112,33 +108,21 @@ class LocalEngine:
         return len(self._loop.rows.taken)
 
     def open(self, question: str, label: str) -> "LocalSequence":
-        return self.open_prompt(self.render(question), label)
+        sequence = self.open_prompt(self.render(question), label)
+        check_prompt(sequence.ids, label, self.max_length, answer=self.profile.answer_tokens)
+        return sequence
 
-    def open_prompt(self, prompt: str, label: str) -> "LocalSequence":
-        """As `open`, with the whole prompt as the model is to read it."""
-        check_text(prompt, label)
-        ids = list(self._tokenizer.encode(prompt, add_special_tokens=False))
-        check_prompt(ids, label, answer_tokens=self.profile.answer_tokens, max_length=self.max_length)
+    def open_prompt(self, prompt: str | list[int], label: str) -> "LocalSequence":
+        ids = self.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        check_prompt(ids, label, self.max_length)
         self.check_tokens(ids)
-        return LocalSequence(self, State(ids, None))
+        return LocalSequence(self, SequenceState(ids, None))
 
     def render(self, question: str) -> str:
-        """The question in the model's chat form, with thinking open."""
-        return self.render_chat([{"role": "user", "content": question}])
+        return self.words.render(question, self.profile)
 
-    def render_chat(self, messages: list[dict[str, str]]) -> str:
-        """A conversation in the model's chat form, with thinking open."""
-        text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **ON)
-        return self.profile.opened(str(text))
-
-    def encode(self, text: str) -> list[int]:
-        return list(self._encode(text))
-
-    def decode(self, ids: list[int]) -> str:
-        return self._words(ids)
-
-    def piece(self, token: int) -> bytes:
-        return token_bytes(self._tokenizer, token)
+    async def render_chat(self, messages: list[dict[str, Any]], variables: Mapping[str, Any] | None = None) -> str:
+        return self.words.render_chat(messages, self.profile, variables)
 
     def check_tokens(self, ids: Iterable[int]) -> None:
         """Refuse tokens that the model has no embedding of."""
@@ -148,6 +132,8 @@ class LocalEngine:
     def check_request(self, request: Request) -> None:
         """Refuse what this model cannot answer: one call that fails in the loop would take all others with it."""
         check_request(request)
+        if request.thinking_budget is not None:
+            raise EngineError("this engine does not end thinking after a number of tokens by itself")
         self.check_tokens(request.bias)
         watch = request.watch
         most = max(request.signals.top_logprobs, CONFIDENCE_OF if watch and watch.signal == "confidence" else 0)
@@ -158,7 +144,7 @@ class LocalEngine:
             raise BadInput(f"layer {strange[0]} is none of the model's, which has 0 (the embedding) to {blocks}.")
 
     def unembedding(self) -> NDArray[np.float32]:
-        """The output matrix, `[vocab, d]`; `Unfit` where scores are not just its product with the last hidden state."""
+        """`Unfit` where scores are not just the matrix's product with the last hidden state."""
         head = self._model.get_output_embeddings()
         if getattr(head, "bias", None) is not None or getattr(self._model.config, "final_logit_softcapping", None):
             raise Unfit(f"{self.model_name} adds a bias to its scores or caps them: its output matrix is not enough.")
@@ -186,7 +172,7 @@ class LocalEngine:
     ) -> None:
         await asyncio.to_thread(self._loop.join)
 
-    def post(self, message: tuple[Any, ...]) -> None:
+    def post(self, message: Message) -> None:
         """Send a message to the loop together with all others of this turn of the event loop.
 
         Chains that start together thus begin at the same decode step.
@@ -203,7 +189,7 @@ class LocalEngine:
 class LocalSequence:
     """One sequence of a `LocalEngine`."""
 
-    def __init__(self, engine: LocalEngine, state: State) -> None:
+    def __init__(self, engine: LocalEngine, state: SequenceState) -> None:
         self._engine, self._state = engine, state
         self._sampling = self._closed = False
         self.last: Sampled | None = None
@@ -214,8 +200,8 @@ class LocalSequence:
 
     def fork(self, length: int) -> "LocalSequence":
         check_length(length, self.ids)
-        child = State(self._state.ids[:length], self._state.root)
-        self._engine.post(("fork", child, self._state, length))
+        child = SequenceState(self._state.ids[:length], self._state.root)
+        self._engine.post(Fork(child, self._state, length))
         return LocalSequence(self._engine, child)
 
     def extend(self, ids: list[int]) -> None:
@@ -227,7 +213,7 @@ class LocalSequence:
         self._check_idle()
         check_length(length, self.ids)
         del self._state.ids[length:]
-        self._engine.post(("cut", self._state, length))
+        self._engine.post(Cut(self._state, length))
 
     async def sample(self, request: Request) -> Sampled:
         self._check_idle()
@@ -252,7 +238,7 @@ class LocalSequence:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._engine.post(("close", self._state))
+            self._engine.post(Close(self._state))
 
     def _check_idle(self) -> None:
         """Refuse to touch what the loop works on: it would write where another chain's keys are."""
@@ -260,28 +246,6 @@ class LocalSequence:
             raise EngineError("the sequence is being sampled from; wait for that call, or fork the sequence")
         if self._closed:
             raise EngineError("the sequence was closed")
-
-
-def decoder(tokenizer: Any) -> Callable[[list[int]], str]:
-    """Tokens to text, special ones included; without the wrapper of transformers where that adds nothing but time."""
-    if getattr(type(tokenizer), "_decode", None) is PreTrainedTokenizerFast._decode:
-        backend = tokenizer.backend_tokenizer
-        return lambda ids: str(backend.decode(ids, skip_special_tokens=False))
-    return lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse what cannot or must not be loaded, before anything is read."""
-    if not (folder / "config.json").is_file():
-        raise BadInput(f"model folder {folder} has no config.json; it must hold config, tokenizer and *.safetensors.")
-    if not list(folder.glob("*.safetensors")):
-        pickled = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"})
-        if pickled:
-            raise BadInput(
-                f"model folder {folder} has only pickled weights ({', '.join(pickled)}), which can run code when they "
-                "are loaded. Convert them to safetensors on a machine you trust."
-            )
-        raise BadInput(f"model folder {folder} has no *.safetensors weights.")
 
 
 def check_config(config: Any, folder: Path) -> None:

@@ -167,7 +167,8 @@ def _check_shapes(
     want: NDArray[np.int64], draws: Draws | None,
 ) -> None:  # fmt: skip
     """Refuse arrays whose memory C would read wrongly; what is in them it checks itself."""
-    per_token, per_draw = (tokens, positions, slabs, rows), () if draws is None else draws[:3]
+    per_token = (tokens, positions, slabs, rows)
+    per_draw: tuple[NDArray[Any], ...] = () if draws is None else (draws.temperature, draws.top_p, draws.chance)
     if any(len(a) != len(tokens) for a in per_token) or any(len(a) != len(want) for a in per_draw):
         raise IndexError("the kernel was given arrays of different lengths")
     numbers = [*per_token, want]

@@ -16,7 +16,7 @@ from satisfice.engines.local.batch import Batch, Job, causal_mask
 from satisfice.engines.local.cache import BLOCK, MIN_ROWS, RowCache, Segment, Slab, View
 from satisfice.engines.local.forward import forward_of
 from satisfice.engines.local.kernel import Draws, Kernel, Unavailable
-from satisfice.engines.local.slots import State
+from satisfice.engines.local.sequence import SequenceState
 
 CHUNK = 64  # tokens that a pass of reading takes of each chain at most
 READ = 256  # tokens; with the kernel, so many are read of one chain in a step
@@ -43,7 +43,7 @@ class Pass(Protocol):
         """Read the next token of every job, and of some more than that; the batch moves on."""
         ...
 
-    def read(self, states: list[State]) -> int:
+    def read(self, states: list[SequenceState]) -> int:
         """Compute keys and values for all but the last token of each sequence; returns how many tokens that were."""
         ...
 
@@ -99,7 +99,7 @@ class KernelPass:
         batch.advance(take)
         return Step(ready=ready, scores=scores if len(ready) else None, states=states, picked=picked)
 
-    def read(self, states: list[State]) -> int:
+    def read(self, states: list[SequenceState]) -> int:
         parts = [state.ids[state.valid : -1] for state in states]
         take = np.array([len(part) for part in parts])
         begins = np.cumsum(take) - take
@@ -152,7 +152,7 @@ class TorchPass:
             states=tuple(layer[:count, -1][rows] for layer in states),
         )  # fmt: skip
 
-    def read(self, states: list[State]) -> int:
+    def read(self, states: list[SequenceState]) -> int:
         total, device = 0, self._cache.device
         while states := [state for state in states if state.valid < len(state.ids) - 1]:
             states.sort(key=lambda state: state.row.slab.width if state.row else 0)
@@ -175,7 +175,7 @@ class TorchPass:
             total += sum(counts)
         return total
 
-    def _split(self, states: list[State], padding: int) -> list[Segment]:
+    def _split(self, states: list[SequenceState], padding: int) -> list[Segment]:
         """One segment for each slab; the padding belongs to the last."""
         found: list[Segment] = []
         slabs: list[Slab] = [state.row.slab for state in states if state.row]
@@ -199,7 +199,9 @@ class TorchPass:
         newest[part.rows] = positions[part.begin : part.end, 0]
         return replace(part, width=width, mask=causal_mask(newest[:, None, None, None], width, self._cache.dtype))
 
-    def _gathered(self, states: list[State], at: NDArray[np.int64], positions: torch.Tensor) -> tuple[Segment, ...]:
+    def _gathered(
+        self, states: list[SequenceState], at: NDArray[np.int64], positions: torch.Tensor
+    ) -> tuple[Segment, ...]:
         """The segments of a pass of reading: states of one slab together."""
         segments = []
         rows = [state.row for state in states if state.row]

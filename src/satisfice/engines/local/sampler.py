@@ -58,7 +58,12 @@ def _pick(scores: torch.Tensor, top_p: torch.Tensor | None, chance: torch.Tensor
 
 
 def nucleus(scores: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """Keep the smallest set of likeliest tokens with mass of at least `top_p` `[rows]`; the likeliest always stays."""
+    """Keep the smallest set of likeliest tokens with mass of at least `top_p` `[rows]`; the likeliest always stays.
+
+    The filter `top-p` says the same over numpy and torch, with its source's ties and tolerance; here it is the engine's
+    own, since a chain's tokens must not change with a filter, and looks among the likeliest first. `kernel.c` does it
+    without torch. A test holds them to the same sets.
+    """
     mass = torch.softmax(scores, -1)
     kept = torch.zeros_like(mass, dtype=torch.bool)
     rows = torch.arange(len(mass), device=mass.device)

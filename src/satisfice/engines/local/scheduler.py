@@ -8,17 +8,20 @@ import collections
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from satisfice.core.engine import Request, Sampled, StopReason
 from satisfice.core.errors import BadInput, EngineError
 from satisfice.engines.local.batch import Batch, Job, observe
 from satisfice.engines.local.cache import RowCache
+from satisfice.engines.local.messages import Begin, Cancel, Close, Cut, Fork, Message, Stop
 from satisfice.engines.local.runner import Step, pass_of
-from satisfice.engines.local.slots import Rows, State
+from satisfice.engines.local.sequence import Rows, SequenceState
 from satisfice.engines.stops import could_end, find_stop
 
 FEED = 8  # tokens; where reading has passes of its own, up to this many unread tokens are left to the steps
@@ -56,7 +59,7 @@ class Loop:
         self._stop_index: dict[tuple[frozenset[int], tuple[str, ...]], int] = {}
         self._stop_table = np.zeros((0, self.vocab), dtype=np.uint8)
         self._pieces: list[str] | None = None
-        self._inbox: collections.deque[tuple[Any, ...]] = collections.deque()
+        self._inbox: collections.deque[Message] = collections.deque()
         self._bell = threading.Event()
         self._thread = threading.Thread(target=self._run, name="satisfice-engine", daemon=True)
         self.tell: Callable[[list[Callable[[], None]]], None] | None = None  # brings calls into the event loop
@@ -72,16 +75,15 @@ class Loop:
             )
         self._thread.start()
 
-    def post(self, *messages: tuple[Any, ...]) -> None:
-        """Put messages into the inbox: ("fork", child, parent, length), ("cut", state, length), ("close", state),
-        ("sample", job), ("cancel", job), ("stop",)."""
+    def post(self, *messages: Message) -> None:
+        """Put messages into the inbox."""
         self._inbox.extend(messages)
         self._bell.set()
         if self.closed:
             self._refuse_rest()
 
     def join(self) -> None:
-        self.post(("stop",))
+        self.post(Stop())
         self._thread.join()
 
     # In the loop's thread
@@ -105,10 +107,10 @@ class Loop:
         """Answer calls that came after the end: nobody reads the inbox any more. From any thread."""
         with contextlib.suppress(IndexError):
             while True:
-                kind, *what = self._inbox.popleft()
-                if kind == "sample":
-                    what[0].error = EngineError("the engine was closed")
-                    wake_in(what[0].home, [what[0].wake])
+                message = self._inbox.popleft()
+                if isinstance(message, Begin):
+                    message.job.error = EngineError("the engine was closed")
+                    wake_in(message.job.home, [message.job.wake])
 
     def _read_inbox(self) -> None:
         while not self._inbox and not self._batch.jobs and not self.waiting:
@@ -116,21 +118,21 @@ class Loop:
             self._bell.clear()
         self._bell.clear()
         while self._inbox:
-            kind, *what = self._inbox.popleft()
-            if kind == "stop":
-                self.closed = True
-                raise EngineError("the engine was closed")
-            if kind == "sample":
-                self.waiting.append(what[0])
-            elif kind == "cancel":
-                self._cancel(what[0])
-            elif kind == "fork":
-                self.rows.share(*what)
-            elif kind == "cut":
-                what[0].valid, what[0].known = min(what[0].valid, what[1]), min(what[0].known, what[1])
-            elif kind == "close":
-                what[0].closed = True
-                self.rows.leave(what[0])
+            match self._inbox.popleft():
+                case Begin(job):
+                    self.waiting.append(job)
+                case Cancel(job):
+                    self._cancel(job)
+                case Fork(child, parent, length):
+                    self.rows.share(child, parent, length)
+                case Cut(state, length):
+                    state.valid, state.known = min(state.valid, length), min(state.known, length)
+                case Close(state):
+                    state.closed = True
+                    self.rows.leave(state)
+                case Stop():
+                    self.closed = True
+                    raise EngineError("the engine was closed")
 
     def _fail_all(self, error: Exception) -> None:
         for job in dict.fromkeys((*self._batch.jobs, *self.waiting)):
@@ -155,7 +157,7 @@ class Loop:
             return
         started: list[Job] = []
         order = sorted(enumerate(self.waiting), key=lambda p: (not p[1].request.urgent, p[1].state.known == 0, p[0]))
-        gangs: dict[State, list[Job]] = {}
+        gangs: dict[SequenceState, list[Job]] = {}
         for _, job in order:
             if job.request.urgent or job.state.known:
                 gangs[job.state] = [job]
@@ -186,7 +188,7 @@ class Loop:
         job.prefilled += max(0, min(state.known, len(state.ids) - 1) - state.valid)
         return True
 
-    def _read_root(self, state: State) -> None:
+    def _read_root(self, state: SequenceState) -> None:
         """Compute a shared prompt once, in the root's own row, before the first of its forks runs."""
         root = state.root
         if root is state or state.known or root.row is not None or root.closed:
@@ -194,7 +196,7 @@ class Loop:
         if _unread(state) > FEED and self.rows.claim(root):
             self._read([root])
 
-    def _read(self, states: list[State]) -> None:
+    def _read(self, states: list[SequenceState]) -> None:
         """Compute keys and values for all but the last token of each sequence."""
         if states := [state for state in states if _unread(state) > 1]:
             self._count(prefilled=self.passes.read(states))
@@ -248,7 +250,14 @@ class Loop:
 
     def _sample(self, batch: Batch, step: Step, scores: torch.Tensor) -> None:
         ready = step.ready
-        new = batch.pick(ready, scores) if step.picked is None else step.picked
+        new, failed = step.picked, list[int]()
+        if new is None:
+            new = batch.pick(ready, scores)
+            if batch.broken:
+                stay = np.array([i for i in range(len(ready)) if i not in batch.broken], dtype=np.intp)
+                failed = self._fail(ready, batch.broken)
+                step = replace(step, states=tuple(layer[torch.from_numpy(stay)] for layer in step.states))
+                ready, new, scores = ready[stay], new[stay], scores[torch.from_numpy(stay)]
         batch.tokens[ready] = new
         asked = np.flatnonzero(batch.asked[ready])
         if len(asked):
@@ -263,7 +272,7 @@ class Loop:
             self.tell(batch.told)
         flags = self._stop_table[batch.stops[ready], new]
         at_end = batch.at[ready] + 1 >= batch.ends[ready]
-        finished = []
+        finished = failed
         for place in np.flatnonzero((flags > 0) | at_end | (batch.watched[ready] > 0)).tolist():
             job = batch.jobs[ready[place]]
             if flags[place] and self._stopped(job, int(flags[place])):
@@ -275,6 +284,14 @@ class Loop:
                 self._finish(job, "length")
                 finished.append(int(ready[place]))
         self._leave(finished)
+
+    def _fail(self, ready: NDArray[np.intp], broken: dict[int, Exception]) -> list[int]:
+        """End the calls whose sampler failed; their places in the batch."""
+        for place, error in broken.items():
+            job = self._batch.jobs[ready[place]]
+            job.error = EngineError(f"the sampler failed: {type(error).__name__}: {error}")
+            self._finish(job, "cancelled")
+        return [int(ready[place]) for place in broken]
 
     def _stopped(self, job: Job, flag: int) -> bool:
         ids, request = job.state.ids, job.request
@@ -333,7 +350,7 @@ class Loop:
         self.counters = Counters(old.sampled + sampled, old.prefilled + prefilled, old.fed + fed, old.steps + steps)
 
 
-def _unread(state: State) -> int:
+def _unread(state: SequenceState) -> int:
     """Tokens that are not in the cache; the last one is read for its scores."""
     return len(state.ids) - state.valid
 
@@ -356,17 +373,15 @@ def wake_in(home: asyncio.AbstractEventLoop, calls: Sequence[Callable[[], None]]
         home.call_soon_threadsafe(make)
 
 
-async def run_job(
-    loop: Loop, job: Job, flush: Callable[[tuple[Any, ...]], None], done: "asyncio.Future[None]"
-) -> Sampled:
+async def run_job(loop: Loop, job: Job, flush: Callable[[Message], None], done: "asyncio.Future[None]") -> Sampled:
     """Hand a job to the loop and wait for it; a cancelled caller waits until the loop has let go of it."""
     if loop.closed:
         raise EngineError("the engine was closed")
-    flush(("sample", job))
+    flush(Begin(job))
     try:
         await asyncio.shield(done)
     except asyncio.CancelledError:
-        flush(("cancel", job))  # by the same way as the call, so that it cannot overtake it
+        flush(Cancel(job))  # by the same way as the call, so that it cannot overtake it
         while not done.done():
             try:
                 await asyncio.shield(done)

@@ -1,7 +1,7 @@
 """What policies over several chains share: the rule inside them, chains that start together, and who wins a vote."""
 
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from satisfice.answers.vote import majority
 from satisfice.core.chain import Chain
@@ -17,28 +17,7 @@ async def follow(stop: Policy | None, session: Session, chain: Chain | None = No
     if stop is None:
         return await (session.chain() if chain is None else chain).finish()
     # A rule that follows one chain asks for one; keeping the place for others is for policies over several.
-    several = hasattr(stop, "stop")
-    return await stop(session if chain is None else cast(Session, _UnderWay(session, chain, several=several)))
-
-
-class _UnderWay:
-    """A session whose first chain is one that has begun; a rule that wants more gets copies from where it stood."""
-
-    def __init__(self, session: Session, chain: Chain, *, several: bool) -> None:
-        self._session, self._chain = session, chain
-        self._taken, self._begin = False, len(chain)
-        self._place = chain.probe() if several else None
-
-    def chain(self, question: str | None = None) -> Chain:
-        if question is not None:
-            return self._session.chain(question)
-        if not self._taken:
-            self._taken = True
-            return self._chain
-        return self._chain.fork(back=len(self._chain) - self._begin) if self._place is None else self._place.fork()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
+    return await stop(session if chain is None else session.continuing(chain, several=hasattr(stop, "stop")))
 
 
 async def abreast(session: Session, works: Iterable[Coroutine[Any, Any, Chain]]) -> list[Chain]:

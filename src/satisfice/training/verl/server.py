@@ -12,12 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Sampled, random_key
-from satisfice.core.errors import EngineError
+from satisfice.core.errors import EngineError, Unfit
 from satisfice.core.profile import PROFILES, Profile
-from satisfice.engines.collect import Collector, Token
+from satisfice.engines.checks import check_prompt
+from satisfice.engines.collector import Collector, Token
 from satisfice.engines.local.engine import LocalEngine
+from satisfice.engines.stateless import ComputedPrefix, StatelessSequence
 from satisfice.models.words import TokenizerWords
 
 PART = 64  # tokens
@@ -44,7 +49,10 @@ class ServerEngine:
     """
 
     name = "verl"
-    provides = frozenset({Need.FORK, Need.INJECT})  # log-probabilities are the server's, after temperature and filters
+    upstream = None
+    provides = frozenset(
+        {Need.FORK, Need.INJECT, Need.RENDER}
+    )  # log-probabilities are the server's, after temperature and filters
 
     def __init__(
         self, client: Client, words: TokenizerWords, profile: Profile, *, prompt: list[int], question: str,
@@ -52,6 +60,7 @@ class ServerEngine:
     ) -> None:  # fmt: skip
         self.client, self.words, self.profile, self.max_length = client, words, profile, max_length
         self.end_ids = words.end_ids
+        self.encode, self.decode, self.piece = self.words.encode, self.words.decode, self.words.piece
         self.settings = {k: v for k, v in settings.items() if k not in ("temperature", "logprobs")}
         self.seeded = seeded
         self.request_id = uuid.uuid4().hex
@@ -59,19 +68,24 @@ class ServerEngine:
         self.versions: list[int] = []  # of the weights that sampled
         self._question, self._prompt = question, prompt
 
-    def open(self, question: str, label: str) -> "ServerSequence":
+    def open(self, question: str, label: str) -> StatelessSequence:
         if question == self._question:
-            return ServerSequence(self, list(self._prompt))
-        return ServerSequence(self, self.words.encode(self.words.render(question, self.profile)))
+            return StatelessSequence(self, list(self._prompt))
+        return self.open_prompt(self.render(question), label)
 
-    def encode(self, text: str) -> list[int]:
-        return self.words.encode(text)
+    def open_prompt(self, prompt: str | list[int], label: str) -> StatelessSequence:
+        ids = self.words.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        check_prompt(ids, label, self.max_length)
+        return StatelessSequence(self, ids)
 
-    def decode(self, ids: list[int]) -> str:
-        return self.words.decode(ids)
+    def render(self, question: str) -> str:
+        return self.words.render(question, self.profile)
 
-    def piece(self, token: int) -> bytes:
-        return self.words.piece(token)
+    async def render_chat(self, messages: list[dict[str, Any]], variables: Mapping[str, Any] | None = None) -> str:
+        return self.words.render_chat(messages, self.profile, variables)
+
+    def unembedding(self) -> NDArray[np.float32]:
+        raise Unfit("verl's servers do not give the output matrix of their model.")
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name, "model": str(self.words.folder)}
@@ -84,67 +98,45 @@ class ServerEngine:
     ) -> None:
         return None
 
-
-class ServerSequence:
-    """One sequence of a `ServerEngine`."""
-
-    def __init__(self, engine: ServerEngine, ids: list[int]) -> None:
-        self._engine, self.ids = engine, ids
-        self.last: Sampled | None = None
-
-    def fork(self, length: int) -> "ServerSequence":
-        return ServerSequence(self._engine, self.ids[:length])
-
-    def extend(self, ids: list[int]) -> None:
-        self.ids.extend(ids)
-
-    def cut(self, length: int) -> None:
-        del self.ids[length:]
-
-    async def sample(self, request: Request) -> Sampled:
+    def refuse(self, request: Request) -> None:
+        """Raise `EngineError` for what verl's servers do not take from a rollout."""
         if request.sampler is not None or request.bias or request.thinking_budget is not None:
             raise EngineError("verl's servers take no samplers, biases or budgets of thinking from a rollout")
         if request.signals.needs or request.watch is not None:
             raise EngineError("verl's servers give no signals that are the model's own")
-        take = Collector(self.ids, request, self._engine.decode)
-        try:
-            while take.reason is None:
-                await self._part(take, request)
-        finally:
-            self.last = take.result()
-        return self.last
 
-    def close(self) -> None:
-        return None
+    async def fill(self, take: Collector, request: Request, computed: ComputedPrefix) -> None:
+        """Take tokens until the call is over, in as many parts as it takes."""
+        while take.reason is None:
+            await self._part(take, request)
 
     async def _part(self, take: Collector, request: Request) -> None:
-        engine, left = self._engine, request.limit - take.count
         asked: dict[str, Any] = {
-            **engine.settings,
+            **self.settings,
             "temperature": request.temperature,
-            "max_tokens": min(left, PART) if request.stop_texts else left,
+            "max_tokens": min(take.left, PART) if request.stop_texts else take.left,
             "stop_token_ids": sorted(request.stop_ids),
             "ignore_eos": True,  # it ends where we say, only there
         }
         if request.top_p < 1:
             asked["top_p"] = request.top_p
-        if engine.seeded:
-            asked["seed"] = random_key(request.key, len(self.ids)) >> 33
-        got = await engine.client.generate(engine.request_id, prompt_ids=list(self.ids), sampling_params=asked)
+        if self.seeded:
+            asked["seed"] = random_key(request.key, len(take.ids)) >> 33
+        got = await self.client.generate(self.request_id, prompt_ids=list(take.ids), sampling_params=asked)
         if not got.token_ids:
             raise EngineError(f"the server gave no token and the reason {got.stop_reason!r}")
-        engine.sampled += len(got.token_ids)
+        self.sampled += len(got.token_ids)
         if (version := got.extra_fields.get("global_steps")) is not None:
-            engine.versions.append(int(version))
+            self.versions.append(int(version))
         for token in got.token_ids:
             if take.reason is None:
                 take.add(Token(id=int(token)))
 
 
 async def answer(engine: LocalEngine, prompt_ids: list[int], params: Mapping[str, Any]) -> Sampled:
-    """What our local engine, as the server, samples after a prompt; `params` as a `ServerSequence` sends them."""
+    """What our local engine, as the server, samples after a prompt; `params` as a `ServerEngine` sends them."""
     base = engine.open("?", "verl")
-    sequence = base.fork(0)
+    sequence = base.fork(0)  # not `open_prompt`: verl has made room for the answer
     base.close()
     try:
         sequence.extend([int(i) for i in prompt_ids])

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from satisfice.engines.local.cache import RowCache, Slab
 
 
-class State:
+class SequenceState:
     """What the loop knows of a sequence. `ids` belongs to the loop while a job runs, else to the coroutine."""
 
-    def __init__(self, ids: list[int], root: "State | None") -> None:
+    def __init__(self, ids: list[int], root: "SequenceState | None") -> None:
         self.ids = ids
         self.root = root or self  # sequences of one problem share it
-        self.row: Row | None = None
+        self.row: CacheRow | None = None
         self.valid = 0  # leading positions whose keys and values are in the row
         self.known = 0  # leading positions that were computed once; computing them again is counted
         self.running = False
@@ -23,12 +23,12 @@ class State:
 
 
 @dataclass(eq=False)
-class Row:
+class CacheRow:
     """One row of the cache and the sequences that share its beginning."""
 
     slab: Slab
     index: int
-    sharers: set[State] = field(default_factory=set)
+    sharers: set[SequenceState] = field(default_factory=set)
     used: int = 0  # step at which it was last written
 
     @property
@@ -46,9 +46,9 @@ class Rows:
 
     def __init__(self, cache: RowCache, limit: int) -> None:
         self.cache, self.limit = cache, limit
-        self.taken: set[Row] = set()
+        self.taken: set[CacheRow] = set()
 
-    def share(self, child: State, parent: State, length: int) -> None:
+    def share(self, child: SequenceState, parent: SequenceState, length: int) -> None:
         child.known = min(parent.known, length)
         if parent.row is not None and parent.valid:
             child.row, child.valid = parent.row, min(parent.valid, length)
@@ -56,7 +56,7 @@ class Rows:
         elif not parent.running and not parent.known:
             child.root = parent.root  # nothing computed yet: the first of them to run computes it for all
 
-    def lend(self, state: State) -> None:
+    def lend(self, state: SequenceState) -> None:
         """Let the prompt that a sequence has read stand for the others of its problem too."""
         root = state.root
         if root is not state and root.row is None and not root.closed and state.row is not None:
@@ -64,14 +64,14 @@ class Rows:
             if read > root.valid and state.ids[:read] == root.ids[:read]:
                 self.share(root, state, read)
 
-    def leave(self, state: State) -> None:
+    def leave(self, state: SequenceState) -> None:
         if state.row is not None:
             state.row.sharers.discard(state)
             if not state.row.sharers:
                 self._give(state.row)
             state.row, state.valid = None, 0
 
-    def claim(self, state: State) -> bool:
+    def claim(self, state: SequenceState) -> bool:
         """Give a sequence a row that it may write from position `valid` on and that holds all its tokens.
 
         False when there is none just now.
@@ -96,7 +96,7 @@ class Rows:
         state.row = fresh
         return True
 
-    def widen(self, state: State, length: int) -> bool:
+    def widen(self, state: SequenceState, length: int) -> bool:
         """Move a row and whoever shares it to a slab that holds `length` positions; False when there is no room."""
         row = state.row
         assert row is not None
@@ -105,7 +105,7 @@ class Rows:
             self._move(row, fresh)
         return fresh is not None
 
-    def compact(self, slab: Slab, running: list[Row]) -> None:
+    def compact(self, slab: Slab, running: list[CacheRow]) -> None:
         """Move chains from high rows to free low ones where attention would read many empty rows between them."""
         while slab.free and slab.free[-1] < len(running):
             top = max(running, key=lambda row: row.index)
@@ -116,11 +116,11 @@ class Rows:
             self.cache.give(slab, top.index)
             top.index = index
 
-    def _new_row(self, length: int, asking: State, moves: int = 0) -> Row | None:
+    def _new_row(self, length: int, asking: SequenceState, moves: int = 0) -> CacheRow | None:
         slab = self.cache.slab_for(length)
         while True:
             if len(self.taken) - moves < self.limit and (index := self._take(slab)) is not None:
-                row = Row(slab, index)
+                row = CacheRow(slab, index)
                 self.taken.add(row)
                 return row
             idle = [row for row in self.taken if not row.running and asking not in row.sharers]
@@ -141,14 +141,14 @@ class Rows:
             index = self.cache.take(slab)
         return index
 
-    def _move(self, row: Row, fresh: Row) -> None:
+    def _move(self, row: CacheRow, fresh: CacheRow) -> None:
         self.cache.copy(row.slab, row.index, fresh.slab, fresh.index, row.valid)
         fresh.sharers, fresh.used = row.sharers, row.used
         for state in fresh.sharers:
             state.row = fresh
         self._give(row)
 
-    def _give(self, row: Row) -> None:
+    def _give(self, row: CacheRow) -> None:
         self.taken.discard(row)
         self.cache.give(row.slab, row.index)
 

@@ -5,11 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from satisfice.core.engine import Request, Sampled, StopReason, Watch
+from satisfice.core.engine import CONFIDENCE_OF, Request, Sampled, StopReason, Watch
 from satisfice.core.errors import EngineError
 from satisfice.engines.stops import Match, could_end, find_stop
-
-CONFIDENCE_OF = 20  # likeliest tokens that the watch on `confidence` is defined over
 
 
 class Token(NamedTuple):
@@ -20,24 +18,32 @@ class Token(NamedTuple):
     top: tuple[tuple[float, int], ...] = ()  # (log-probability, id), likeliest first
 
 
+def top_wanted(request: Request) -> int:
+    """How many of the likeliest tokens must come with each token."""
+    watched = request.watch is not None and request.watch.signal == "confidence"
+    return max(request.signals.top_logprobs, CONFIDENCE_OF if watched else 0)
+
+
+def logprobs_wanted(request: Request) -> bool:
+    """Whether each token must come with its own log-probability."""
+    return request.signals.logprobs or (request.watch is not None and request.watch.signal == "logprob")
+
+
 class Collector:
     """Puts tokens on a sequence and says at which of them the request's stop condition holds.
 
-    `ids` is the sequence itself; it grows. `decode` is the engine's.
+    `ids` is the sequence itself; it grows, up to `max_length`. `decode` is the engine's.
     """
 
-    def __init__(self, ids: list[int], request: Request, decode: Callable[[list[int]], str]) -> None:
+    def __init__(
+        self, ids: list[int], request: Request, decode: Callable[[list[int]], str], *, max_length: int
+    ) -> None:
         self.reason: StopReason | None = None  # None while it may go on
         self.prefilled = 0  # whoever knows it writes it here
-        self._ids, self._request, self._decode = ids, request, decode
+        self.ids, self._request, self._decode = ids, request, decode
         self._begin = len(ids)
-        watch = request.watch
-        # How many of the likeliest tokens must come with each token, and whether its own log-probability must
-        self.top_wanted = max(
-            request.signals.top_logprobs, CONFIDENCE_OF if watch and watch.signal == "confidence" else 0
-        )
-        self.logprobs_wanted = request.signals.logprobs or (watch is not None and watch.signal == "logprob")
-        self._end = self._begin + request.limit
+        self.top_wanted, self.logprobs_wanted = top_wanted(request), logprobs_wanted(request)
+        self._end = min(self._begin + request.limit, max_length)
         self._since = self._begin if request.match_from is None else request.match_from
         self._found: Match | None = None
         self._logprobs: list[float] = []
@@ -47,7 +53,12 @@ class Collector:
     @property
     def count(self) -> int:
         """Tokens so far."""
-        return len(self._ids) - self._begin
+        return len(self.ids) - self._begin
+
+    @property
+    def left(self) -> int:
+        """Tokens that may still come."""
+        return self._end - len(self.ids)
 
     def add(self, token: Token) -> bool:
         """Take the next token; True when the call is over with it.
@@ -55,7 +66,7 @@ class Collector:
         Raises:
             EngineError: the token came with fewer log-probabilities than were asked for.
         """
-        request, ids = self._request, self._ids
+        request, ids = self._request, self.ids
         ids.append(token.id)
         if self.logprobs_wanted or self.top_wanted:
             self._read_signals(token)
@@ -77,9 +88,9 @@ class Collector:
         k = asked.top_logprobs
         top = np.array([list(row[:k]) for row in self._top[:n]], dtype=np.float64).reshape(-1 if k else 0, k, 2)
         return Sampled(
-            ids=tuple(self._ids[self._begin :]),
+            ids=tuple(self.ids[self._begin :]),
             reason=self.reason or "cancelled",
-            cut=self._found.cut if self._found else len(self._ids),
+            cut=self._found.cut if self._found else len(self.ids),
             match=self._found.text if self._found else "",
             prefilled=self.prefilled,
             logprobs=np.array(self._logprobs, dtype=np.float32) if asked.logprobs else None,
@@ -90,12 +101,12 @@ class Collector:
     def _read_signals(self, token: Token) -> None:
         if self.logprobs_wanted:
             if token.logprob is None:
-                del self._ids[-1]
+                del self.ids[-1]
                 raise EngineError("the server sent a token without the log-probability that was asked for")
             self._logprobs.append(token.logprob)
         if self.top_wanted:
             if len(token.top) < self.top_wanted:
-                del self._ids[-1], self._logprobs[self.count :]
+                del self.ids[-1], self._logprobs[self.count :]
                 raise EngineError(
                     f"the server sent {len(token.top)} of the {self.top_wanted} likeliest tokens that were asked for"
                 )
@@ -106,14 +117,11 @@ class Collector:
         piece = self._decode([token])
         if not (could_end(piece, texts) or "\ufffd" in piece):  # a part of a character may complete one
             return None
-        return find_stop(self._ids, self._since, len(self._ids) - 1, texts, self._decode)
+        return find_stop(self.ids, self._since, len(self.ids) - 1, texts, self._decode)
 
     def _crossed(self, watch: Watch) -> bool:
         if watch.signal == "logprob":
             self._watched.append(self._logprobs[-1])
         else:
             self._watched.append(-sum(value for value, _ in self._top[-1][:CONFIDENCE_OF]) / CONFIDENCE_OF)
-        if len(self._watched) < watch.window:
-            return False
-        mean = sum(self._watched[-watch.window :]) / watch.window
-        return (watch.below is not None and mean < watch.below) or (watch.above is not None and mean > watch.above)
+        return watch.crossed(self._watched)
