@@ -14,7 +14,5 @@ def test_an_empty_prompt_is_refused_and_the_model_goes_on(compiled: bool | None)
         empty = client.post("/v1/completions", json={"prompt": "", "max_tokens": 5})
         assert empty.status_code == 400, empty.text
         assert "the prompt is empty" in empty.json()["error"]["message"]
-        half = client.post("/v1/completions", content=b'{"prompt": "a\\ud800b", "max_tokens": 5}')
-        assert half.status_code == 400, half.text
         after = client.post("/v1/completions", json={"prompt": "12 + 34", "max_tokens": 5})
         assert after.status_code == 200, after.text

@@ -12,7 +12,9 @@ from satisfice.gateway.body import ChatBody, CompletionBody
 from satisfice.gateway.plan import Plan, make_plan
 from satisfice.gateway.settings import Limits, Settings
 
-ENGINE = scripted("so 46</think>46")  # at most 1000 tokens a chain, 20 of them kept back for the answer
+ENGINE = scripted(
+    "so 46</think>46", provides=frozenset(Need)
+)  # at most 1000 tokens a chain, 20 of them kept back for the answer
 SETTINGS = Settings(policy=build("deer"), offers={"quick": build("cap:8")}, limits=Limits(chains=12))
 
 

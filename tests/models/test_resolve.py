@@ -11,7 +11,7 @@ from tests.engines.conftest import PROFILE
 
 from satisfice.core.errors import BadInput, CannotWrite
 from satisfice.engines import load_engine
-from satisfice.models import resolve as _models
+from satisfice.models import adapters as _adapters
 from satisfice.models.resolve import made_once, model_folder, weights_mark
 
 # peft 0.21 asks transformers 5 for a name that is on its way out.
@@ -148,17 +148,17 @@ def test_what_is_no_adapter_is_refused(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_an_adapter_that_does_not_come_along_names_those_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_models, "_known_adapters", lambda base: ["reasoning"])
+    monkeypatch.setattr(_adapters, "_known_adapters", lambda base: ["reasoning"])
     with pytest.raises(BadInput, match=r"none of that name comes with satisfice \(there are: reasoning\)"):
-        _models._adapter_folder("smollm2", "reasonning")
+        _adapters.adapter_folder("smollm2", "reasonning")
 
 
 def test_adapters_that_come_along_lie_on_top_of_one_another() -> None:
-    assert _models._known_adapters("smollm2") == ["reasoning"]
+    assert _adapters._known_adapters("smollm2") == ["reasoning"]
     with pytest.raises(BadInput, match=r"none of that name .*there are: concise-a-dlp, concise-kimi-length"):
-        _models._adapter_folder("smollm2+reasoning", "concise")
-    folder = _models._adapter_folder("smollm2+reasoning", "concise-a-dlp")
-    assert folder.parent == _models._adapter_folder("smollm2", "reasoning")
+        _adapters.adapter_folder("smollm2+reasoning", "concise")
+    folder = _adapters.adapter_folder("smollm2+reasoning", "concise-a-dlp")
+    assert folder.parent == _adapters.adapter_folder("smollm2", "reasoning")
 
 
 def test_options_stand_behind_the_name(tiny: Path) -> None:
