@@ -1,9 +1,11 @@
 import asyncio
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -71,30 +73,60 @@ def test_same_is_symmetric_and_reflexive(a: str, data: st.DataObject) -> None:
     assert same(a, b) == same(b, a)
 
 
-# A worker that speaks the protocol and does as it is told: it compares honestly, hangs, dies, or talks nonsense.
+# A grader does as its answers say: it compares honestly, hangs, ends the process, or fails.
 UNRULY = """
-import json, os, sys, time
-print("ready", flush=True)
-for line in sys.stdin:
-    answer, gold = json.loads(line)
-    if answer == "hang!": time.sleep(600)
-    if answer == "crash!": os._exit(13)
-    print("nonsense" if answer == "nonsense!" else json.dumps(answer == gold), flush=True)
+import os, time
+
+def equal(answer, gold):
+    if "hang" in answer: time.sleep(600)
+    if "crash" in answer: os._exit(13)
+    if "burn" in answer:
+        while True: pass
+    if "fail" in answer: raise KeyError(object())
+    return answer == gold
+
+def readable(gold): return "bad" not in gold
+def load(): pass
+def broken(): raise RuntimeError
 """
 
 
 @pytest.fixture
-def unruly() -> Iterator[Grader]:
-    grader = Grader(patience_s=0.5, command=[sys.executable, "-c", UNRULY])
+def unruly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Grader]:
+    (tmp_path / "unruly.py").write_text(UNRULY)
+    monkeypatch.syspath_prepend(str(tmp_path))  # the child imports it by its name
+    import unruly  # type: ignore[import-not-found]
+
+    grader = Grader(limit_s=1, patience_s=4, equal=unruly.equal, readable=unruly.readable, load=unruly.load)
     yield grader
     grader.close()
+    del sys.modules["unruly"]
 
 
-@pytest.mark.parametrize("misdeed", ["hang!", "crash!", "nonsense!"])
-def test_a_misbehaving_worker_gives_unknown_and_harms_nobody_else(unruly: Grader, misdeed: str) -> None:
+@pytest.mark.parametrize(
+    ("misdeed", "verdict", "of_a_bad_reference"),
+    [
+        ("hang+x", UNKNOWN, UNKNOWN),  # the grader is to blame
+        ("crash+x", UNKNOWN, UNKNOWN),
+        ("fail+x", WRONG, UNKNOWN),  # the answer is, unless the reference is
+        ("burn+x", WRONG, UNKNOWN),
+    ],
+)
+def test_what_the_answer_causes_is_wrong_and_what_the_grader_or_the_reference_causes_is_unknown(
+    unruly: Grader, misdeed: str, verdict: Verdict, of_a_bad_reference: Verdict
+) -> None:
     assert unruly.verify("x+2", "x+1") is WRONG
-    assert unruly.verify(misdeed, "x+1") is UNKNOWN
+    assert unruly.verify(misdeed, "x+1") is verdict
     assert unruly.verify("x+2", "x+1") is WRONG
+    assert unruly.verify(misdeed, "bad+x") is of_a_bad_reference
+
+
+def test_a_reference_that_cannot_be_read_costs_one_new_process_and_no_more(unruly: Grader) -> None:
+    assert unruly.verify("fail+x", "bad+x") is UNKNOWN
+    assert unruly.verify("crash+x", "bad+x") is UNKNOWN  # not asked any more
+    begin = time.monotonic()
+    assert [unruly.verify(f"hang+{n}", "bad+x") for n in range(200)] == [UNKNOWN] * 200
+    assert time.monotonic() - begin < 4  # the patience for one
 
 
 def test_others_get_their_verdicts_while_one_hangs_and_the_event_loop_goes_on(unruly: Grader) -> None:
@@ -108,7 +140,7 @@ def test_others_get_their_verdicts_while_one_hangs_and_the_event_loop_goes_on(un
                 ticks += 1
 
         clock = asyncio.create_task(tick())
-        asked = ("x+2", "crash!", "hang!", "x+3")
+        asked = ("x+2", "crash+x", "hang+x", "x+3")
         verdicts = await asyncio.gather(*(unruly.verify_async(answer, "x+1") for answer in asked))
         clock.cancel()
         return verdicts, ticks
@@ -118,31 +150,51 @@ def test_others_get_their_verdicts_while_one_hangs_and_the_event_loop_goes_on(un
     assert ticks > 10  # half a second of hanging is about fifty
 
 
-def test_an_expression_that_takes_for_ever_is_unknown() -> None:
-    grader = Grader(limit_s=2)
+def test_an_expression_that_takes_for_ever_is_wrong_and_a_reference_that_does_is_unknown() -> None:
+    grader = Grader(limit_s=3)
     try:
-        assert grader.verify("9^{9^{9^{9}}}-9^{9^{9^{9}}}+x", "x^{2}+1") is not RIGHT
-        assert grader.verify(r"\prod_{k=1}^{99999999} k", "x^{2}+1") is UNKNOWN
+        for answer in (r"\prod_{k=1}^{99999999} k", "2^{2^{2^{2^{2^{2}}}}}", "9^{9^{9^{9}}}-9^{9^{9^{9}}}+x"):
+            assert grader.verify(answer, "x^{2}+1") is WRONG
         assert grader.verify("x+1+x", "2x+1") is RIGHT
+        assert [grader.verify(f"x+{n}", r"\prod_{k=1}^{99999999} k") for n in range(3)] == [UNKNOWN] * 3
+        assert [grader.verify(f"{n}", "0/0") for n in range(3)] == [UNKNOWN] * 3
     finally:
         grader.close()
 
 
-def test_a_worker_that_cannot_start_is_an_error_and_no_verdict() -> None:
-    grader = Grader(command=[sys.executable, "-c", "raise SystemExit(1)"])
+def test_a_worker_that_cannot_start_is_an_error_and_no_verdict(unruly: Grader) -> None:
+    grader = Grader(load=sys.modules["unruly"].broken)
     with pytest.raises(SatisficeError, match="did not start"):
         grader.verify("x", "y+1")
     grader.close()
 
 
-def test_the_worker_goes_when_its_parent_is_killed() -> None:
-    script = (
-        "from satisfice.answers import math; import os; math.verify('x+1', 'x+2');"
-        "print(math._grader(os.getpid())._process.pid, flush=True); os.kill(os.getpid(), 9)"
+def test_a_worker_that_was_killed_between_two_answers_is_replaced(unruly: Grader) -> None:
+    assert unruly.verify("x+2", "x+1") is WRONG
+    for child in multiprocessing.active_children():
+        os.kill(child.pid or 0, 9)
+    assert unruly.verify("x+2", "x+1") in (WRONG, UNKNOWN)
+    assert unruly.verify("x+2", "x+1") is WRONG
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_the_worker_goes_when_its_parent_is_killed(tmp_path: Path, busy: bool) -> None:
+    (tmp_path / "unruly.py").write_text(UNRULY)
+    script = tmp_path / "script.py"  # without a guard: the worker must not import it
+    script.write_text(
+        "import multiprocessing, os, sys, threading, time, unruly\n"
+        "from satisfice.answers import Grader\n"
+        "grader = Grader(equal=unruly.equal, readable=unruly.readable, load=unruly.load)\n"
+        "grader.verify('x+1', 'x+2')\n"
+        "hang = threading.Thread(target=grader.verify, args=('hang+x', 'x+2'), daemon=True)\n"
+        f"if {busy}: hang.start(); time.sleep(1)\n"
+        "print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
     )
-    worker = int(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout)
+    workers = subprocess.run([sys.executable, script], capture_output=True, text=True).stdout.split()
+    assert len(workers) == 1
     deadline = time.monotonic() + 60
-    while _alive(worker):
+    while _alive(int(workers[0])):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -1,5 +1,6 @@
 """Tasks: names, splits, prefixes and verdicts, on the real reasoning-gym."""
 
+import dataclasses
 import time
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput, UnknownName
-from satisfice.core.problem import Verdict
+from satisfice.core.problem import Problem, Verdict
 from satisfice.tasks import SPLITS, load_task, task_names
 from satisfice.tasks.load import split_of
 
@@ -69,9 +70,16 @@ def test_a_problem_of_another_seed_is_unknown_not_wrong() -> None:
     assert task.verify(other.problems[0], other.problems[0].answer) is Verdict.UNKNOWN
 
 
-def test_a_scorer_that_fails_says_unknown() -> None:
+def test_an_answer_on_which_the_scorer_fails_is_wrong_and_a_reference_on_which_it_does_makes_it_unknown() -> None:
     task = load_task("chain-sum:hard", limit=1)
-    assert task.verify(task.problems[0], None) is Verdict.UNKNOWN  # type: ignore[arg-type]
+    fit = task.problems[0]
+
+    def score(problem: Problem, answer: str) -> Verdict:
+        return Verdict.RIGHT if float(answer) == float(problem.answer) else Verdict.WRONG
+
+    strict = dataclasses.replace(task, _score=score)
+    assert strict.verify(fit, "no number") is Verdict.WRONG
+    assert strict.verify(dataclasses.replace(fit, answer="12:30"), "no number") is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import re
 from typing import Literal
 
+from satisfice.answers.announced import announced
+
 AnswerForm = Literal["boxed", "plain"]
 """Where a model puts its answer: in a `\\boxed{}`, or the visible text is the answer and nothing else."""
 
-_ANNOUNCED = re.compile(r"(?:final answer|answer is)\b(?:\s+is\b)?[\s:*]*", re.IGNORECASE)
 _MARK = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)  # what braces mean; an escaped one is text
-_NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+(?![\d.]))?(?!\w)")
 
 
 def extract_strict(text: str, form: AnswerForm = "boxed") -> str | None:
@@ -25,7 +25,9 @@ def extract_strict(text: str, form: AnswerForm = "boxed") -> str | None:
 
 
 def extract_flexible(text: str) -> str | None:
-    r"""Read the answer wherever it may be: in a box, after "final answer" or "answer is", else the last number.
+    r"""Read the answer wherever it may be: in a box, where a sentence announces it, else the last number.
+
+    Of a sentence the answer alone is read: without reasons, asides, emphasis and the stop at its end; with its unit.
 
     >>> extract_flexible("**Final Answer:** 12 apples.")
     '12 apples'
@@ -34,15 +36,7 @@ def extract_flexible(text: str) -> str | None:
     >>> extract_flexible("no idea") is None
     True
     """
-    if (found := boxed(text)) is not None:
-        return found
-    announced = list(_ANNOUNCED.finditer(text))
-    if announced:
-        line = text[announced[-1].end() :].partition("\n")[0]
-        if answer := line.strip().strip("*$ ").rstrip(".").rstrip():
-            return answer
-    numbers = _NUMBER.findall(text)
-    return str(numbers[-1]) if numbers else None
+    return boxed(text) or announced(text)
 
 
 def boxed(text: str) -> str | None:

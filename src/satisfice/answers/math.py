@@ -1,37 +1,31 @@
-"""Say whether an answer is right, or two answers the same, with math-verify in a process of its own.
+"""Say whether an answer is right, or two answers the same: by their kind, and with math-verify where it takes algebra.
 
-Most answers never get that far: equal text and plain numbers are settled here. What is left is parsed by a worker that
-can hang or crash without harm: its verdict is then `UNKNOWN`, and the next answer gets a new worker.
+Most answers need none and are settled here. What is left is compared in a process of its own, which can hang or crash
+without harm. What an answer causes there is wrong; what the reference or the grader causes is `UNKNOWN`: the reference
+is compared with itself once to tell which.
 """
 
-import asyncio
 import atexit
-import contextlib
 import functools
-import json
 import os
-import re
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
+from collections.abc import Callable, Generator
 
-from satisfice.core.errors import SatisficeError
+from satisfice.answers import algebra
+from satisfice.answers.compare import NeedsAlgebra, compare, without
+from satisfice.answers.notation import plain
+from satisfice.answers.process import Call, Outcome, Worker, inside
 from satisfice.core.problem import Verdict
 
 LIMIT_S = 5  # processor seconds for one comparison
-PATIENCE_S = 120.0  # for a reply, or for a new worker to start, on however busy a machine
+PATIENCE_S = 120.0  # on the clock, however busy the machine
 MAX_CHARS = 2_000  # a longer text is no answer, and parsing it could take for ever
-
-_NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:[eE][+-]?\d{1,3})?(?:/0*[1-9]\d*)?")
-_PROSE = re.compile(r"(?=.*[^\W\d_]{3})[^\W\d_]+(?:[\s'-]+[^\W\d_]+)*")
 
 
 def verify(answer: str | None, gold: str) -> Verdict:
     r"""Say whether `answer` is the right one: equal as text, as a number or as mathematics.
 
-    No answer is wrong. When the grader hangs, crashes or cannot read the reference, the verdict is `UNKNOWN`.
+    No answer is wrong, and so is one that cannot be evaluated. When the grader fails or cannot read the reference, the
+    verdict is `UNKNOWN`.
 
     >>> verify("1/2", "0.50")
     <Verdict.RIGHT: 'right'>
@@ -42,12 +36,12 @@ def verify(answer: str | None, gold: str) -> Verdict:
 
 
 async def verify_async(answer: str | None, gold: str) -> Verdict:
-    """`verify` for coroutines: the event loop goes on while the grader works."""
+    """Do as `verify`, for coroutines: the event loop goes on while the grader works."""
     return await _grader(os.getpid()).verify_async(answer, gold)
 
 
 def same(a: str | None, b: str | None) -> bool:
-    """Whether two answers mean the same, in whatever notation; None and empty answers agree with nothing.
+    """Return whether two answers mean the same, in whatever notation; None and empty answers agree with nothing.
 
     >>> same("1,000", "1000.0"), same(None, None)
     (True, False)
@@ -58,90 +52,72 @@ def same(a: str | None, b: str | None) -> bool:
 
 
 class Grader:
-    """One worker process and the thread that talks to it: comparisons queue, so any thread or coroutine may ask.
+    """One worker process that compares answers, one after another; any thread or coroutine may ask.
 
-    A comparison gets `limit_s` seconds of the processor, which the worker sees to, and no reply within `patience_s`
-    seconds on the clock counts as none. `command` starts the worker; the default is math-verify's.
+    A comparison gets `limit_s` seconds of the processor and `patience_s` seconds on the clock. `equal` compares an
+    answer with a reference there, and `readable` says whether a reference can be read.
     """
 
     def __init__(
-        self, *, limit_s: int = LIMIT_S, patience_s: float = PATIENCE_S, command: list[str] | None = None
+        self,
+        *,
+        limit_s: float = LIMIT_S,
+        patience_s: float = PATIENCE_S,
+        equal: Callable[[str, str], bool] = algebra.equal,
+        readable: Callable[[str], bool] = algebra.readable,
+        load: Callable[[], None] = algebra.load,
     ) -> None:
-        self.patience_s = patience_s
-        self.command = command or [sys.executable, "-m", "satisfice.answers.worker", str(limit_s)]
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="satisfice-grader")
-        self._process: subprocess.Popen[str] | None = None
+        self.equal, self.readable = equal, readable
+        hint = 'python -c "from satisfice.answers.algebra import load; load()"'
+        self._worker = Worker(load, limit_s=limit_s, patience_s=patience_s, hint=hint)
+        self._can_be_read: dict[str, bool] = {}
 
     def verify(self, answer: str | None, gold: str) -> Verdict:
-        """See the function of the same name."""
+        """Return the verdict on an answer."""
         quick = _quick(answer, gold)
-        return quick if quick is not None else self._thread.submit(self._ask, str(answer), gold).result()
+        return quick if quick is not None else self._worker.run(self._steps(str(answer), gold))
 
     async def verify_async(self, answer: str | None, gold: str) -> Verdict:
-        """See the function of the same name."""
+        """Return the verdict on an answer; the event loop goes on."""
         quick = _quick(answer, gold)
-        if quick is not None:
-            return quick
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, str(answer), gold)
+        return quick if quick is not None else await self._worker.run_async(self._steps(str(answer), gold))
 
     def close(self) -> None:
         """End the worker. Idempotent; what is still queued is forgotten."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        self._end()
+        self._worker.close()
 
-    def _ask(self, answer: str, gold: str) -> Verdict:
-        process = self._started()
-        reply = self._exchange(process, json.dumps([answer, gold]), self.patience_s)
-        if reply is None:
-            self._end()
+    def _steps(self, answer: str, gold: str) -> Generator[Call, Outcome, Verdict]:
+        if not self._can_be_read.get(gold, True):
             return Verdict.UNKNOWN
-        return {"true": Verdict.RIGHT, "false": Verdict.WRONG}.get(reply, Verdict.UNKNOWN)
+        found = yield self.equal, (answer, gold)
+        if not found.failure:
+            return Verdict.RIGHT if found.value else Verdict.WRONG
+        if gold not in self._can_be_read:
+            itself = yield self.readable, (gold,)
+            if itself.failure == "gone":
+                return Verdict.UNKNOWN
+            self._can_be_read[gold] = bool(itself.value)
+        return Verdict.WRONG if self._can_be_read[gold] and found.failure != "gone" else Verdict.UNKNOWN
 
-    def _started(self) -> "subprocess.Popen[str]":
-        if self._process is None or self._process.poll() is not None:
-            self._end()
-            self._process = subprocess.Popen(
-                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-            if self._exchange(self._process, None, PATIENCE_S) != "ready":
-                self._end()
-                raise SatisficeError(
-                    "the process that checks answers did not start. See why with: python -m satisfice.answers.worker 5"
-                )
-        return self._process
 
-    @staticmethod
-    def _exchange(process: "subprocess.Popen[str]", line: str | None, timeout_s: float) -> str | None:
-        """Send a line, if any, and read one; None when the worker died, or was killed because time was up."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        clock = threading.Timer(timeout_s, process.kill)
-        clock.daemon = True
-        clock.start()
+class _Here(Grader):
+    """A grader for code that runs in a worker process already, whose limits are its own."""
+
+    def verify(self, answer: str | None, gold: str) -> Verdict:
+        quick = _quick(answer, gold)
+        if quick is not None:
+            return quick
         try:
-            if line is not None:
-                process.stdin.write(line + "\n")
-                process.stdin.flush()
-            return process.stdout.readline().strip() or None
-        except (OSError, ValueError):  # the pipe broke, or was closed under us
-            return None
-        finally:
-            clock.cancel()
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):  # unsent bytes for a dead worker
-                        pipe.close()
+            return Verdict.RIGHT if self.equal(str(answer), gold) else Verdict.WRONG
+        except Exception:  # noqa: BLE001  (whatever the libraries trip over)
+            return Verdict.WRONG if self.readable(gold) else Verdict.UNKNOWN
 
 
 @functools.cache
 def _grader(process_id: int) -> Grader:
     """The grader of this process: one forked from another has pipes of its own."""
+    if inside():
+        return _Here()
     grader = Grader()
     atexit.register(grader.close)
     return grader
@@ -151,32 +127,15 @@ def _quick(answer: str | None, gold: str) -> Verdict | None:
     """The verdict where no algebra is needed, else None."""
     if answer is None or not answer.strip():
         return Verdict.WRONG
+    if answer.strip() == gold.strip():
+        return Verdict.RIGHT
     if len(gold) > MAX_CHARS:
-        return Verdict.RIGHT if answer.strip() == gold.strip() else Verdict.UNKNOWN
+        return Verdict.UNKNOWN
     if len(answer) > MAX_CHARS:
         return Verdict.WRONG
-    a, b = _normal(answer), _normal(gold)
-    if a == b:
-        return Verdict.RIGHT
-    if _PROSE.fullmatch(a) and _PROSE.fullmatch(b):
-        # A word is no product of its letters, which is what algebra would make of it.
-        return Verdict.RIGHT if a.casefold() == b.casefold() else Verdict.WRONG
-    if _NUMBER.fullmatch(a) and _NUMBER.fullmatch(b):
-        x, y = _value(a), _value(b)
-        if x == y:
-            return Verdict.RIGHT
-        if x.denominator == y.denominator == 1:
-            return Verdict.WRONG
-    return None  # decimals that differ too: whether a rounded one will do is math-verify's to say
-
-
-def _normal(text: str) -> str:
-    r"""Without what never carries meaning: outer spaces, dollars, a full stop at the end, `\text{}` around all."""
-    text = text.strip().strip("$").strip().removesuffix(".").strip()
-    inner = re.fullmatch(r"\\(?:text|mathrm|textbf)\{([^{}]*)\}", text)
-    return inner[1].strip() if inner else text
-
-
-def _value(number: str) -> Fraction:
-    whole, _, below = number.replace(",", "").partition("/")
-    return Fraction(whole) / Fraction(below or "1")
+    if not plain(gold):
+        return Verdict.UNKNOWN
+    try:
+        return Verdict.RIGHT if compare(answer, gold, without) else Verdict.WRONG
+    except (NeedsAlgebra, RecursionError):
+        return None

@@ -25,7 +25,8 @@ def majority(
 ) -> Vote:
     """Take the answer that most chains agree on; on a tie the one seen first.
 
-    Answers in different notation are merged before counting: each joins the first earlier answer it is the `same` as.
+    Answers in different notation are merged before counting: those that are the `same`, and those that a third answer
+    is the `same` as. So the groups do not depend on the order of the answers, though `same` be no equivalence.
     None and empty answers do not vote, and never agree with one another. `weights` are votes of each, 1 by default.
 
     >>> majority(["12", "12", "7", None, "7", "12"])
@@ -51,19 +52,29 @@ def majority(
 def tally(
     answers: Sequence[str | None], *, same: Callable[[str, str], bool] = mathematically_same
 ) -> list[tuple[int, ...]]:
-    """Positions of equal answers, in the order in which the answers were first seen; None and empty ones are in none.
+    """Return the positions of equal answers, in the order in which they were first seen; empty ones are in no group.
 
     >>> tally(["12", None, "7", "12"])
     [(0, 3), (2,)]
     """
     groups: list[list[int]] = []
+    spellings: dict[str, list[int]] = {}  # the group of each text
     for position, answer in enumerate(answers):
-        if answer is None or not answer.strip():
+        if answer is None or not (text := answer.strip()):
             continue
-        for group in groups:
-            if same(answers[group[0]] or "", answer):
-                group.append(position)
-                break
-        else:
-            groups.append([position])
-    return [tuple(group) for group in groups]
+        if text not in spellings:
+            agreeing = [
+                group
+                for group in groups
+                if any(same(answers[other] or "", answer) for other in _unlike(group, answers))
+            ]
+            joined = sorted(place for group in agreeing for place in group)
+            groups = [group for group in groups if group not in agreeing] + [joined]
+            spellings |= {(answers[other] or "").strip(): joined for other in joined} | {text: joined}
+        spellings[text].append(position)
+    return sorted(tuple(group) for group in groups)
+
+
+def _unlike(group: Sequence[int], answers: Sequence[str | None]) -> list[int]:
+    """The first position of each text in a group."""
+    return list({answers[position]: position for position in reversed(group)}.values())[::-1]

@@ -39,11 +39,20 @@ class Task:
         return digest.hexdigest()[:16]
 
     def verify(self, problem: Problem, answer_text: str) -> Verdict:
-        """Say whether an answer is right; a verifier that fails says `UNKNOWN` and never raises."""
+        """Return whether an answer is right; never raise.
+
+        An answer on which the scorer fails is wrong where the reference of the problem is right, else `UNKNOWN`.
+        """
         try:
             return self._score(problem, answer_text)
-        except Exception:  # noqa: BLE001  (whatever a scorer trips over, the run goes on and the row says unknown)
-            return Verdict.UNKNOWN
+        except Exception:  # noqa: BLE001  (whatever a scorer trips over, the run goes on)
+            return Verdict.WRONG if self._reference_is_right(problem) else Verdict.UNKNOWN
+
+    def _reference_is_right(self, problem: Problem) -> bool:
+        try:
+            return self._score(problem, problem.answer) is Verdict.RIGHT
+        except Exception:  # noqa: BLE001  (as above)
+            return False
 
 
 def load_task(name: str, split: Split = "eval", limit: int | None = None, seed: int = 0) -> Task:
@@ -138,7 +147,7 @@ class _GymVerdict:
             return Verdict.UNKNOWN
         score = float(self.dataset.score_answer(answer_text.strip(), entry))
         if math.isnan(score):
-            return Verdict.UNKNOWN
+            raise ValueError("the score is no number")
         return Verdict.RIGHT if score >= 1.0 else Verdict.WRONG
 
 

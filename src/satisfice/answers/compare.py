@@ -1,0 +1,302 @@
+"""Say whether two answers are equal, by what kind of answer they are; what is left to algebra is handed to a function.
+
+A word is no product of its letters, a date no difference, a time no quotient, and a formula no product: each kind has
+its own comparison, and answers of different kinds differ.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from satisfice.answers.notation import plain
+from satisfice.answers.quantities import Number, read_date, read_number, read_quantity, read_time
+
+Algebra = Callable[[str, str], bool]
+"""Whether two expressions are equal."""
+
+
+class NeedsAlgebra(Exception):
+    """Raised where the answers cannot be compared without algebra and there is none."""
+
+
+def compare(answer: str, gold: str, algebra: Algebra) -> bool:
+    r"""Return whether two answers are equal.
+
+    >>> compare("½", "0.5", without), compare("AB", "BA", without), compare("5 m", "500 cm", without)
+    (True, False, True)
+    """
+    return _equal(plain(answer), plain(gold), algebra)
+
+
+def without(answer: str, gold: str) -> bool:
+    """Raise `NeedsAlgebra`: the algebra of those who have none."""
+    raise NeedsAlgebra(answer, gold)
+
+
+def _equal(a: str, b: str, algebra: Algebra) -> bool:
+    if not a or not b:
+        return False
+    if a == b:
+        return True
+    for kind in (_dates, _choices, _lists, _equations, _numbers, _quantities, _formulas, _words):
+        verdict = kind(a, b, algebra)
+        if verdict is not None:
+            return verdict
+    return not _reordered(a, b) and algebra(a, b)
+
+
+# Each kind returns None for answers that are none of it.
+
+
+def _dates(a: str, b: str, algebra: Algebra) -> bool | None:
+    """Dates and times of day, which no number and no other text is equal to."""
+    for read in (read_date, read_time):
+        first, second = read(a), read(b)
+        if first is not None or second is not None:
+            return first == second
+    return None
+
+
+_LETTER = re.compile(r"[A-Z]")
+_CHOSEN = re.compile(r"[(\[]?([A-Z])(?:[)\]][.:]?|[.:]) +\S.*", re.DOTALL)
+
+
+def _choices(a: str, b: str, algebra: Algebra) -> bool | None:
+    """A letter, and a letter with the text of what was chosen."""
+    for letter, other in ((a, b), (b, a)):
+        if _LETTER.fullmatch(letter) and (chosen := _CHOSEN.fullmatch(other)):
+            return chosen[1] == letter
+    return None
+
+
+_PAIRS = {"(": ")", "[": "]", "{": "}"}
+_JOINT = re.compile(r",? (?:and|or) |[,;]| ?\\(?:cup|text) ?or ")
+
+
+def _lists(a: str, b: str, algebra: Algebra) -> bool | None:
+    """Several answers: in any order, unless there are brackets around them."""
+    first, second = _members(a), _members(b)
+    if len(first.parts) < 2 and len(second.parts) < 2:
+        return None
+    if {first.joint, second.joint} == {"and", "or"}:
+        return False
+    if first.brackets and second.brackets and first.brackets != second.brackets:
+        return None  # an interval, perhaps
+    if len(first.parts) != len(second.parts):
+        return None if first.brackets or second.brackets else False
+    ordered = {first.brackets, second.brackets} & {"()", "[]", "(]", "[)"}
+    if ordered:
+        return all(_equal(x, y, algebra) for x, y in zip(first.parts, second.parts, strict=True))
+    left = list(second.parts)
+    for one in first.parts:
+        place = next((n for n, other in enumerate(left) if _equal(one, other, algebra)), None)
+        if place is None:
+            return False
+        del left[place]
+    return True
+
+
+class _Members:
+    """What a text lists, with its brackets (`()`, `[)`, `{}`, or none) and the word that joins them."""
+
+    def __init__(self, parts: Sequence[str], brackets: str = "", joint: str = "") -> None:
+        self.parts, self.brackets, self.joint = parts, brackets, joint
+
+
+def _members(text: str) -> _Members:
+    bare = text.replace(r"\{", "{").replace(r"\}", "}")
+    if bare[0] in _PAIRS and bare[-1] in ")]}" and len(_split(bare[1:-1], _JOINT)) > 1 and _closed(bare[1:-1]):
+        return _Members(_split(bare[1:-1], _JOINT), bare[0] + bare[-1])
+    if text.count(r"\pm") == 1 and "," not in text:
+        return _Members([text.replace(r"\pm", sign).lstrip("+ ") for sign in "+-"])
+    parts = _split(text, _JOINT)
+    if len(parts) < 2 or not all(parts):
+        return _Members([text])
+    joints = {word for word in ("and", "or") if re.search(rf" {word} ", text)}
+    return _Members(parts, joint=joints.pop() if len(joints) == 1 else "")
+
+
+def _closed(text: str) -> bool:
+    depth = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _split(text: str, at: re.Pattern[str]) -> list[str]:
+    """The parts of a text between what stands in no bracket."""
+    depth, depths = 0, []
+    for character in text:
+        depth = max(0, depth + (character in "([{") - (character in ")]}"))
+        depths.append(depth)
+    parts, begin = [], 0
+    for found in at.finditer(text):
+        if depths[found.start()] == 0:
+            parts.append(text[begin : found.start()].strip())
+            begin = found.end()
+    return [*parts, text[begin:].strip()]
+
+
+_EQUALS = re.compile(r"(?<![<>!:=])=(?![=>])")
+_APPLIED = re.compile(r"_ ?(?:\{[^{}]*\}|\w)|(?<=[A-Za-z}'])(?:\^ ?\{-1\}|\^-1)? ?\([^()=]*\)|\\[A-Za-z]+")
+_DERIVED = re.compile(r"\\frac ?\{ ?d\w* ?\} ?\{ ?d\w ?\}|d\w/d\w")
+
+
+def _equations(a: str, b: str, algebra: Algebra) -> bool | None:
+    """An equation that names a value (`x = 5`) is that value; any other must hold, and end in the answer."""
+    first, second = _split(a, _EQUALS), _split(b, _EQUALS)
+    if len(first) == len(second) == 1:
+        return None
+    name, values = _named(first)
+    other_name, other_values = _named(second)
+    if len(first) > 1 and len(second) > 1:
+        if not name or not other_name:
+            return None if _formula(a) is None and _formula(b) is None else False
+        if name != other_name and max(len(name), len(other_name)) == 1:
+            return False
+    if not values or not other_values or not _equal(values[-1], other_values[-1], algebra):
+        return False
+    return all(_equal(part, chain[-1], algebra) for chain in (values, other_values) for part in chain[:-1])
+
+
+def _named(sides: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The name in an equation, or an empty one, and the sides that are values."""
+    if len(sides) == 1:
+        return "", sides
+    if _is_name(sides[0]):
+        return sides[0].replace(" ", ""), sides[1:]
+    if _is_name(sides[-1]):
+        return sides[-1].replace(" ", ""), sides[:-1]
+    return "", sides
+
+
+def _is_name(side: str) -> bool:
+    """Whether a side of an equation says what is meant (`x`, `a + b`, `P(A)`, `total cost`) and is not to be solved."""
+    if _DERIVED.fullmatch(side):
+        return True
+    return not re.search(r"\d", _APPLIED.sub("", side)) and bool(re.search(r"[^\W\d_]", side)) and "infty" not in side
+
+
+_RATIO = re.compile(r"\d+(?:\.\d+)?(?: ?: ?\d+(?:\.\d+)?)+")
+
+
+def _numbers(a: str, b: str, algebra: Algebra) -> bool | None:
+    """Numbers, percentages (of one, or as they are) and ratios."""
+    first, second = _percent(a), _percent(b)
+    if (first is None) != (second is None):
+        percent, other = (first, read_number(b)) if first else (second, read_number(a))
+        if percent is not None and other is not None:
+            return percent.equals(other) or Number(percent.value / 100, percent.exact).equals(other)
+    x, y = first or read_number(a), second or read_number(b)
+    if x is not None and y is not None:
+        return x.equals(y)
+    if _RATIO.fullmatch(a) or _RATIO.fullmatch(b):
+        parts = [[Fraction(part) for part in text.split(":")] if _RATIO.fullmatch(text) else None for text in (a, b)]
+        if parts[0] is None or parts[1] is None:
+            ratio, number = (parts[0], y) if parts[0] else (parts[1], x)
+            return ratio is not None and len(ratio) == 2 and number is not None and ratio[0] == ratio[1] * number.value
+        return len(parts[0]) == len(parts[1]) and all(
+            p * parts[1][0] == q * parts[0][0] for p, q in zip(parts[0], parts[1], strict=True)
+        )
+    return None
+
+
+def _percent(text: str) -> Number | None:
+    found = re.fullmatch(r"(.*\S) ?(?:%|per ?cent)", text, re.DOTALL)
+    return read_number(found[1].strip()) if found else None
+
+
+def _quantities(a: str, b: str, algebra: Algebra) -> bool | None:
+    """Numbers with a unit: units that are both there must agree, one that is missing is taken for granted."""
+    first, second = read_quantity(a), read_quantity(b)
+    if first is None and second is None:
+        return None
+    first, second = first or read_quantity(a, glued=True), second or read_quantity(b, glued=True)
+    if first is None or second is None:
+        return _equal(first[0] if first else a, second[0] if second else b, algebra)
+    if not first[1].agrees(second[1]):
+        return False
+    x, y = read_number(first[0]), read_number(second[0])
+    if x is not None and y is not None:
+        return Number(x.value * first[1].size, x.exact).equals(Number(y.value * second[1].size, y.exact))
+    return first[1].size == second[1].size and _equal(first[0], second[0], algebra)
+
+
+_CHEMICAL = re.compile(
+    r"\d*(?:[A-Z][a-z]?\d*|[(\[](?:[A-Z][a-z]?\d*)+[)\]]\d*)+(?:\d*[+-])?(?:\((?:s|l|g|aq)\))?"
+    r"|(?:.*\S)? ?(?:->|<->|\\rightleftharpoons) ?.*"
+)
+_CHESS = re.compile(r"(?:[KQRBN]?[a-h]?[1-8]?x?[a-h][1-8](?:=?[QRBN])?|[O0]-[O0](?:-[O0])?)[+#]?")
+_CODE = re.compile(r"[A-Za-z]+\d[A-Za-z\d]*")
+_OPERATOR = re.compile(r"[+*/^=<>|!]|\\[a-z]|(?<![^\W\d_])-|-(?![^\W\d_])")
+
+
+def _formulas(a: str, b: str, algebra: Algebra) -> bool | None:
+    """Formulas of chemistry, moves of chess and names with numbers in them, whose order is their meaning."""
+    first, second = _formula(a), _formula(b)
+    if first is None and second is None:
+        return None
+    if first is not None and second is not None:
+        return first == second
+    return None if _OPERATOR.search(b if second is None else a) else False
+
+
+def _formula(text: str) -> str | None:
+    bare = re.sub(r"[\s_{}]|\^(?=\{?\d*[+-])", "", text).rstrip("!?")
+    if _CHESS.fullmatch(bare):
+        return bare.rstrip("+#").replace("0-0", "O-O").replace("O-0", "O-O")
+    chemical = _CHEMICAL.fullmatch(bare) and (
+        re.search(r"[A-Za-z)\]]\d|->", bare) or len(re.findall("[A-Z]", bare)) > 1
+    )
+    return bare if (chemical and not bare.isalpha()) or _CODE.fullmatch(bare) else None
+
+
+_LETTERS = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+_VARIABLES = re.compile(r"[xyz]{2,}")
+_FUNCTIONS = (
+    r"sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|sinh|cosh|tanh|log|ln|lg|exp|sqrt|pi|lim|max|min|gcd|lcm|mod|det"
+)
+_WORD = re.compile(rf"(?<![\w\\{{^])(?!(?:{_FUNCTIONS})\b)[^\W\d_]{{2,}}(?![\w(}}])")
+_ARTICLES = frozenset({"a", "an", "the"})
+_DENIALS = frozenset(
+    {"not", "no", "never", "neither", "nor", "or", "and", "isn't", "cannot", "except", "without", "unless", "either"}
+)
+
+
+def _words(a: str, b: str, algebra: Algebra) -> bool | None:
+    """Words and sentences: the same words in the same order. A sentence with one number in it may say that number."""
+    if _LETTERS.fullmatch(a) and _LETTERS.fullmatch(b):
+        if _VARIABLES.fullmatch(a) and _VARIABLES.fullmatch(b):
+            return sorted(a) == sorted(b)  # the one product that is written as a word
+        return a.casefold() == b.casefold()
+    first, second = _is_prose(a), _is_prose(b)
+    if first is None and second is None:
+        return None
+    if first is not None and second is not None:
+        return first == second or "".join(first) == "".join(second)
+    if any(_LETTERS.fullmatch(text) and len(text) < 4 for text in (a, b)):
+        return None if _OPERATOR.search(a + b) else False  # a product of a few letters, perhaps
+    prose, other = (a, b) if first is not None else (b, a)
+    numbers = re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?(?:/\d+)?(?![\w])", prose)
+    if len(numbers) != 1 or _DENIALS & set(first or second or ()):
+        return False
+    return _equal(numbers[0], other, algebra)
+
+
+def _is_prose(text: str) -> list[str] | None:
+    """The words of a text that is words, else None."""
+    if _OPERATOR.search(text) or not (_WORD.search(text) or re.fullmatch(r"[A-Z](?: [A-Z])+", text)):
+        return None
+    words = [word for word in re.findall(r"[\w.'%-]*\w%?", text.casefold()) if word not in _ARTICLES]
+    return words or None
+
+
+def _reordered(a: str, b: str) -> bool:
+    """Whether both are the same signs in another order, with capitals side by side: points or matrices, not numbers."""
+    if sorted(a.replace(" ", "")) != sorted(b.replace(" ", "")) or re.search(
+        r"[+*/=<>,|]|\\(?:cdot|times|frac)", a + b
+    ):
+        return False
+    return len(set(re.findall(r"(?<![\\A-Za-z])[A-Z]|(?<=[A-Z])[A-Z]", a))) > 1
