@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.problem import Problem, Verdict
 from satisfice.tasks import SPLITS, load_task, task_names
+from satisfice.tasks.audit import unfit
+from satisfice.tasks.families import COMPARED, family_names, unfit_families
 from satisfice.tasks.load import split_of
 
 
@@ -94,6 +96,34 @@ def test_an_answer_on_which_the_scorer_fails_is_wrong_and_a_reference_on_which_i
 def test_a_wrong_name_says_what_would_be_right(name: str, hint: str) -> None:
     with pytest.raises(BadInput, match=hint):
         load_task(name)
+
+
+@pytest.mark.parametrize("name", sorted(unfit_families()))
+def test_a_family_whose_scorer_cannot_be_trusted_is_refused_by_name_with_the_reason(name: str) -> None:
+    with pytest.raises(BadInput, match=f"{name}.*refused.*(accepts|reference answers|cannot be made|other problems)"):
+        load_task(name)
+    with pytest.raises(BadInput, match="refused"):
+        load_task(name.replace("-", "_") + "@1")
+
+
+def test_an_answer_to_a_word_problem_is_one_number_and_no_hedge() -> None:
+    task = load_task("gsm-symbolic", limit=1)
+    problem = task.problems[0]
+    for answer in ("not {}", "{} or 7777", "anything but {}", "{} and 7777", "7777 or {}", "", "?", "{}1"):
+        assert task.verify(problem, answer.format(problem.answer)) is Verdict.WRONG, answer
+    for answer in ("{}", "{}.0", "**{}**", "{} apples"):
+        assert task.verify(problem, answer.format(problem.answer)) is Verdict.RIGHT, answer
+
+
+@pytest.mark.slow
+def test_the_list_of_unfit_families_is_what_an_audit_finds() -> None:
+    fit = set(family_names()) - set(unfit_families()) - COMPARED
+    assert unfit(sorted(fit)) == {}
+    assert set(unfit(["boxnet", "game-of-life-halting", "gsm-symbolic"])) == {
+        "boxnet",
+        "game-of-life-halting",
+        "gsm-symbolic",
+    }
 
 
 def test_more_problems_than_a_family_has_is_refused_with_the_number() -> None:

@@ -100,8 +100,8 @@ def _trimmed(line: str) -> str:
         if found.start() and not any(begin < found.start() < end - 1 for begin, end in shut) and _level(line, found):
             line = line[: found.start()]
             break
-    if re.match(r"[-$\\(\[{]?[\d¼-¾.]", line) and (found := _AFTER_NUMBER.search(line)) and _level(line, found):
-        line = line[: found.start()]
+    if re.match(r"[-$\\(\[{]?[\d¼-¾.]", line) and (after := _AFTER_NUMBER.search(line)) and _level(line, after):
+        line = line[: after.start()]
     line = line.strip().strip('*`"“”').strip()
     if line.count("$") == 2 and line.startswith("$") and line.endswith("$"):
         line = line.strip("$")

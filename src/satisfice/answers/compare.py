@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from satisfice.answers.notation import plain
-from satisfice.answers.quantities import Number, read_date, read_number, read_quantity, read_time
+from satisfice.answers.quantities import Number, is_huge, read_date, read_number, read_quantity, read_time
 
 Algebra = Callable[[str, str], bool]
 """Whether two expressions are equal."""
@@ -192,6 +192,8 @@ def _numbers(a: str, b: str, algebra: Algebra) -> bool | None:
     x, y = first or read_number(a), second or read_number(b)
     if x is not None and y is not None:
         return x.equals(y)
+    if (x is not None and is_huge(b)) or (y is not None and is_huge(a)):
+        return False
     if _RATIO.fullmatch(a) or _RATIO.fullmatch(b):
         parts = [[Fraction(part) for part in text.split(":")] if _RATIO.fullmatch(text) else None for text in (a, b)]
         if parts[0] is None or parts[1] is None:
@@ -289,7 +291,9 @@ def _is_prose(text: str) -> list[str] | None:
     """The words of a text that is words, else None."""
     if _OPERATOR.search(text) or not (_WORD.search(text) or re.fullmatch(r"[A-Z](?: [A-Z])+", text)):
         return None
-    words = [word for word in re.findall(r"[\w.'%-]*\w%?", text.casefold()) if word not in _ARTICLES]
+    words = re.findall(r"[\w.'%-]*\w%?", text.casefold())
+    if any(len(word) > 1 for word in words):
+        words = [word for word in words if word not in _ARTICLES]
     return words or None
 
 

@@ -52,6 +52,30 @@ def read_number(text: str) -> Number | None:
     )
 
 
+_TOWER = re.compile(r"-?[\d^{}\s]*\^[\d^{}\s]*")
+
+
+def is_huge(text: str) -> bool:
+    """Return whether a text is a power of powers that has too many digits to be worked out.
+
+    >>> is_huge("2^{2^{2^{2^{2}}}}"), is_huge("2^{10}"), is_huge("2^{2^x}")
+    (True, False, False)
+    """
+    if not _TOWER.fullmatch(text):
+        return False
+    numbers = re.findall(r"\d+", text)
+    if text.count("^") != len(numbers) - 1 or any(len(number) > 9 for number in numbers):
+        return False
+    value = int(numbers.pop())
+    for number in reversed(numbers):
+        if int(number) < 2:
+            return False
+        if value > _LONG:
+            return True
+        value = int(number) ** value
+    return len(numbers) > 0 and value > 10**_LONG
+
+
 def _rounded(value: Fraction) -> Fraction:
     places, small = 6, abs(value)
     while 0 < small < Fraction(1, 10) and places < 400:
@@ -73,7 +97,7 @@ def _units() -> dict[str, tuple[str, Fraction]]:
     ):  # fmt: skip
         known |= {prefix + sign: (kind, Fraction(10) ** power) for prefix, power in prefixes.items()}
         known |= {word + name: (kind, Fraction(10) ** power) for word, power in words.items() for name in names}
-    others = {
+    others: dict[str, dict[str, str | int]] = {
         "time": {"ms": "1/1000", "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600, "day": 86400,
                  "week": 604800},
         "length": {"in": "0.0254", "inch": "0.0254", "ft": "0.3048", "foot": "0.3048", "feet": "0.3048",

@@ -6,8 +6,10 @@ rarely is.
 """
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 
 from satisfice.core.errors import BadInput, UnknownName
 
@@ -37,6 +39,17 @@ TIERS: Mapping[str, Mapping[str, Mapping[str, int | bool]]] = {
 }
 
 
+COMPARED = frozenset({"gsm-symbolic"})
+"""Families whose own scorer takes the first number that it finds; each answer is one number, so it is compared here."""
+
+
+@functools.cache
+def unfit_families() -> Mapping[str, str]:
+    """Return the families that are refused, with the reason: `satisfice.tasks.audit` tried their scorers."""
+    found = json.loads(files("satisfice.tasks").joinpath("unfit.json").read_text(encoding="utf-8"))
+    return {name: reason for name, reason in found.items() if name not in COMPARED}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """A parsed task name: its canonical form and the reasoning-gym dataset that makes its questions."""
@@ -51,12 +64,17 @@ def task_names() -> list[str]:
     return [f"{family}:{tier}" for family, tiers in TIERS.items() for tier in tiers]
 
 
+def family_names() -> list[str]:
+    """Return the names of all reasoning-gym families, fit or not."""
+    return sorted(known.replace("_", "-") for known in _reasoning_gym())
+
+
 def parse_name(name: str) -> Family:
     """Read `family`, `family:tier` or either with `@version`, and say what it stands for.
 
     Raises:
         UnknownName: no such family or tier; the nearest names are suggested.
-        BadInput: a version that this release does not have.
+        BadInput: a version that this release does not have, or a family whose scorer cannot be trusted.
     """
     bare, _, version = name.partition("@")
     if version and version != str(VERSION):
@@ -66,8 +84,12 @@ def parse_name(name: str) -> Family:
     family, colon, tier = bare.partition(":")
     dataset = family.replace("-", "_")
     if dataset not in _reasoning_gym():
-        raise UnknownName("task", name, [*task_names(), *(known.replace("_", "-") for known in _reasoning_gym())])
+        raise UnknownName("task", name, [*task_names(), *family_names()])
     family = dataset.replace("_", "-")
+    if reason := unfit_families().get(family):
+        raise BadInput(
+            f"task {name!r} is refused, as the verdicts of its scorer mean nothing: {reason}. Ask for another."
+        )
     if not colon:
         return Family(name=f"{family}@{VERSION}", dataset=dataset)
     if family not in TIERS:

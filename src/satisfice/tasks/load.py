@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.problem import Problem, Verdict
-from satisfice.tasks.families import Family, parse_name
+from satisfice.tasks.families import COMPARED, Family, parse_name
 from satisfice.tasks.jsonl import read_jsonl
 
 Split = Literal["train", "calibration", "eval"]
@@ -86,7 +86,7 @@ def load_task(name: str, split: Split = "eval", limit: int | None = None, seed: 
     if not 0 <= seed < 40:
         raise BadInput(f"seed is {seed}, and tasks have seeds 0 to 39. Choose one of those.")
     family = parse_name(name)
-    dataset = _dataset(family, seed)
+    dataset = make_dataset(family, seed)
     found = itertools.islice(_unique(family, dataset, split), limit or DEFAULT_LIMIT)
     problems = tuple(found)
     if not problems or (limit is not None and len(problems) < limit):
@@ -94,7 +94,10 @@ def load_task(name: str, split: Split = "eval", limit: int | None = None, seed: 
             f"limit is {limit or DEFAULT_LIMIT}, and {family.name!r} has only {len(problems)} different problems in its"
             f" {split} split. Ask for at most that many, or for another task."
         )
-    return Task(name=family.name, split=split, problems=problems, _score=_GymVerdict(dataset))
+    compared = family.dataset.replace("_", "-") in COMPARED
+    return Task(
+        name=family.name, split=split, problems=problems, _score=_math_verdict if compared else _GymVerdict(dataset)
+    )
 
 
 def split_of(question: str) -> Split:
@@ -102,7 +105,8 @@ def split_of(question: str) -> Split:
     return ("train", "train", "calibration", "eval")[hashlib.sha256(question.encode()).digest()[-1] % 4]
 
 
-def _dataset(family: Family, seed: int) -> Any:
+def make_dataset(family: Family, seed: int) -> Any:
+    """Return the reasoning-gym data set of a family, as long as its seed allows."""
     import reasoning_gym
 
     size = DRAWN_AT_ONCE.get(family.dataset, SEED_STRIDE)
