@@ -222,6 +222,29 @@ def check_advantage(shaper: Any) -> None:
         )
 
 
+class ShapesReward:
+    """For a shaper that shapes the reward and hands it on to the method in its field `advantage`."""
+
+    advantage: Shaper
+
+    def __post_init__(self) -> None:
+        check_advantage(self)
+
+    @property
+    def loss(self) -> Loss:
+        return self.advantage.loss
+
+
+class CountsSteps:
+    """For a shaper that remembers how many steps it has taken, and nothing else."""
+
+    def init(self) -> State:
+        return {"step": 0}
+
+    def update(self, state: State, rollouts: Rollouts, /) -> State:
+        return {"step": state["step"] + 1}
+
+
 def start(shaper: Shaper) -> State:
     """The state before the first step."""
     return shaper.init() if isinstance(shaper, Stateful) else STATELESS

@@ -23,7 +23,7 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput
-from satisfice.core.fields import field_types
+from satisfice.core.fields import Counts, field_types
 from satisfice.core.session import POLICY, Policy, Session
 from satisfice.gateway.body import Body, ChatBody, CompletionBody, Wish
 from satisfice.gateway.settings import Settings
@@ -32,12 +32,7 @@ from satisfice.methods.sampling.filter import Truncation, Unbound
 from satisfice.methods.stopping.no_thinking import NoThinking
 
 LONGEST = 1 << 16  # the greatest whole number that a request may set in a policy
-COUNTS = frozenset(
-    {"n", "n_max", "warmup", "wave", "drafts", "rounds", "k", "peers", "width", "max_turns", "max_steps"}
-)
-"""Fields of policies that say how many chains or rounds there are."""
-LIKELIEST = 100
-"""The most of `top`, the likeliest tokens that a policy sees at each position: each is sent and kept."""
+LIKELIEST = 100  # the most tokens that a policy may see at each position
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +190,8 @@ def _check_numbers(policy: Policy, settings: Settings) -> None:
     for method in _with_inner(policy):
         for name, kind in field_types(type(method)).items():
             value = getattr(method, name)
-            most = {"top": LIKELIEST}.get(name, LONGEST)
-            if name in COUNTS:
+            most = LIKELIEST if kind.counts is Counts.LIKELIEST else LONGEST
+            if kind.counts is Counts.CHAINS:
                 most = max(settings.limits.chains, getattr(type(method), name, 0) or 0)
             if kind.kind == "int" and value is not None and value > most:
                 raise BadInput(f"{method.card.id}: {name} may be at most {most} on this server, got {value}. Lower it.")

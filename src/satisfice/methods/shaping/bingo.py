@@ -9,12 +9,12 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bingo:
+class Bingo(ShapesReward):
     """Charge only tokens that carry no meaning, and pay wrong rollouts for meaningful ones while the model improves.
 
         r_i = 1 + bonus cos(x_i)                                   if right
@@ -52,13 +52,6 @@ class Bingo:
     window: Annotated[int, Range(2)] = 10  # steps that the slope is fitted to
     threshold: Annotated[float, Range(0)] = 2.5  # slope, in units of k, at or below which k decays
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     @property
     def first_k(self) -> float:

@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
+from satisfice.core.shaper import STATELESS, CountsSteps, Loss, Pressure, Shaped, State
 
 Shape = Literal["triangle", "band"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurriculumBudget:
+class CurriculumBudget(CountsSteps):
     """Reward rollouts near a token budget that shrinks as training goes on.
 
     The prompt states the budget of the step, `budget(state)`, and the reward pays for keeping to it.
@@ -64,12 +64,6 @@ class CurriculumBudget:
     @property
     def loss(self) -> Loss:
         return Loss(ratio="sequence", aggregation="sequence", kl=self.kl)
-
-    def init(self) -> State:
-        return {"step": 0}
-
-    def update(self, state: State, rollouts: Rollouts) -> State:
-        return {"step": state["step"] + 1}
 
     def budget(self, state: State = STATELESS) -> float:
         """Tokens that the prompts of this step ask for."""

@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Bools, Ints, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frugal:
+class Frugal(ShapesReward):
     """Keep easy prompts in the mix: their short right answers teach brevity without any term for length.
 
         keep a prompt if p(q) < 1,    r_i = c_i
@@ -40,13 +40,6 @@ class Frugal:
 
     limit: Annotated[int, Range(1)] = 16384  # the cap, tokens
     advantage: Shaper = Grpo(clip_high=0.28, kl=0.0, aggregation="token")
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def cap(self, state: State, prompts: Sequence[str]) -> Ints:
         return np.full(len(prompts), self.limit)

@@ -8,12 +8,12 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepPruner:
+class StepPruner(ShapesReward):
     """Charge steps of thinking rather than tokens: those beyond the fewest that a right rollout of the group needed.
 
         r_i = c_i - beta max(0, S_i - S*),    S* = min_{j right} S_j
@@ -40,13 +40,6 @@ class StepPruner:
     norm: Literal["none", "shortest"] = "none"  # what excess is divided by: nothing, or S*
     bound: Annotated[float, Range(0)] | None = None  # the charge is never more; none: no bound
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         return self.advantage(rollouts.rewarded(rollouts.correct - self.charge(rollouts)))

@@ -9,12 +9,12 @@ from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State, check_advantage
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tldr:
+class Tldr(ShapesReward):
     """Teach one model several degrees of brevity, each asked for by the prompt.
 
         r_i = c_i - a_level L_i / L_ref,    a_short > a_moderate > a_long >= 0
@@ -53,10 +53,6 @@ class Tldr:
     @property
     def pressure(self) -> Pressure:
         return Pressure(wrong=self.charge_wrong, all_right=True)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         level = rollouts["level"].astype(np.int64)

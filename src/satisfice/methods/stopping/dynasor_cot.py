@@ -16,11 +16,18 @@ Match = Literal["word", "substring"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class DynasorWords:
+    """What it looks for; a model's `profile.json` may say otherwise under `rules`."""
+
+    hesitations: tuple[str, ...] = ("wait", "hold", "but", "okay", "no", "hmm")  # a trial that says one is no answer
+
+
+@dataclass(frozen=True, kw_only=True)
 class DynasorCot:
     """Stop when the answers that a chain gives every `chunk` tokens have been the same `k` times, without hesitation.
 
     Every `chunk` tokens a copy of the chain is asked for its answer. Thinking ends when the last `k` answers are there,
-    are equal, and none of their texts says one of the profile's hesitations ("wait", "but", ...). The agreed answer is
+    are equal, and none of their texts says one of `DynasorWords.hesitations` ("wait", "but", ...). The agreed answer is
     then written down for the model. Reference code: https://github.com/hao-ai-lab/Dynasor (MIT), whose levels of
     effort are (k, chunk) = mild (8, 64), low (5, 64), mid (3, 64), high (2, 64), crazy (2, 32).
 
@@ -37,6 +44,7 @@ class DynasorCot:
         fidelity="code",
         ours=("k", "match"),
     )
+    words: ClassVar = DynasorWords()
 
     k: Annotated[int, Range(1)] = 3  # answers that must agree
     chunk: Annotated[int, Range(1)] = 64  # thinking tokens between two questions
@@ -50,8 +58,8 @@ class DynasorCot:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
-        profile = session.engine.profile
-        chain = session.chain()
+        profile, chain = session.engine.profile, session.chain()
+        hesitations = profile.words(self.card.id, self.words).hesitations
         texts: list[str] = []
         answers: list[str | None] = []
         thinks = await chain.think(limit=self.chunk)
@@ -64,7 +72,7 @@ class DynasorCot:
                 trial = await ask
             texts.append(trial.text)
             answers.append(read_trial(trial.text) if trial.closed else None)
-            stop = certain(texts, answers, self.k, session.same, profile.hesitations, self.match)
+            stop = certain(texts, answers, self.k, session.same, hesitations, self.match)
             here.look("equal answers", agreeing(answers, session.same), threshold=self.k, stop=stop, text=trial.text)
             if stop:
                 if self.overlap:
