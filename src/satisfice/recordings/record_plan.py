@@ -29,7 +29,7 @@ class RecordPlan:
     asks: Annotated[
         tuple[str, ...],
         Flag(
-            "A further text to ask copies with, or a rule's words: deer-pro.inducers. May be given again.", name="ask"
+            "Another text to ask copies with, or a rule's words: deer-pro.inducers. May be given again.", name="ask"
         ),
     ] = ()
     trial_tokens: Annotated[int, Range(1), Flag("Longest trial answer, tokens.")] = 32
