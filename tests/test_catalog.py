@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satisfice import catalog
-from satisfice.catalog import as_json, build, canonical, check_policy, from_json, kind_of, parse_policies, parse_sampler
+from satisfice.catalog import as_json, build, canonical, check_fit, from_json, kind_of, parse_policies, parse_sampler
 from satisfice.core.card import Need
 from satisfice.core.errors import BadInput, Unfit, UnknownName
 from satisfice.core.fields import field_types
@@ -132,9 +132,9 @@ def test_bad_json_is_refused(row: Any) -> None:
 
 
 def test_needs_of_inner_methods_count() -> None:
-    check_policy(Full(), "bare", frozenset())
+    check_fit([Full()], "bare", frozenset())
     with pytest.raises(Unfit, match=r"deer needs .* which the bare engine does not provide.*full"):
-        check_policy(FirstFinish(stop=Deer()), "bare", frozenset({Need.ABORT, Need.INJECT}))
+        check_fit([FirstFinish(stop=Deer())], "bare", frozenset({Need.ABORT, Need.INJECT}))
 
 
 def test_the_listing_is_json_and_tells_each_methods_fields() -> None:

@@ -13,8 +13,7 @@ from satisfice.catalog import (
     FAMILIES,
     build,
     canonical,
-    check_policy,
-    check_sampler,
+    check_fit,
     from_json,
     methods_of,
     parse_sampler,
@@ -98,7 +97,7 @@ def _sampler(body: Body, engine: Engine) -> Truncation | None:
         return None
     hot = engine.profile.temperature if body.temperature is None else body.temperature
     sampler = parse_sampler(text, temperature=hot)
-    check_sampler(sampler, engine.name, engine.provides)
+    check_fit(sampler.filters, engine.name, engine.provides)
     if slow := [method.card.id for method in sampler.filters if isinstance(method, Unbound)]:
         raise BadInput(
             f"satisfice: {slow[0]} reads the whole output matrix at each token, which no request may ask for."
@@ -128,7 +127,7 @@ def _spec_if_fit(policy: Any, engine: Engine) -> str:
 
 @lru_cache(256)  # most requests run one of few policies, and this is half of the work of a plan
 def _spec(policy: Any, engine: str, provides: frozenset[Need]) -> str:
-    check_policy(policy, engine, provides)
+    check_fit([policy], engine, provides)
     return canonical(policy)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.chain import Chain
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Groups, Ints, Rollouts
+from satisfice.core.rollouts import PROMPT, Groups, Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
 
@@ -36,7 +36,7 @@ class ActivevlnEarlyStop(ShapesReward):
         needs=frozenset(),
         fidelity="code",
         system="activevln",
-        reads=frozenset({"prompt"}),
+        requires=frozenset({PROMPT}),
         ours=("longest", "reference", "memory"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

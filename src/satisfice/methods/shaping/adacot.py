@@ -9,6 +9,7 @@ from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import MODE, NEEDS_THINKING, WELL_FORMED
 from satisfice.methods.shaping.grpo import Grpo
 
 
@@ -38,7 +39,7 @@ class Adacot(ShapesReward):
         needs=frozenset(),
         fidelity="paper",
         system="adacot",
-        reads=frozenset({"mode", "needs_thinking", "well_formed"}),
+        requires=frozenset({MODE, NEEDS_THINKING, WELL_FORMED}),
         ours=("advantage",),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

@@ -8,9 +8,32 @@ import numpy as np
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Floats, Rollouts
+from satisfice.core.rollouts import Column, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
+
+SIGNIFICANT = Column(
+    "significant",
+    "tokens of the rollout that a compressor would keep",
+    example=lambda some: np.round(some.length * some.share),
+    grows=True,
+)
+INSIGNIFICANT = Column(
+    "insignificant",
+    "tokens of the rollout that a compressor would drop",
+    example=lambda some: np.round(some.length * (1 - some.share)),
+    grows=True,
+)
+REFERENCE_SIGNIFICANT = Column(
+    "reference_significant",
+    "tokens of a reference response to the prompt that a compressor would keep",
+    example=lambda some: np.round((10 + 8000 * some.group) / 2),
+)
+REFERENCE_INSIGNIFICANT = Column(
+    "reference_insignificant",
+    "tokens of a reference response to the prompt that a compressor would drop",
+    example=lambda some: np.round((10 + 8000 * some.group) / 3),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +64,7 @@ class Bingo(ShapesReward):
         fidelity="code",
         system="bingo",
         ours=("advantage",),
-        reads=frozenset({"significant", "insignificant", "reference_significant", "reference_insignificant"}),
+        requires=frozenset({SIGNIFICANT, INSIGNIFICANT, REFERENCE_SIGNIFICANT, REFERENCE_INSIGNIFICANT}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 

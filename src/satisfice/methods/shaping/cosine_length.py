@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Bools, Floats, Ints, Rollouts
+from satisfice.core.rollouts import IDS, MASK, Bools, Floats, Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping._gae import generalised_advantage
 from satisfice.methods.shaping.grpo import Grpo
@@ -39,7 +39,7 @@ class CosineLength(ShapesReward):
         needs=frozenset(),
         fidelity="code",
         system="demystify-long-cot",
-        reads=frozenset({"ids", "mask"}),
+        requires=frozenset({IDS, MASK}),
         ours=("advantage",),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)

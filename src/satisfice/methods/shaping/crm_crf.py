@@ -9,6 +9,7 @@ from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Floats, Rollouts
 from satisfice.core.shaper import STATELESS, CountsSteps, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import SCORE
 from satisfice.methods.shaping.grpo import Grpo
 
 
@@ -30,7 +31,7 @@ class CrmCrf(ShapesReward, CountsSteps):
         needs=frozenset(),
         fidelity="second-hand",
         system="crm-crf",
-        reads=frozenset({"score"}),
+        requires=frozenset({SCORE}),
         ours=("alpha", "anneal", "anneal_end", "anneal_steps", "advantage"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)  # conciseness is judged, not counted

@@ -10,6 +10,7 @@ from satisfice.core.card import Card
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.rollouts import Floats, Rollouts
 from satisfice.core.shaper import STATELESS, CountsSteps, Loss, Pressure, Shaped, State
+from satisfice.methods.shaping._columns import ANSWER_FOUND, THINKING_CLOSED
 
 Shape = Literal["triangle", "band"]
 
@@ -41,7 +42,7 @@ class CurriculumBudget(CountsSteps):
         needs=frozenset(),
         fidelity="paper",
         system="curriculum-grpo",
-        reads=frozenset({"thinking_closed", "answer_found"}),
+        requires=frozenset({THINKING_CLOSED, ANSWER_FOUND}),
         ours=("form_weight", "eps", "kl"),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)

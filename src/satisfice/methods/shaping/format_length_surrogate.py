@@ -10,6 +10,7 @@ from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import ANSWER_FOUND, THINKING_CLOSED
 from satisfice.methods.shaping.grpo import Grpo
 
 
@@ -31,7 +32,7 @@ class FormatLengthSurrogate(ShapesReward):
         needs=frozenset(),
         fidelity="code",
         system="format-length-rl",
-        reads=frozenset({"thinking_closed", "answer_found"}),
+        requires=frozenset({THINKING_CLOSED, ANSWER_FOUND}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 

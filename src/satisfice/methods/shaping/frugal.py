@@ -10,9 +10,15 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Bools, Ints, Rollouts
+from satisfice.core.rollouts import Bools, Column, Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
+
+PASS_RATE = Column(
+    "pass_rate",
+    "share of right rollouts of the base model on this prompt, estimated before training",
+    example=lambda some: np.round(16 * some.group) / 16,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +40,7 @@ class Frugal(ShapesReward):
         needs=frozenset(),
         fidelity="paper",
         system="frugal-rlvr",
-        reads=frozenset({"pass_rate"}),
+        requires=frozenset({PASS_RATE}),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 

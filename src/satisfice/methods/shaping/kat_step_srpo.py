@@ -7,9 +7,16 @@ import numpy as np
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Floats, Rollouts
+from satisfice.core.rollouts import MASK, Column, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import MODE, NEEDS_THINKING
 from satisfice.methods.shaping.grpo import Grpo
+
+DECISION_TOKEN = Column(
+    "decision_token",
+    "number of the token that settles whether the rollout thinks, counted from 0; -1: none",
+    example=lambda some: np.where(some.length > 0, 0, -1),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +38,7 @@ class KatStepSrpo(ShapesReward):
         needs=frozenset(),
         fidelity="reconstructed",
         system="kat-v1",
-        reads=frozenset({"decision_token", "mask", "mode", "needs_thinking"}),
+        requires=frozenset({DECISION_TOKEN, MASK, MODE, NEEDS_THINKING}),
         ours=("choice", "advantage"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

@@ -9,6 +9,7 @@ from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import BUDGET
 from satisfice.methods.shaping.grpo import Grpo
 
 
@@ -30,7 +31,7 @@ class L1Exact(ShapesReward):
         where="LCPO-Exact",
         needs=frozenset(),
         fidelity="code",
-        reads=frozenset({"budget"}),
+        requires=frozenset({BUDGET}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 

@@ -11,6 +11,7 @@ from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import REPETITIVE
 from satisfice.methods.shaping._laser import RIGHT, WRONG, MonitorsTargets, Rounding, scores, targets_of
 from satisfice.methods.shaping.grpo import Grpo
 
@@ -39,7 +40,7 @@ class LaserDe(ShapesReward, MonitorsTargets):
         needs=frozenset(),
         fidelity="code",
         system="laser",
-        reads=frozenset({"repetitive"}),
+        requires=frozenset({REPETITIVE}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 

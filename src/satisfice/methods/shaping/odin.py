@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.rollouts import Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import SCORE
 from satisfice.methods.shaping.grpo import Grpo
 
 
@@ -34,7 +35,7 @@ class Odin(ShapesReward):
         needs=frozenset(),
         fidelity="code",
         system="odin",
-        reads=frozenset({"score"}),
+        requires=frozenset({SCORE}),
         ours=("advantage",),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

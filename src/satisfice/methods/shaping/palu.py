@@ -9,7 +9,7 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Floats, Groups, Ints, Rollouts
+from satisfice.core.rollouts import PROMPT, Floats, Groups, Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State, check_advantage
 from satisfice.methods.shaping._caps import over, right_within
 from satisfice.methods.shaping.grpo import Grpo
@@ -38,7 +38,7 @@ class Palu(ShapesReward):
         fidelity="paper",
         system="palu",
         ours=("longest", "floor", "advantage"),
-        reads=frozenset({"prompt"}),
+        requires=frozenset({PROMPT}),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 

@@ -7,9 +7,16 @@ import numpy as np
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Floats, Rollouts
+from satisfice.core.rollouts import Column, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
+
+STEP_COUNT = Column(
+    "step_count",
+    "steps of the rollout's thinking: paragraphs that are not empty",
+    example=lambda some: 1 + some.length // 100,
+    grows=True,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +39,7 @@ class StepPruner(ShapesReward):
         fidelity="reconstructed",
         system="step-pruner",
         ours=("beta", "norm", "bound", "advantage"),
-        reads=frozenset({"step_count"}),
+        requires=frozenset({STEP_COUNT}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 

@@ -8,9 +8,15 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Rollouts
+from satisfice.core.rollouts import Column, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State, check_advantage
 from satisfice.methods.shaping.grpo import Grpo
+
+LEVEL = Column(
+    "level",
+    "how verbose the prompt asked to be: 0 short, 1 moderate, 2 long",
+    example=lambda some: np.floor(3 * some.group),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,7 @@ class Tldr(ShapesReward):
         fidelity="reconstructed",
         system="ts-tldr",
         ours=("short", "moderate", "long", "reference", "charge_wrong", "advantage"),
-        reads=frozenset({"level"}),
+        requires=frozenset({LEVEL}),
     )
 
     short: Annotated[float, Range(0)] = 0.3  # a: reward lost at the reference length, level 0

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Bools, Floats, Ints, Rollouts
+from satisfice.core.rollouts import ENTROPY, LOGPROB, MASK, Bools, Floats, Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
 
@@ -37,7 +37,7 @@ class Ulorl(ShapesReward):
         needs=frozenset(),
         fidelity="paper",
         system="ulorl",
-        reads=frozenset({"entropy", "logprob", "mask"}),
+        requires=frozenset({ENTROPY, LOGPROB, MASK}),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
     whole_groups: ClassVar = True
