@@ -78,6 +78,21 @@ def test_what_people_type(text: str, policy: Policy) -> None:
     assert build(text) == policy
 
 
+def test_a_preset_is_written_with_its_fields_and_gives_way_to_what_is_typed() -> None:
+    assert canonical(build("deer@pocket")) == "deer(threshold=0.97, reuse_answer=true)"
+    assert build("deer@smollm2(threshold=0.8)") == Deer(threshold=0.8, reuse_answer=True)
+    assert build("deer@pocket:0.5") == Deer(threshold=0.5, reuse_answer=True)
+    assert build("first-finish(n=2, stop=deer@pocket)") == FirstFinish(n=2, stop=build("deer@pocket"))
+
+
+def test_every_preset_is_shown_by_the_study_that_it_names() -> None:
+    found = [preset for row in catalog.methods() for preset in row["presets"].values()]
+    assert found
+    for preset in found:
+        page = Path(__file__).parents[1] / "studies" / preset["study"] / "README.md"
+        assert f"`{preset['spec']}`" in page.read_text("utf-8")
+
+
 def test_canonical_names_only_what_differs_in_the_order_of_the_class() -> None:
     assert canonical(build("first-finish(stop=es-cot(trigger=cue,d_min=3),k=2,n=8)")) == (
         "first-finish(k=2, stop=es-cot(d_min=3, trigger=cue))"
@@ -112,6 +127,9 @@ def test_commas_split_outside_parentheses() -> None:
         ("", "a comma has nothing on one side"),
         ("full, full", "named more than once"),
         ("deer extra", "cannot be read"),
+        ("deer@pockett", "unknown preset of deer 'pockett'. Did you mean 'pocket'"),
+        ("deer@", "unknown preset of deer ''"),
+        ("full@pocket", "full has no presets"),
         ("__import__('os')", "cannot be read|unknown policy|is no `field=value`"),
         ("./mine.py:Rule", "on the command line only"),
         ("full," * 600 + "x(" + "y" * 2100 + ")", "at most 2000 characters"),

@@ -1,7 +1,8 @@
 """From a name to a method, and back: the only place that knows all families.
 
-A spec is what people type: `deer`, `deer:0.9` (the first field), `deer(threshold=0.9, mean=min)`, and compositions
-such as `first-finish(n=8, stop=deer)`. Nothing in a spec is ever evaluated as code.
+A spec is what people type: `deer`, `deer:0.9` (the first field), `deer(threshold=0.9, mean=min)`, `deer@pocket` (what
+our study recommends for that model) and compositions such as `first-finish(n=8, stop=deer)`. Nothing in a spec is ever
+evaluated as code.
 
 A spec names a method of the kind that is asked for: `build("kimi-length", SHAPER)`. A field that holds a method says by
 its type which kind that is. Nothing here knows what a kind is called with.
@@ -174,6 +175,10 @@ def methods() -> list[dict[str, Any]]:
                     "needs": sorted(need.value for need in card.needs),
                     "requires": {one.name: one.means for one in sorted(card.requires)},
                     "aliases": aliases[name],
+                    "presets": {
+                        model: {"spec": canonical(method(**preset.fields)), "study": preset.study}
+                        for model, preset in sorted(getattr(method, "presets", {}).items())
+                    },
                     "fields": [
                         {
                             "name": field,
@@ -208,7 +213,20 @@ def _build(text: str, kind: Kind[Any], allow_files: bool, depth: int) -> Any:
             raise BadInput(f"{spec.name}: {field} is given twice in {text.strip()!r}. Give it once.")
         _known(spec.name, field, takes)
         values[field] = _read(spec.name, field, takes[field], value, allow_files, depth)
-    return method(**values)
+    return method(**{**_preset(spec.name, method, spec.preset), **values})
+
+
+def _preset(name: str, method: type[Method], model: str | None) -> Mapping[str, Any]:
+    """The fields that a study recommends for a model; none without a model."""
+    if model is None:
+        return {}
+    presets = getattr(method, "presets", {})
+    if model not in presets:
+        if not presets:
+            raise BadInput(f"{name} has no presets, got {name}@{model}. Name its fields instead.")
+        raise UnknownName(f"preset of {name}", model, presets)
+    fields: Mapping[str, Any] = presets[model].fields
+    return fields
 
 
 def _find(name: str, kind: Kind[Any], allow_files: bool) -> type[Method]:

@@ -11,6 +11,7 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.method import Preset
 from satisfice.core.session import Session
 from satisfice.methods.stopping.trial import Trial, ask_trial, think_to_cue
 
@@ -45,6 +46,10 @@ class Deer:
         system="deer",
         ours=("require_closed", "reuse_answer"),
     )
+    presets: ClassVar = {
+        "pocket": Preset(fields={"threshold": 0.97, "reuse_answer": True}, study="stopping-pocket"),
+        "smollm2": Preset(fields={"threshold": 0.9, "reuse_answer": True}, study="stopping-smollm2"),
+    }
 
     threshold: Annotated[float, Range(0, 1)] = 0.95  # probability; strict
     mean: Mean = "arithmetic"  # the code's avg1; avg2 (its choice for Qwen3, and the paper's) is geometric
