@@ -173,7 +173,7 @@ def methods() -> list[dict[str, Any]]:
                     "where": card.where,
                     "fidelity": card.fidelity,
                     "needs": sorted(need.value for need in card.needs),
-                    "requires": {one.name: one.means for one in sorted(card.requires)},
+                    "requires": {one.name: one.means for one in sorted(card.requires, key=lambda one: one.name)},
                     "aliases": aliases[name],
                     "presets": {
                         model: {"spec": canonical(method(**preset.fields)), "study": preset.study}

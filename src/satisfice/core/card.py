@@ -42,7 +42,7 @@ Host = Literal["engine", "trainer", "model", "data"]
 """Who can give a method what it asks for."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Requirement:
     """One thing that a method cannot do without. A method may declare its own, beside those that others share."""
 

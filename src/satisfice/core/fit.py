@@ -27,7 +27,7 @@ def require(method: Any, name: str, provides: Collection[str], *, host: Host, ot
     methods to suggest: those that the host can run are named.
     """
     for card in cards(method):
-        missing = sorted(one for one in card.asks(host) if one.name not in provides)
+        missing = sorted((one for one in card.asks(host) if one.name not in provides), key=lambda one: one.name)
         if not missing:
             continue
         fit = sorted(other.id for other in others if all(one.name in provides for one in other.asks(host)))

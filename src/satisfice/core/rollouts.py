@@ -33,7 +33,7 @@ class Some:
     token_share: Floats  # [B, T] one for each token, likewise
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Column(Requirement):
     """A column that a method reads beside those that every batch has: declared in the method's file.
 
@@ -41,9 +41,15 @@ class Column(Requirement):
     'data'
     """
 
-    example: Callable[[Some], NDArray[Any]] = field(default=lambda some: some.share, compare=False, kw_only=True)
+    example: Callable[[Some], NDArray[Any]] | None = field(default=None, compare=False, kw_only=True)
     per: Literal["rollout", "token"] = field(default="rollout", kw_only=True)  # one value for each
     grows: bool = field(default=False, kw_only=True)  # counts something in the rollout, so it grows with the length
+
+    def made(self, some: Some) -> NDArray[Any]:
+        """Return plausible values for a test, by `example`; without one, numbers in [0, 1)."""
+        if self.example is None:
+            return some.share if self.per == "rollout" else some.token_share
+        return np.asarray(self.example(some))
 
 
 ENTROPY = Column("entropy", "entropy of the next-token distribution, nats", per="token")

@@ -85,11 +85,11 @@ def with_columns(batch: Rollouts, rng: np.random.Generator, columns: Collection[
     """Return the batch with plausible values in some columns; what belongs to a prompt is the same in its group."""
     group = rng.random(batch.groups.count)[batch.groups.index]
     made: dict[str, dict[str, NDArray[Any]]] = {"rollout": {}, "token": {}}
-    for column in sorted(one for one in columns if isinstance(one, Column)):
+    for column in sorted((one for one in columns if isinstance(one, Column)), key=lambda one: one.name):
         some = Some(
             correct=batch.correct, length=batch.length, truncated=batch.truncated, group=group,
             share=rng.random(len(batch)), token_share=rng.random((len(batch), TOKENS)),
         )  # fmt: skip
-        made[column.per][column.name] = np.asarray(column.example(some))
+        made[column.per][column.name] = column.made(some)
     prompt = batch.group.astype(np.str_) if PROMPT in columns else None
     return dataclasses.replace(batch, prompt=prompt, columns=made["rollout"], tokens=made["token"])
