@@ -10,7 +10,11 @@ from satisfice.core.errors import Unfit
 
 def cards(method: Any) -> list[Card]:
     """Return the card of a method and those of the methods inside it."""
-    fields = [getattr(method, field.name) for field in dataclasses.fields(method)] if dataclasses.is_dataclass(method) else []
+    fields = (
+        [getattr(method, field.name) for field in dataclasses.fields(method)]
+        if dataclasses.is_dataclass(method)
+        else []
+    )
     inner = [value for value in fields if isinstance(getattr(value, "card", None), Card)]
     return [method.card, *(card for part in inner for card in cards(part))]
 
