@@ -55,8 +55,8 @@ def test_a_shaper_with_a_column_of_its_own_passes_the_battery() -> None:
 
 def test_what_shapes_the_reward_asks_of_the_loss_what_it_hands_it_on_to() -> None:
     assert Tall().loss == Loss(clip_high=0.3, kl=Grpo().kl, aggregation=Grpo().aggregation)
-    for inner in (Palu(), 3):
-        with pytest.raises(BadInput, match="tall: advantage must be a shaper without a state"):
+    for inner, says in ((Palu(), "a shaper without a state"), (3, "a shaper, got 3")):
+        with pytest.raises(BadInput, match=f"tall: advantage must be {says}"):
             Tall(advantage=inner)  # type: ignore[arg-type]
 
 
