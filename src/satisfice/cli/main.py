@@ -12,6 +12,7 @@ from rich.table import Table
 from satisfice.cli.calibrate import calibrate
 from satisfice.cli.common import Config, err_console, load, out_console, print_json
 from satisfice.cli.options import Json, Model, Policies, Tasks, names, options_of
+from satisfice.cli.recommend import recommend
 from satisfice.cli.record import export, record, replay
 from satisfice.cli.serve import serve
 from satisfice.cli.train import train
@@ -107,7 +108,7 @@ def solve(
     max_tokens: Annotated[int | None, typer.Option(help="Longest chain, tokens. Default: the model's own.")] = None,
 ) -> None:
     """Solve one problem live: the thinking as it comes, where the rule looks, what it sees, when it stops."""
-    from satisfice.catalog import build, check_fit
+    from satisfice.catalog import build, check_policy
     from satisfice.cli.show import solve_live
     from satisfice.core.problem import Problem
     from satisfice.tasks import load_task
@@ -119,7 +120,7 @@ def solve(
         loaded = load_task(task, limit=index + 1)
         problem, verify = loaded.problems[-1], loaded.verify
     engine = load(model)
-    check_fit([rule], engine.name, engine.provides)
+    check_policy(rule, engine.name, engine.provides)
     asyncio.run(
         solve_live(
             rule, engine, problem, out_console, seed=seed, temperature=temperature, max_tokens=max_tokens, verify=verify
@@ -264,6 +265,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
     out_console.print(f"Written to {folder}: report.html, frontier.png", highlight=False, markup=False)
 
 
+app.command()(recommend)
 app.command()(calibrate)
 app.command()(record)
 app.command()(serve)

@@ -44,7 +44,7 @@ POLICY: Kind[Policy] = Kind(
     protocol=Policy,
     example="full,cap:96,first-finish(n=8, stop=deer)",
     about="A policy is called with a session, `await policy(session)`, and returns the chain whose answer counts.",
-    battery="satisfice.testing.policies:check_fit",
+    battery="satisfice.testing.policies:check_policy",
 )
 
 
@@ -146,9 +146,9 @@ class Session:
         self._tasks.add(task)
         return task
 
-    def race(self, works: Iterable[Coroutine[Any, Any, Chain]]) -> Race[Chain]:
+    def race(self, works: Iterable[Coroutine[Any, Any, Chain]]) -> Race:
         """Run several coroutines abreast and get their chains as they end, by decode step and then by number."""
-        return Race(self.start, works)
+        return Race(self, works)
 
     @property
     def chains(self) -> tuple[Chain, ...]:

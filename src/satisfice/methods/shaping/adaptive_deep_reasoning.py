@@ -13,7 +13,6 @@ from satisfice.core.rollouts import Bools, Floats, Rollouts
 from satisfice.core.session import Session
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
 from satisfice.core.steering import Right, Rolled
-from satisfice.methods.shaping._columns import MODE
 from satisfice.methods.shaping.grpo import Grpo
 
 LONG, SHORT = "\n[Please answer with Long CoT]", "\n[Please answer with Short CoT]"
@@ -47,7 +46,7 @@ class AdaptiveDeepReasoning:
         needs=frozenset({Need.INJECT}),
         fidelity="reconstructed",
         system="adaptive-deep-reasoning",
-        requires=frozenset({MODE}),
+        reads=frozenset({"mode"}),
         ours=("theta", "margin", "weight", "force", "advantage"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

@@ -9,14 +9,13 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, CountsSteps, Loss, Pressure, Shaped, State
-from satisfice.methods.shaping._columns import ANSWER_FOUND, THINKING_CLOSED
+from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
 
 Shape = Literal["triangle", "band"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurriculumBudget(CountsSteps):
+class CurriculumBudget:
     """Reward rollouts near a token budget that shrinks as training goes on.
 
     The prompt states the budget of the step, `budget(state)`, and the reward pays for keeping to it.
@@ -42,7 +41,7 @@ class CurriculumBudget(CountsSteps):
         needs=frozenset(),
         fidelity="paper",
         system="curriculum-grpo",
-        requires=frozenset({THINKING_CLOSED, ANSWER_FOUND}),
+        reads=frozenset({"thinking_closed", "answer_found"}),
         ours=("form_weight", "eps", "kl"),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
@@ -65,6 +64,12 @@ class CurriculumBudget(CountsSteps):
     @property
     def loss(self) -> Loss:
         return Loss(ratio="sequence", aggregation="sequence", kl=self.kl)
+
+    def init(self) -> State:
+        return {"step": 0}
+
+    def update(self, state: State, rollouts: Rollouts) -> State:
+        return {"step": state["step"] + 1}
 
     def budget(self, state: State = STATELESS) -> float:
         """Tokens that the prompts of this step ask for."""

@@ -7,20 +7,13 @@ import numpy as np
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Column, Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.core.rollouts import Floats, Rollouts
+from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
 from satisfice.methods.shaping.grpo import Grpo
-
-STEP_COUNT = Column(
-    "step_count",
-    "steps of the rollout's thinking: paragraphs that are not empty",
-    example=lambda some: 1 + some.length // 100,
-    grows=True,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepPruner(ShapesReward):
+class StepPruner:
     """Charge steps of thinking rather than tokens: those beyond the fewest that a right rollout of the group needed.
 
         r_i = c_i - beta max(0, S_i - S*),    S* = min_{j right} S_j
@@ -39,7 +32,7 @@ class StepPruner(ShapesReward):
         fidelity="reconstructed",
         system="step-pruner",
         ours=("beta", "norm", "bound", "advantage"),
-        requires=frozenset({STEP_COUNT}),
+        reads=frozenset({"step_count"}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 
@@ -47,6 +40,13 @@ class StepPruner(ShapesReward):
     norm: Literal["none", "shortest"] = "none"  # what excess is divided by: nothing, or S*
     bound: Annotated[float, Range(0)] | None = None  # the charge is never more; none: no bound
     advantage: Shaper = Grpo()
+
+    def __post_init__(self) -> None:
+        check_advantage(self)
+
+    @property
+    def loss(self) -> Loss:
+        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         return self.advantage(rollouts.rewarded(rollouts.correct - self.charge(rollouts)))

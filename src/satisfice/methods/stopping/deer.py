@@ -11,9 +11,11 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
 from satisfice.core.fields import Range, check_fields
-from satisfice.core.method import Preset
+from satisfice.core.ladder import Ladder
 from satisfice.core.session import Session
 from satisfice.methods.stopping.trial import Trial, ask_trial, think_to_cue
+
+THRESHOLDS = (0.9999, 0.9995, 0.999, 0.998, 0.995, 0.99, 0.985, 0.98, 0.975, 0.97, 0.96, 0.95, 0.93, 0.9, 0.85, 0.8)
 
 Mean = Literal["arithmetic", "geometric", "min"]
 
@@ -46,10 +48,11 @@ class Deer:
         system="deer",
         ours=("require_closed", "reuse_answer"),
     )
-    presets: ClassVar = {
-        "pocket": Preset(fields={"threshold": 0.97, "reuse_answer": True}, study="stopping-pocket"),
-        "smollm2": Preset(fields={"threshold": 0.9, "reuse_answer": True}, study="stopping-smollm2"),
-    }
+
+    ladders: ClassVar = (
+        Ladder(field="threshold", values=THRESHOLDS, fixed={"reuse_answer": True}),
+        Ladder(field="threshold", values=THRESHOLDS),
+    )
 
     threshold: Annotated[float, Range(0, 1)] = 0.95  # probability; strict
     mean: Mean = "arithmetic"  # the code's avg1; avg2 (its choice for Qwen3, and the paper's) is geometric

@@ -10,6 +10,7 @@ from satisfice.answers.extract import read_trial
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.ladder import Ladder
 from satisfice.core.session import Session
 from satisfice.methods.stopping.trial import ask_trial, think_to_cue, think_to_step
 
@@ -40,6 +41,8 @@ class EsCot:
         system="es-cot",
         ours=("trial_tokens",),
     )
+
+    ladders: ClassVar = (Ladder(field="d_min", values=(8, 6, 5, 4, 3, 2, 1), fixed={"trigger": "cue"}),)
 
     d_min: Annotated[int, Range(1)] = 10  # equal answers
     alpha: Annotated[float, Range(0, 1)] = 0.05  # significance of the t-test

@@ -7,6 +7,7 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import random_key
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.ladder import Ladder
 from satisfice.core.session import Session
 from satisfice.methods.stopping.trial import think_to_cue
 
@@ -29,6 +30,8 @@ class FirstCue:
         needs=frozenset({Need.INJECT}),
         fidelity="standard",
     )
+
+    ladders: ClassVar = (Ladder(field="every", values=(8, 6, 5, 4, 3, 2, 1)),)
 
     every: Annotated[int, Range(1)] = 1  # cues
     chance: Annotated[float, Range(0, 1)] = 1.0  # probability of stopping at such a cue

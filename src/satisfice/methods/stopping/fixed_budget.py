@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.ladder import Ladder
 from satisfice.core.session import Session
 from satisfice.methods.stopping.trial import think_to_cue, think_to_step
 
@@ -30,6 +31,8 @@ class FixedBudget:
         fidelity="standard",
         ours=("tokens",),
     )
+
+    ladders: ClassVar = (Ladder(field="tokens", counts="tokens"),)
 
     tokens: Annotated[int, Range(0)] = 96  # thinking tokens
     at: Literal["token", "step", "cue"] = "token"  # where it stops once they are spent

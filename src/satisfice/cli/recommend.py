@@ -1,0 +1,108 @@
+"""The command `recommend`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from satisfice.cli.common import Config, err_console, load, out_console, print_json
+from satisfice.cli.options import Json, Model, Tasks, names
+from satisfice.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from satisfice.core.engine import Engine
+    from satisfice.recommend.recommend import Found
+
+NOTHING = 1  # exit code where nothing may be switched on
+
+
+def recommend(
+    out: Annotated[Path, typer.Option(help="Folder for all of it; the same command goes on where it stopped.")],
+    model: Model = "pocket",
+    tasks: Tasks = "chain-sum:easy,chain-sum:hard",
+    max_loss: Annotated[float, typer.Option(help="Share of the problems of each task that may be lost.")] = 0.02,
+    confidence: Annotated[float, typer.Option(help="That the promise holds.")] = 0.95,
+    loss: Annotated[
+        str,
+        typer.Option(help="lost (right in full, wrong when stopped), net, or changed (no references needed)."),
+    ] = "lost",
+    limit: Annotated[int, typer.Option(help="Problems per task.", min=1)] = 900,
+    split: Annotated[str, typer.Option(help="Which problems; report on others.")] = "calibration",
+    price: Annotated[float | None, typer.Option(help="Money per million tokens, to show what recording costs.")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Find the rule to switch on for a model and its problems, with a promise of how much it loses.
+
+    Records the problems once, tries every rule and setting on the recording, and writes `serve.toml` for
+    `satisfice serve --config`. Exits with 1 where nothing can be promised.
+    """
+    from satisfice.cli.show import RunProgress
+    from satisfice.recommend.recommend import recommend as recommend_all
+    from satisfice.recommend.search import Goal
+    from satisfice.report.page import draw
+    from satisfice.tasks import SPLITS, load_task
+
+    if loss not in ("lost", "net", "changed"):
+        raise BadInput(f"loss must be lost, net or changed, got {loss!r}.")
+    if split not in SPLITS:
+        raise BadInput(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
+    goal = Goal(most=max_loss, doubt=1 - confidence, loss=loss)  # type: ignore[arg-type]
+    with err_console.status("Making the problems ..."):
+        loaded = [load_task(name, split, limit) for name in names(tasks)]
+    engine = _engines(model, sum(len(task.problems) for task in loaded))
+
+    def told(text: str) -> None:
+        if price is not None and "about" in text:
+            tokens = int("".join(c for c in text.partition("about")[2] if c.isdigit()))
+            text += f" At {price:g} per million that is {tokens * price / 1e6:.2f}."
+        err_console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    with RunProgress(err_console, sum(len(task.problems) for task in loaded), "recording") as progress:
+        found = recommend_all(model, loaded, engine, out, goal, listener=progress.listener, told=told, draw=draw)
+    if as_json:
+        from dataclasses import asdict
+
+        print_json(asdict(found) | {"reason": found.reason})
+    else:
+        _show(found, out)
+    if found.choice.setting is None:
+        raise typer.Exit(NOTHING)
+
+
+def _engines(model: str, problems: int) -> Any:
+    """Return a function that makes an engine with room for the copies that a recording asks."""
+
+    def make() -> "Engine":
+        rows = min(6 * 48, 6 * problems)
+        return load(model) if "://" in model else load(model, rows=rows, batch=min(rows, 96))
+
+    return make
+
+
+def _show(found: "Found", out: Path) -> None:
+    """Print what was tried, and what may be switched on."""
+    table = Table(title=f"{found.choice.ladder}, the safest setting first", title_justify="left")
+    for name in ("setting", *(f"lost, {one}" for one in found.classes), "at most", ""):
+        table.add_column(name)
+    for one in found.choice.tested:
+        lost = (f"{n} of {size}" for n, size in zip(one.lost, found.problems, strict=True))
+        table.add_row(one.setting, *lost, f"{one.bound:.2%}", "kept" if one.passed else "may lose too much")
+    out_console.print(table)
+    if found.choice.setting is None:
+        _line(f"Nothing can be promised ({found.goal}). {found.reason}")
+        return
+    each = ", ".join(f"{saved:.0%} on {name}" for saved, name in zip(found.savings, found.classes, strict=True))
+    from satisfice.recommend.recommend import report_folder
+
+    low, high = found.bounds
+    _line(f"Switch on {found.choice.setting}.")
+    _line(f"Promise: {found.goal}, on each of {', '.join(found.classes)} and fresh problems like these.")
+    _line(f"It saves {found.choice.saving:.1%} of all tokens ({low:.1%} to {high:.1%}): {each}.")
+    _line(f"Run it: satisfice serve --config {out / 'serve.toml'}")
+    _line(f"Look at it: {out / report_folder(found.goal) / 'report.html'}")
+
+
+def _line(text: str) -> None:
+    out_console.print(text, highlight=False, markup=False, soft_wrap=True)

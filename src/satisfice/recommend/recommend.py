@@ -1,0 +1,298 @@
+"""From a model and problems to a rule with a promise: record, search, and write down what may be switched on.
+
+The folder holds everything: `recording/`, `recommendation.json` (what was tried and what was found), `serve.toml` for
+`satisfice serve --config`, and `replayed/` with the report of each goal. The same call goes on where a killed one was,
+and ends in the same recommendation.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from satisfice.catalog import canonical
+from satisfice.core.engine import Engine
+from satisfice.core.errors import BadInput
+from satisfice.core.files import clean, replace_file
+from satisfice.core.jobs import Listener
+from satisfice.core.problem import Problem
+from satisfice.measure.promises import loss_floor
+from satisfice.measure.replay import replay, replay_plan
+from satisfice.measure.run import Draw
+from satisfice.methods.stopping import Full
+from satisfice.recommend.search import Choice, Goal, certify, choose, classes_of, is_for_choosing, more_problems
+from satisfice.recommend.tables import Outcomes, Rungs, Table, check_sizes, ladders_of, outcomes
+from satisfice.recordings.record import record
+from satisfice.recordings.record_plan import RecordPlan
+from satisfice.recordings.recording import Recording
+from satisfice.recordings.replay import ReplayEngine
+from satisfice.tasks import Task
+from satisfice.tasks.judge import Judging
+
+PILOT = 16  # problems per task whose chains tell how the model thinks
+LOOKS = 8  # checkpoints that a chain of mean length should have between cues
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A recommendation, as it is written down and told."""
+
+    goal: Goal
+    choice: Choice
+    classes: tuple[str, ...]
+    problems: tuple[int, ...]  # that the promise rests on, class by class
+    right: tuple[float, ...]  # share that the full chains answer rightly, class by class
+    savings: tuple[float, ...]  # of the chosen setting, class by class
+    bounds: tuple[float, float]  # 95 % interval of the saving over all classes
+    expected: Mapping[
+        str, float
+    ]  # by ladder, the saving that the problems to choose on let expect; the chosen one first
+    more: int | None  # where nothing may be used: problems per class that the safest setting would take; None: never
+
+    @property
+    def reason(self) -> str:
+        """Why nothing may be used; "" where something may."""
+        if self.choice.setting is not None:
+            return ""
+        if any(one.passed for one in self.choice.tested):
+            return "Settings that keep the promise save next to nothing on these problems."
+        first = self.choice.tested[0]
+        lost = ", ".join(f"{n} of {size}" for n, size in zip(first.lost, self.problems, strict=True))
+        more = (
+            "More problems would not help: it loses more than that."
+            if self.more is None
+            else f"With {self.more} problems per task it could keep it, if it goes on losing as few."
+        )
+        return f"The safest setting, {first.setting}, loses {lost} and cannot be promised. {more}"
+
+
+def checkpoints_for(lengths: Sequence[int], cues: Sequence[int]) -> tuple[tuple[str, ...], int]:
+    """Return where copies of a chain should be asked: the kinds of places, and every how many tokens.
+
+    `lengths` are tokens of thinking of some chains, `cues` how many cues each has. The distance is a power of two near
+    an eighth of the mean length, so that rules that count have places too.
+
+    >>> checkpoints_for([290, 310], [4, 5]), checkpoints_for([4000], [0])
+    ((('cue',), 32), ((), 512))
+    """
+    mean = float(np.mean(lengths)) if lengths else 0.0
+    every = int(np.clip(2 ** round(np.log2(max(mean / LOOKS, 1.0))), 16, 2048))
+    return (("cue",) if sum(cues) else ()), every
+
+
+async def pilot(
+    model: str, tasks: Sequence[Task], engine: Engine, out: Path, judge: Judging | None = None
+) -> dict[str, Any]:
+    """Record a few chains and say where to ask copies of all others, and how long chains are."""
+    path = out / "pilot.json"
+    if path.exists():
+        return dict(json.loads(path.read_text("utf-8")))
+    few = tuple(Task(name=t.name, split=t.split, problems=t.problems[:PILOT], _score=t._score) for t in tasks)
+    plan = RecordPlan(model=model, tasks=few, limit=PILOT, split=tasks[0].split, at=("cue",), trial_tokens=1)
+    await record(plan, engine, out / "pilot", judge=judge)
+    recording = Recording(out / "pilot")
+    rows = list(recording.rows.values())
+    thinking = [row.thinking for row in rows]
+    at, every = checkpoints_for(thinking, [sum("cue" in point.why for point in row.points) for row in rows])
+    found = {
+        "at": list(at), "every": every, "mean_thinking": float(np.mean(thinking)),
+        "cues_per_chain": float(np.mean([sum("cue" in point.why for point in row.points) for row in rows])),
+    }  # fmt: skip
+    replace_file(path, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def expected_tokens(pilot: Mapping[str, Any], chains: int, answer: int) -> int:
+    """Return about how many tokens a recording will sample: chains, and at each checkpoint a trial and an answer."""
+    looks = 1 + pilot["cues_per_chain"] + pilot["mean_thinking"] / pilot["every"]
+    return int(chains * (pilot["mean_thinking"] + answer + looks * 2 * min(answer, 16)))
+
+
+def recommend(
+    model: str,
+    tasks: Sequence[Task],
+    engine: Callable[[], Engine],
+    out: Path,
+    goal: Goal,
+    *,
+    listener: Listener | None = None,
+    judge: Callable[[], Judging | None] = lambda: None,
+    told: Callable[[str], None] = lambda text: None,
+    draw: Draw | None = None,
+    concurrency: int = 48,
+) -> Found:
+    """Record the problems, search, and write `recommendation.json` and, where a setting may be used, `serve.toml`.
+
+    `engine` makes a fresh engine each time; `judge` says who judges, by default the tasks' own verifiers. `told` is
+    told what will be spent, and how it goes on.
+
+    Raises:
+        BadInput: too few problems for the promise, a model that does not think, or that is never right.
+        CannotWrite, EngineError: as `record`; what was recorded is safe, and the same call goes on.
+    """
+    names = [task.name for task in tasks for _ in task.problems]
+    classes, of = classes_of(names)
+    problems = [problem for task in tasks for problem in task.problems]
+    choosing = np.array([is_for_choosing(problem.id) for problem in problems], dtype=bool)
+    check_sizes(of[~choosing], classes, goal.needed)
+    out.mkdir(parents=True, exist_ok=True)
+    first = asyncio.run(pilot(model, tasks, engine(), out, judge()))
+    if first["mean_thinking"] < 1:
+        raise BadInput(f"model {model} does not think on these problems, so there is nothing to stop.")
+    plan = RecordPlan(
+        model=model, tasks=tuple(tasks), limit=max(len(task.problems) for task in tasks), split=tasks[0].split,
+        at=tuple(first["at"]), every=first["every"], concurrency=concurrency,
+    )  # fmt: skip
+    live = engine()
+    tokens = expected_tokens(first, plan.size, live.profile.answer_tokens)
+    told(f"Recording {plan.size} chains once: about {tokens:,} tokens.")
+    asyncio.run(record(plan, live, out / "recording", listener=listener, judge=judge()))
+    return search_recording(Recording(out / "recording"), out, goal, told=told, draw=draw)
+
+
+def search_recording(
+    recording: Recording, out: Path, goal: Goal, *, told: Callable[[str], None] = lambda text: None,
+    draw: Draw | None = None,
+) -> Found:  # fmt: skip
+    """Search a recording for the setting that saves most and keeps the promise, and write down what was found.
+
+    Raises:
+        BadInput: too few problems, or full chains that are (nearly) never right.
+    """
+    plan = replay_plan(recording, "full")
+    problems = [problem for task in plan.tasks for problem in task.problems]
+    classes, of = classes_of([problem.task for problem in problems])
+    choosing = np.array([is_for_choosing(problem.id) for problem in problems], dtype=bool)
+    check_sizes(of[~choosing], classes, goal.needed)
+    (full,) = asyncio.run(outcomes(recording, [Full()], problems))
+    _check_full(full, of[~choosing], classes, full.right[~choosing], goal)
+    ladders = list(ladders_of(recording))
+    told(f"Trying {sum(len(one.policies) for one in ladders)} settings of {len(ladders)} kinds on the recording.")
+    tables = {one.name: _table(recording, one, problems, choosing, full, of, goal) for one in ladders}
+    expected = choose(tables, goal, np.bincount(of[~choosing]).tolist())
+    chosen, *others = (next(one for one in ladders if one.name == name) for name in expected)
+    tried = replace(chosen, policies=chosen.policies[: len(tables[chosen.name].losses)])
+    table = _table(recording, tried, problems, ~choosing, full, of, goal)
+    settings = [canonical(policy) for policy in tried.policies]
+    choice = certify(chosen.name, settings[: len(table.losses)], table, goal)
+    found = _found(choice, goal, table, settings, full.right[~choosing], classes, expected)
+    _write(found, recording, out)
+    second = [_best(tables[one.name], one) for one in others[:1]]
+    policies = dict.fromkeys(["full", *filter(None, [choice.setting]), *second, "first-cue"])
+    asyncio.run(
+        replay(
+            replay_plan(recording, ", ".join(policies)), ReplayEngine(recording), out / report_folder(goal), draw=draw
+        )
+    )
+    return found
+
+
+def report_folder(goal: Goal) -> Path:
+    """Return where the report of a search lies, below its folder: another goal has another report."""
+    return Path("replayed") / f"{goal.loss}-{goal.most:g}-{goal.doubt:.3g}"
+
+
+def _check_full(full: Outcomes, of: Any, classes: Sequence[str], right: Any, goal: Goal) -> None:
+    for number, name in enumerate(classes):
+        share = float(right[of == number].mean())
+        if goal.loss != "changed" and share < 2 * goal.most:
+            raise BadInput(
+                f"{name}: the full chains are right on {share:.1%} of the problems, so a promise to lose at most "
+                f"{goal.most:.1%} would say nothing. Give problems that the model can do, or --loss changed."
+            )
+
+
+def _table(
+    recording: Recording, ladder: Rungs, problems: Sequence[Problem], part: Any, full: Outcomes, of: Any, goal: Goal
+) -> Table:
+    chosen = [problem for problem, mine in zip(problems, part, strict=True) if mine]
+    reference = Outcomes(
+        right=full.right[part], unknown=full.unknown[part], spent=full.spent[part],
+        answers=tuple(a for a, mine in zip(full.answers, part, strict=True) if mine),
+    )  # fmt: skip
+    losses, spent = [], []
+    for policy in ladder.policies:
+        (row,) = asyncio.run(outcomes(recording, [policy], chosen))
+        losses.append(row.losses(reference, goal.loss))
+        spent.append(row.spent)
+        if loss_floor(losses[-1]) > goal.most:  # hopeless, and all that come after it are less safe
+            break
+    return Table(losses=np.array(losses, dtype=np.int8), spent=np.array(spent), full=reference.spent, classes=of[part])
+
+
+def _best(table: Table, ladder: Rungs) -> str:
+    """Return the setting of a ladder that saves most at no more than a hundredth lost on the problems to choose on."""
+    good = [at for at, row in enumerate(table.losses) if float((row > 0).mean()) <= 0.01]
+    return canonical(ladder.policies[max(good, key=lambda at: table.savings()[at]) if good else 0])
+
+
+def _found(
+    choice: Choice, goal: Goal, table: Table, settings: Sequence[str], right: Any, classes: Sequence[str],
+    expected: Mapping[str, float],
+) -> Found:  # fmt: skip
+    sizes = np.bincount(table.classes).tolist()
+    savings, bounds = [0.0] * len(classes), (0.0, 0.0)
+    if choice.setting is not None:
+        row = table.spent[list(settings).index(choice.setting)]
+        savings = [
+            1 - float(row[table.classes == n].sum() / table.full[table.classes == n].sum()) for n in range(len(classes))
+        ]
+        bounds = _interval(row, table.full)
+    more = None
+    if choice.tested and not choice.tested[0].passed:
+        needed = [more_problems(lost, size, goal) for lost, size in zip(choice.tested[0].lost, sizes, strict=True)]
+        more = None if None in needed else max(one for one in needed if one is not None)
+    return Found(
+        goal=goal, choice=choice, classes=tuple(classes), problems=tuple(sizes),
+        right=tuple(float(right[table.classes == n].mean()) for n in range(len(classes))), savings=tuple(savings),
+        bounds=bounds, expected=expected, more=more,
+    )  # fmt: skip
+
+
+def _interval(spent: Any, full: Any) -> tuple[float, float]:
+    """Return the 95 % interval of a saving, by the bootstrap over problems."""
+    from scipy.stats import bootstrap
+
+    got = bootstrap(
+        (spent, full), lambda a, b, axis: 1 - a.sum(axis=axis) / b.sum(axis=axis), paired=True, vectorized=True,
+        n_resamples=2_000, rng=np.random.default_rng(0), method="percentile",
+    )  # fmt: skip
+    return float(got.confidence_interval.low), float(got.confidence_interval.high)
+
+
+def _write(found: Found, recording: Recording, out: Path) -> None:
+    config = recording.config
+    told = clean(
+        {
+            "schema_version": SCHEMA_VERSION, "model": config["model"], "weights": config.get("weights"),
+            "split": config["split"], "recording": config["problems"], "reason": found.reason, **asdict(found),
+        }
+    )  # fmt: skip
+    replace_file(out / "recommendation.json", json.dumps(told, indent=1) + "\n")
+    serve = out / "serve.toml"
+    if found.choice.setting is None:
+        serve.unlink(missing_ok=True)  # one of an earlier search would still be served
+    else:
+        replace_file(serve, serve_file(found, str(config["model"]), config.get("weights")))
+
+
+def serve_file(found: Found, model: str, weights: str | None) -> str:
+    """Return the text of the file that `satisfice serve --config` takes."""
+    key, value = ("upstream", [model]) if model.startswith(("http://", "https://")) else ("model", model)
+    rows = {
+        "loss": found.goal.loss, "most": found.goal.most, "confidence": 1 - found.goal.doubt,
+        "classes": list(found.classes), "problems": list(found.problems), "saving": round(found.choice.saving, 4),
+        "saving_low": round(found.bounds[0], 4), "saving_high": round(found.bounds[1], 4), "weights": weights or "",
+        "measured": datetime.now(UTC).date().isoformat(),
+    }  # fmt: skip
+    promise = "\n".join(f"{name} = {json.dumps(row)}" for name, row in rows.items())
+    return (
+        f"# By satisfice recommend: {found.goal}. Run it with: satisfice serve --config FILE\n"
+        f"{key} = {json.dumps(value)}\npolicy = {json.dumps(found.choice.setting)}\n\n[promise]\n{promise}\n"
+    )
