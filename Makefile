@@ -15,10 +15,11 @@ MODEL ?= pocket
 ifeq ($(MODEL),smollm2)
 override MODEL := smollm2+reasoning
 TASKS ?= leg-counting:easy,chain-sum:easy
+POLICIES ?= full,cap:96,first-cue,deer@smollm2
 LIMIT ?= 40
 endif
 TASKS ?= chain-sum:easy,chain-sum:hard
-POLICIES ?= full,cap:96,first-cue,deer(threshold=0.97,reuse_answer=true)
+POLICIES ?= full,cap:96,first-cue,deer@pocket
 LIMIT ?= 200
 OUT ?= runs/bench
 

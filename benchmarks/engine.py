@@ -39,7 +39,7 @@ from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 
 TASKS = ("chain-sum:easy", "chain-sum:medium", "chain-sum:hard")
-POLICIES = "cap:96,first-cue,nothinking,deer,deer(threshold=0.97,reuse_answer=true),es-cot"
+POLICIES = "cap:96,first-cue,nothinking,deer,deer@pocket,es-cot"
 LIMIT = 1024  # new tokens a chain
 TEMPERATURE = 1.1  # of all engines, without top-p or top-k
 VLLM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "python"

@@ -67,6 +67,8 @@ def _method(row: dict[str, Any]) -> str:
     facts += [", ".join(filter(None, (_paper(row["paper"]), row["where"])))]
     facts += [f"fidelity: {row['fidelity']}", f"needs {_needs(row)}"]
     text = f"({name})=\n## {name}\n\n{_prose(_doc(method))}\n\n{' · '.join(facts)}\n"
+    for required, means in row["requires"].items():
+        text += f"\nReads `{required}`: {means}.\n"
     if row["fields"]:
         comments = _comments(method)
         text += "\n| field | takes | default | |\n| --- | --- | --- | --- |\n"
@@ -75,6 +77,10 @@ def _method(row: dict[str, Any]) -> str:
             default = "none" if field["default"] is None else field["default"]
             about = comments.get(field["name"], "") + ours
             text += f"| `{field['name']}` | {field['takes']} | `{default}` | {about} |\n"
+    for model, preset in row["presets"].items():
+        text += (
+            f"\n`{name}@{model}` is `{preset['spec']}`, which the study `{preset['study']}` recommends for {model}.\n"
+        )
     return text
 
 

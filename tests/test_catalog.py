@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satisfice import catalog
-from satisfice.catalog import as_json, build, canonical, check_policy, from_json, kind_of, parse_policies, parse_sampler
+from satisfice.catalog import as_json, build, canonical, check_fit, from_json, kind_of, parse_policies, parse_sampler
 from satisfice.core.card import Need
 from satisfice.core.errors import BadInput, Unfit, UnknownName
 from satisfice.core.fields import field_types
@@ -78,6 +78,21 @@ def test_what_people_type(text: str, policy: Policy) -> None:
     assert build(text) == policy
 
 
+def test_a_preset_is_written_with_its_fields_and_gives_way_to_what_is_typed() -> None:
+    assert canonical(build("deer@pocket")) == "deer(threshold=0.97, reuse_answer=true)"
+    assert build("deer@smollm2(threshold=0.8)") == Deer(threshold=0.8, reuse_answer=True)
+    assert build("deer@pocket:0.5") == Deer(threshold=0.5, reuse_answer=True)
+    assert build("first-finish(n=2, stop=deer@pocket)") == FirstFinish(n=2, stop=build("deer@pocket"))
+
+
+def test_every_preset_is_shown_by_the_study_that_it_names() -> None:
+    found = [preset for row in catalog.methods() for preset in row["presets"].values()]
+    assert found
+    for preset in found:
+        page = Path(__file__).parents[1] / "studies" / preset["study"] / "README.md"
+        assert f"`{preset['spec']}`" in page.read_text("utf-8")
+
+
 def test_canonical_names_only_what_differs_in_the_order_of_the_class() -> None:
     assert canonical(build("first-finish(stop=es-cot(trigger=cue,d_min=3),k=2,n=8)")) == (
         "first-finish(k=2, stop=es-cot(d_min=3, trigger=cue))"
@@ -112,6 +127,9 @@ def test_commas_split_outside_parentheses() -> None:
         ("", "a comma has nothing on one side"),
         ("full, full", "named more than once"),
         ("deer extra", "cannot be read"),
+        ("deer@pockett", "unknown preset of deer 'pockett'. Did you mean 'pocket'"),
+        ("deer@", "unknown preset of deer ''"),
+        ("full@pocket", "full has no presets"),
         ("__import__('os')", "cannot be read|unknown policy|is no `field=value`"),
         ("./mine.py:Rule", "on the command line only"),
         ("full," * 600 + "x(" + "y" * 2100 + ")", "at most 2000 characters"),
@@ -132,9 +150,9 @@ def test_bad_json_is_refused(row: Any) -> None:
 
 
 def test_needs_of_inner_methods_count() -> None:
-    check_policy(Full(), "bare", frozenset())
+    check_fit([Full()], "bare", frozenset())
     with pytest.raises(Unfit, match=r"deer needs .* which the bare engine does not provide.*full"):
-        check_policy(FirstFinish(stop=Deer()), "bare", frozenset({Need.ABORT, Need.INJECT}))
+        check_fit([FirstFinish(stop=Deer())], "bare", frozenset({Need.ABORT, Need.INJECT}))
 
 
 def test_the_listing_is_json_and_tells_each_methods_fields() -> None:

@@ -1,7 +1,8 @@
 """From a name to a method, and back: the only place that knows all families.
 
-A spec is what people type: `deer`, `deer:0.9` (the first field), `deer(threshold=0.9, mean=min)`, and compositions
-such as `first-finish(n=8, stop=deer)`. Nothing in a spec is ever evaluated as code.
+A spec is what people type: `deer`, `deer:0.9` (the first field), `deer(threshold=0.9, mean=min)`, `deer@pocket` (what
+our study recommends for that model) and compositions such as `first-finish(n=8, stop=deer)`. Nothing in a spec is ever
+evaluated as code.
 
 A spec names a method of the kind that is asked for: `build("kimi-length", SHAPER)`. A field that holds a method says by
 its type which kind that is. Nothing here knows what a kind is called with.
@@ -11,14 +12,14 @@ import dataclasses
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast, overload
 
-from satisfice.core.card import Card
+from satisfice.core.card import Card, Host
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.fields import FieldType, field_types
-from satisfice.core.fit import check_fit
+from satisfice.core.fit import require
 from satisfice.core.method import Family, Kind, Method, join
 from satisfice.core.session import POLICY, Policy
 from satisfice.core.spec import parse, split
@@ -115,12 +116,6 @@ def sampler_text(truncation: sampling.Truncation) -> str:
     return ", ".join([*before, "temperature", *after])
 
 
-def check_sampler(truncation: sampling.Truncation, engine: str, provides: frozenset[Any]) -> None:
-    """Raise `Unfit` when the engine lacks what a filter needs."""
-    for method in truncation.filters:
-        check_fit(method.card, engine, provides, others=[m.card for m in methods_of(sampling.FILTER).values()])
-
-
 def canonical(method: Method) -> str:
     """Return the one spec of a method: only fields that differ from their defaults, in the order of the class.
 
@@ -147,17 +142,17 @@ def from_json(row: object, kind: Kind[Any] = POLICY) -> Any:
     return _from_json(row, kind, 0)
 
 
-def cards(method: Method) -> list[Card]:
-    """Return the card of a method and those of the methods inside it."""
-    inner = [value for _, takes, value in _changed(method) if takes.kind == "method" and value is not None]
-    return [method.card, *(card for part in inner for card in cards(part))]
+def check_fit(
+    chosen: Iterable[Method], name: str, provides: Collection[str], *, host: Host = "engine", kind: Kind[Any] = POLICY
+) -> None:
+    """Raise `Unfit` when a host (an engine, a trainer, a model, some data) lacks what a method or one inside it needs.
 
-
-def check_policy(policy: Policy, engine: str, provides: frozenset[Any]) -> None:
-    """Raise `Unfit` when the engine lacks what the policy, or a method inside it, needs."""
-    for card in cards(policy):
-        kind = next((family.kind for family in FAMILIES.values() if card.id in family.methods), POLICY)
-        check_fit(card, engine, provides, others=[method.card for method in methods_of(kind).values()])
+    `name` is the host as people know it; methods of the same kind that it can run are suggested. `kind` is that of
+    methods that are in no family.
+    """
+    for method in chosen:
+        own = next((family.kind for family in FAMILIES.values() if method.card.id in family.methods), kind)
+        require(method, name, provides, host=host, others=[other.card for other in methods_of(own).values()])
 
 
 def methods() -> list[dict[str, Any]]:
@@ -178,7 +173,12 @@ def methods() -> list[dict[str, Any]]:
                     "where": card.where,
                     "fidelity": card.fidelity,
                     "needs": sorted(need.value for need in card.needs),
+                    "requires": {one.name: one.means for one in sorted(card.requires, key=lambda one: one.name)},
                     "aliases": aliases[name],
+                    "presets": {
+                        model: {"spec": canonical(method(**preset.fields)), "study": preset.study}
+                        for model, preset in sorted(getattr(method, "presets", {}).items())
+                    },
                     "fields": [
                         {
                             "name": field,
@@ -213,7 +213,20 @@ def _build(text: str, kind: Kind[Any], allow_files: bool, depth: int) -> Any:
             raise BadInput(f"{spec.name}: {field} is given twice in {text.strip()!r}. Give it once.")
         _known(spec.name, field, takes)
         values[field] = _read(spec.name, field, takes[field], value, allow_files, depth)
-    return method(**values)
+    return method(**{**_preset(spec.name, method, spec.preset), **values})
+
+
+def _preset(name: str, method: type[Method], model: str | None) -> Mapping[str, Any]:
+    """The fields that a study recommends for a model; none without a model."""
+    if model is None:
+        return {}
+    presets = getattr(method, "presets", {})
+    if model not in presets:
+        if not presets:
+            raise BadInput(f"{name} has no presets, got {name}@{model}. Name its fields instead.")
+        raise UnknownName(f"preset of {name}", model, presets)
+    fields: Mapping[str, Any] = presets[model].fields
+    return fields
 
 
 def _find(name: str, kind: Kind[Any], allow_files: bool) -> type[Method]:

@@ -20,7 +20,7 @@ from typing import Any
 import altair as alt
 
 from satisfice import load_engine, load_task
-from satisfice.catalog import build, canonical, check_policy
+from satisfice.catalog import build, canonical, check_fit
 from satisfice.core.engine import Engine
 from satisfice.core.errors import Unfit
 from satisfice.measure.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
@@ -178,7 +178,7 @@ def fitting(specs: Sequence[str], engine: Engine) -> list[str]:
     found = []
     for spec in dict.fromkeys(canonical(build(spec)) for spec in specs):
         try:
-            check_policy(build(spec), engine.name, engine.provides)
+            check_fit([build(spec)], engine.name, engine.provides)
             found.append(spec)
         except Unfit as error:
             print(f"left out: {spec}: {error}", flush=True)

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.core.fields import Range, check_fields, field_types
+from satisfice.core.fields import Counts, Range, check_fields, field_types
+from satisfice.methods import parallel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +50,23 @@ def test_a_wrong_value_is_refused_by_name_with_what_would_be_right(field: str, v
 def test_a_whole_number_in_a_float_field_becomes_a_float() -> None:
     assert repr(Rule(share=1)) == repr(Rule(share=1.0))
     assert Rule(steps=None).steps is None
+
+
+def test_what_a_number_counts_is_told_with_its_type() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Crowd:
+        n: Annotated[int, Range(1), Counts.CHAINS] = 3
+        most: Annotated[int, Range(1), Counts.CHAINS] | None = None
+        top: Annotated[int, Counts.LIKELIEST, Range(2)] = 20
+        tokens: Annotated[int, Range(1)] = 5
+
+    kinds = field_types(Crowd)
+    assert [kinds[name].counts for name in ("n", "most", "top", "tokens")] == [
+        Counts.CHAINS, Counts.CHAINS, Counts.LIKELIEST, None,
+    ]  # fmt: skip
+    assert (kinds["most"].optional, kinds["most"].range, kinds["top"].range) == (True, Range(1), Range(2))
+
+
+def test_a_policy_over_n_chains_says_that_n_counts_them() -> None:
+    kinds = [field_types(method) for method in parallel.FAMILY.methods.values()]
+    assert {kind["n"].counts for kind in kinds if "n" in kind} == {Counts.CHAINS}

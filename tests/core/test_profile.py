@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.profile import HARMONY, PROFILES, QWEN3, R1, Profile, named_profile, profile_from, with_tags
+from satisfice.methods.stopping import BudgetForcing, Concise
 
 TAGGED = [
     R1,
@@ -53,9 +54,30 @@ def test_profiles_from_files(tmp_path: Path) -> None:
 
 def test_every_profile_closes_what_it_opens() -> None:
     for profile in [*PROFILES.values(), *TAGGED]:
-        for text in (profile.close_thinking, profile.skip_thinking, profile.close_at_budget):
+        for text in (profile.close_thinking, profile.skip_thinking):
             assert profile.think_close in text
+        assert profile.think_close in profile.words("s1-budget-forcing", BudgetForcing.words).close_at_budget
         assert profile_from(json.loads(json.dumps(vars(profile))), "again") == profile
+
+
+def test_words_of_a_rule_are_its_own_unless_the_profile_says_otherwise() -> None:
+    own = profile_from({"name": "own", "rules": {"concise": {"sure_words": ["Yes"]}}}, "own")
+    words = own.words("concise", Concise.words)
+    assert (words.sure_words, words.doubting_words) == (("Yes",), Concise.words.doubting_words)
+    other = with_tags("magistral", "[THINK]", "[/THINK]").words("concise", Concise.words)
+    assert other.sure_words == ("Great", "Perfect", "Therefore", "Thus", "[/THINK]")
+    with pytest.raises(UnknownName, match=r"word of concise in profile own 'sure_word'. Did you mean 'sure_words'"):
+        profile_from({"name": "own", "rules": {"concise": {"sure_word": []}}}, "own").words("concise", Concise.words)
+    with pytest.raises(BadInput, match="sure_words of concise must be a list of texts, got 'Yes'"):
+        profile_from({"name": "own", "rules": {"concise": {"sure_words": "Yes"}}}, "own").words(
+            "concise", Concise.words
+        )
+
+
+@pytest.mark.parametrize("rules", [3, [], {"concise": []}, {"concise": {"sure_words": [3]}}])
+def test_words_that_are_no_texts_are_refused(rules: object) -> None:
+    with pytest.raises(BadInput, match=r"own\.json: "):
+        profile_from({"name": "own", "rules": rules}, "own.json")
 
 
 def test_tags_of_nothing_are_refused() -> None:

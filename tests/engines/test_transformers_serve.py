@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.engines.servers import real_server
 
-from satisfice.catalog import build, check_policy
+from satisfice.catalog import build, check_fit
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Signals
 from satisfice.core.errors import BadInput, Unfit
@@ -78,7 +78,7 @@ def test_chains_and_verdicts_are_those_of_the_local_engine(address, folder):
     assert not served.server.ids
     assert not {Need.LOGPROBS, Need.BUDGET} & served.provides
     with pytest.raises(Unfit, match="log-prob"):
-        check_policy(build("deer"), served.name, served.provides)
+        check_fit([build("deer")], served.name, served.provides)
     problems = [p for tier in ("easy", "hard") for p in load_task(f"chain-sum:{tier}", limit=3).problems]
 
     async def work():

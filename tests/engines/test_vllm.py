@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from tests.engines.servers import metrics, real_server
 
-from satisfice.catalog import build, check_policy
+from satisfice.catalog import build, check_fit
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Signals, Watch
 from satisfice.core.errors import EngineError
@@ -328,7 +328,7 @@ def test_both_offer_what_they_were_found_to_give(engine):
     most = {Need.FORK, Need.INJECT, Need.ABORT, Need.LOGPROBS, Need.TOP_LOGPROBS, Need.BUDGET, Need.RENDER}
     assert engine.provides == most
     for policy in ("deer", "server-thinking-budget"):
-        check_policy(build(policy), engine.name, engine.provides)
+        check_fit([build(policy)], engine.name, engine.provides)
 
 
 def test_the_thinking_budget_of_vllm_is_kept_to_the_token(home, engine):

@@ -12,6 +12,7 @@ from tests.engines.conftest import save_tiny
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.profile import HARMONY, QWEN3, R1
 from satisfice.engines import load_engine
+from satisfice.methods.stopping import BudgetForcing
 from satisfice.models.recognise import Recognised, read_template, recognise
 from satisfice.models.words import TokenizerWords
 
@@ -66,7 +67,11 @@ def test_other_tags_change_all_that_speaks_of_them(tokenizer: Any) -> None:
     template = (TEMPLATES / "magistral.jinja").read_text("utf-8")
     found = read(tokenizer, template, ends=("</s>",))
     assert (found.profile.think_open, found.profile.think_close) == ("[THINK]", "[/THINK]")
-    for text in (found.profile.close_thinking, found.profile.skip_thinking, found.profile.close_at_budget):
+    for text in (
+        found.profile.close_thinking,
+        found.profile.skip_thinking,
+        found.profile.words("s1-budget-forcing", BudgetForcing.words).close_at_budget,
+    ):
         assert "[/THINK]" in text
         assert "think>" not in text
     assert opened(tokenizer, template) == "[/INST][THINK]\n"

@@ -89,8 +89,10 @@ class Chooser:
 
 
 TALKS = replace(
-    SCRIPTED, candidate_answer=r"so \d", inducers=("</think>", "</think> "), sure_words=("</think>",),
-    doubting_words=("Wait",), assurances=(),
+    SCRIPTED, candidate_answer=r"so \d", rules={
+        "deer-pro": {"inducers": ("</think>", "</think> ")},
+        "concise": {"sure_words": ("</think>",), "doubting_words": ("Wait",), "assurances": ()},
+    },
 )  # fmt: skip
 
 
@@ -158,7 +160,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def rich(tmp_path_factory) -> Path:
     """All that rules which only observe could ask."""
-    asks = ("inducers", "ask_certainty", "close_at_budget")
+    asks = ("deer-pro.inducers", "concise.ask_certainty", "s1-budget-forcing.close_at_budget")
     plan = plan_of(sums(), seeds=(0, 1), asks=asks, top_logprobs=20, hidden=(0, 1), hidden_first=1_000)
     return recorded(plan, tmp_path_factory.mktemp("rich") / "r")
 
@@ -328,7 +330,7 @@ def test_chains_are_read_with_text_signals_checkpoints_and_verdicts(folder):
 
 
 def test_other_texts_can_be_asked_too(tmp_path):
-    out = recorded(plan_of(sums(2), asks=("</think>so ", "inducers")), tmp_path / "r")
+    out = recorded(plan_of(sums(2), asks=("</think>so ", "deer-pro.inducers")), tmp_path / "r")
     with pytest.raises(BadInput, match="'temperature' is no text"):
         recorded(plan_of(sums(2), asks=("temperature",)), tmp_path / "s")
     for chain in read_recording(out):
@@ -560,7 +562,7 @@ def test_replay_equals_live_on_the_pocket_reasoner(tmp_path):
     task = load_task("chain-sum:hard", limit=3)
     plan = RecordPlan(
         model="pocket", tasks=(task,), seeds=(0,), chains=2, at=("cue", "step"), every=32, hidden=(1, -1),
-        hidden_first=1_000, top_logprobs=20, asks=("inducers", "ask_certainty"), concurrency=10,
+        hidden_first=1_000, top_logprobs=20, asks=("deer-pro.inducers", "concise.ask_certainty"), concurrency=10,
     )  # fmt: skip
     out = recorded(plan, tmp_path / "r", LocalEngine("pocket", rows=96))
     live, replayed = both(

@@ -9,7 +9,7 @@ import pytest
 
 from satisfice.core.problem import Problem, Verdict
 from satisfice.engines import load_engine
-from satisfice.methods.shaping import SGrpo
+from satisfice.methods.shaping import L1Max, SGrpo
 from satisfice.tasks import load_task
 from satisfice.training.rollout import (
     SAID,
@@ -86,8 +86,8 @@ def problem(**metadata: Any) -> Problem:
 
 def test_columns_of_problems_are_those_that_all_of_them_have() -> None:
     some = [problem(budget=3, level=1.0, index=7), problem(budget=5, level=True), problem(budget=9, level=None)]
-    assert column_names(some) == {"budget"}
-    assert column_names([]) == set()
+    assert column_names(some, L1Max()) == {"budget"}
+    assert column_names([], L1Max()) == set()
 
 
 def test_a_steered_group_is_described_like_any_other_and_pays_for_every_chain() -> None:

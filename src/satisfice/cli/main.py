@@ -108,7 +108,7 @@ def solve(
     max_tokens: Annotated[int | None, typer.Option(help="Longest chain, tokens. Default: the model's own.")] = None,
 ) -> None:
     """Solve one problem live: the thinking as it comes, where the rule looks, what it sees, when it stops."""
-    from satisfice.catalog import build, check_policy
+    from satisfice.catalog import build, check_fit
     from satisfice.cli.show import solve_live
     from satisfice.core.problem import Problem
     from satisfice.tasks import load_task
@@ -120,7 +120,7 @@ def solve(
         loaded = load_task(task, limit=index + 1)
         problem, verify = loaded.problems[-1], loaded.verify
     engine = load(model)
-    check_policy(rule, engine.name, engine.provides)
+    check_fit([rule], engine.name, engine.provides)
     asyncio.run(
         solve_live(
             rule, engine, problem, out_console, seed=seed, temperature=temperature, max_tokens=max_tokens, verify=verify

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, Protocol
 
-from satisfice.core.engine import Request, Sampled, Sampler, Sequence, Signals, Watch, both, joined, random_key
+from satisfice.core.engine import Engine, Request, Sampled, Sampler, Sequence, Signals, Watch, both, joined, random_key
+from satisfice.core.problem import Problem
 from satisfice.core.race import current_lane
-
-if TYPE_CHECKING:
-    from satisfice.core.session import Session
 
 Phase = Literal["think", "answer", "done"]
 Ended = Literal["", "model", "rule", "limit", "turn"]
@@ -26,6 +24,26 @@ class Span:
     by: str
 
 
+class ChainHost(Protocol):
+    """What a chain needs of the session that it is part of."""
+
+    engine: Engine
+    problem: Problem
+    seed: int
+    temperature: float
+    top_p: float
+    sampler: Sampler | None
+    on_tokens: Callable[[], None] | None
+
+    def adopt(self, chain: "Chain", /) -> None: ...
+
+    def note(self, kind: str, chain: "Chain", **data: Any) -> None: ...
+
+    def lease(self, chain: "Chain", want: int | None, /) -> int: ...
+
+    def settle(self, grant: int, /) -> None: ...
+
+
 class Chain:
     """A prompt and what follows it. Made by `Session.chain` and `Chain.fork`, never directly.
 
@@ -33,7 +51,7 @@ class Chain:
     anything else (inject, fork, close) works from before the cue, and then the held tokens count as dropped.
     """
 
-    def __init__(self, session: "Session", name: str, sequence: Sequence, spans: list[Span], *, looks: bool) -> None:
+    def __init__(self, session: ChainHost, name: str, sequence: Sequence, spans: list[Span], *, looks: bool) -> None:
         self.session = session
         self.name = name  # path of forks: "0", "0.2"
         self.looks = looks  # a probe: its tokens count as `probe` unless it is returned

@@ -1,6 +1,7 @@
 """The fields of a method are its hyperparameters: their types and ranges, checked when it is made."""
 
 import dataclasses
+import enum
 import math
 import types
 import typing
@@ -36,6 +37,13 @@ class Range:
         return f"from {self.low} to {self.high}"
 
 
+class Counts(enum.Enum):
+    """What a whole number counts, where a server must bound it. Used as `Annotated[int, Range(1), Counts.CHAINS]`."""
+
+    CHAINS = "chains"  # chains, or rounds of chains: each costs a whole thinking
+    LIKELIEST = "likeliest tokens"  # seen at each position: each is sent and kept
+
+
 @dataclass(frozen=True, kw_only=True)
 class FieldType:
     """What one field takes."""
@@ -43,6 +51,7 @@ class FieldType:
     kind: Literal["int", "float", "bool", "text", "choice", "method"]
     optional: bool = False  # None is a value too
     range: Range = Range()
+    counts: Counts | None = None  # what an int counts, if a server must bound it
     choices: tuple[str, ...] = ()
     protocol: type | None = None  # for a method, what it must be: Policy, Filter
 
@@ -98,10 +107,11 @@ def check_fields(method: Any) -> None:
 
 def field_type(hint: Any) -> FieldType:
     """Return what a field with this annotation takes."""
-    bounds = Range()
+    bounds, counts = Range(), None
     if get_origin(hint) is typing.Annotated:
         hint, *notes = get_args(hint)
         bounds = next((note for note in notes if isinstance(note, Range)), bounds)
+        counts = next((note for note in notes if isinstance(note, Counts)), None)
     optional = False
     if get_origin(hint) in (typing.Union, types.UnionType):
         members = [member for member in get_args(hint) if member is not type(None)]
@@ -109,10 +119,12 @@ def field_type(hint: Any) -> FieldType:
         if len(members) != 1:
             raise TypeError(f"a field of a method has one type, or one type or None; got {hint}")
         inner = field_type(members[0])
-        return dataclasses.replace(inner, optional=optional, range=bounds if bounds != Range() else inner.range)
+        return dataclasses.replace(
+            inner, optional=optional, range=bounds if bounds != Range() else inner.range, counts=counts or inner.counts
+        )
     if get_origin(hint) is Literal:
         return FieldType(kind="choice", choices=get_args(hint))
     simple: dict[Any, Literal["int", "float", "bool", "text"]] = {int: "int", float: "float", bool: "bool", str: "text"}
     if hint in simple:
-        return FieldType(kind=simple[hint], range=bounds)
+        return FieldType(kind=simple[hint], range=bounds, counts=counts)
     return FieldType(kind="method", protocol=hint if isinstance(hint, type) else None)

@@ -1,35 +1,50 @@
-"""Whether an engine can run a method: asked once, before anything runs."""
+"""Whether an engine, a trainer, a model or some data have what a method asks for: asked once, before anything runs."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Collection, Iterable
+from typing import Any
 
-from satisfice.core.card import Card, Need
+from satisfice.core.card import Card, Host, Requirement
 from satisfice.core.errors import Unfit
 
-_MEANING = {
-    Need.FORK: "copies of a chain",
-    Need.INJECT: "text put into a chain",
-    Need.ABORT: "stopping a running chain",
-    Need.LOGPROBS: "log-probabilities of sampled tokens",
-    Need.TOP_LOGPROBS: "log-probabilities of the likeliest tokens",
-    Need.ENTROPY: "the entropy of the next-token distribution",
-    Need.HIDDEN: "hidden states",
-    Need.LOGITS: "changes to next-token scores",
-    Need.BUDGET: "a thinking budget of its own",
-    Need.RENDER: "the model's chat form",
-    Need.UNEMBEDDING: "the output matrix of the model",
-}
+
+def cards(method: Any) -> list[Card]:
+    """Return the card of a method and those of the methods inside it."""
+    fields = (
+        [getattr(method, field.name) for field in dataclasses.fields(method)]
+        if dataclasses.is_dataclass(method)
+        else []
+    )
+    inner = [value for value in fields if isinstance(getattr(value, "card", None), Card)]
+    return [method.card, *(card for part in inner for card in cards(part))]
 
 
-def check_fit(card: Card, engine: str, provides: frozenset[Need], others: Iterable[Card] = ()) -> None:
-    """Raise `Unfit` with a helpful sentence when `engine` lacks something that the method needs.
+def asks(method: Any, host: Host) -> frozenset[Requirement]:
+    """Return what a method, and those inside it, ask of one host."""
+    return frozenset().union(*(card.asks(host) for card in cards(method)))
 
-    `others` are methods to suggest: those that the engine can run are named.
+
+def require(method: Any, name: str, provides: Collection[str], *, host: Host, others: Iterable[Card] = ()) -> None:
+    """Raise `Unfit` with a helpful sentence when a host lacks something that the method, or one inside it, asks for.
+
+    `name` is the host as people know it ("local", "the trainer") and `provides` the names of what it has. `others` are
+    methods to suggest: those that the host can run are named.
     """
-    missing = sorted(card.needs - provides)
-    if missing:
-        fit = sorted(other.id for other in others if other.needs <= provides)
-        instead = f", or a method that this engine can run: {', '.join(fit)}" if fit else ""
-        raise Unfit(
-            f"{card.id} needs {' and '.join(_MEANING[need] for need in missing)}, which the {engine} engine does not "
-            f"provide. Use the local engine{instead}."
-        )
+    for card in cards(method):
+        missing = sorted((one for one in card.asks(host) if one.name not in provides), key=lambda one: one.name)
+        if not missing:
+            continue
+        fit = sorted(other.id for other in others if all(one.name in provides for one in other.asks(host)))
+        instead = f", or a method that this {host} can run: {', '.join(fit)}" if fit else ""
+        means = " and ".join(one.means for one in missing)
+        if host == "engine":
+            told = f"needs {means}, which the {name} engine does not provide. Use the local engine{instead}."
+        elif host == "data":
+            columns = ", ".join(f"{one.name} ({one.means})" for one in missing)
+            told = (
+                f"reads {columns}, which {name} does not give here. Add it to the data or the rollouts, or choose a "
+                "method that reads lengths and verdicts only."
+            )
+        else:
+            told = f"needs {means}, which {name} does not have. Take another {host}{instead}."
+        raise Unfit(f"{card.id} {told}")

@@ -18,6 +18,17 @@ class Method(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Settings that one of our studies recommends for a model: `presets: ClassVar = {"pocket": Preset(...)}`.
+
+    People write `deer@pocket`; what is printed and stored is the spec with its fields.
+    """
+
+    fields: Mapping[str, Any]
+    study: str  # folder of the study whose page shows what these settings save and cost
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kind(Generic[T_co]):
     """What the methods of one or more families are called with, and how to check them: `Kind[Policy]`."""
 

@@ -3,18 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 from satisfice.core.errors import BadInput, UnknownName
 
-REFLECTIONS = (
-    "wait", "alternatively", "hmm", "but", "however", "alternative", "another", "check", "double", "oh", "maybe",
-    "verify", "other", "again", "now", "ah", "any",
-)  # fmt: skip
-"""Words with which models of the R1 family begin a second look (those that NoWait suppresses, arXiv:2506.08343)."""
+W = TypeVar("W")
 
 CANDIDATE = r"(?i)\banswer is\b|\bso the result\b|\\boxed\{|=\s*\$?-?\d[\d.,]*\$?\.?\s*$"
 """A step that says an answer: in words, in a box, or as the number that an equation ends in."""
@@ -46,21 +42,9 @@ class Profile:
     max_tokens: int = 16_384  # tokens a problem may spend unless the person says otherwise
     answer_tokens: int = 1_024  # of these, kept back so that there is room for the visible answer
     trial_tokens: int = 20  # longest trial answer
-    inducers: tuple[str, ...] = (  # several wordings of `induce_answer`, for rules that compare what they bring
-        "\n**Final Answer**\n\\boxed{",
-        "\n**Final Answer**\n\nThe final answer is \\boxed{",
-        "\n**Final Answer**\nI believe the final answer is \\boxed{",
-        "\n\nThe final answer is \\boxed{",
-    )
-    extend_thinking: str = "Wait"  # injected where the model would have ended its thinking, to make it go on
-    close_at_budget: str = "\n</think>\nFinal Answer:"  # injected when a budget ends the thinking; has think_close
-    reflections: tuple[str, ...] = REFLECTIONS  # words that begin a second look, for rules that suppress them
     candidate_answer: str = CANDIDATE  # regular expression: a step in which it matches holds a candidate answer
-    ask_certainty: str = ""  # injected on a fork; whether the next word is a sure or a doubting one tells certainty
-    sure_words: tuple[str, ...] = ("Great", "Perfect", "Therefore", "Thus", "</think>")
-    doubting_words: tuple[str, ...] = ("Wait", "Hmm", "But", "Alternatively")
-    hesitations: tuple[str, ...] = ("wait", "hold", "but", "okay", "no", "hmm")  # a trial that says one is no answer
-    assurances: tuple[str, ...] = ("It is clear that", "I'm sure about this.")  # injected in place of a reflection
+    rules: Mapping[str, Mapping[str, str | tuple[str, ...]]] = field(default_factory=dict, hash=False)
+    """Words of single rules, where the model's differ from those in the rule's file: by the rule's id, then by name."""
 
     def opened(self, prompt: str) -> str:
         """A prompt with thinking open, whatever the chat template does about it.
@@ -84,6 +68,30 @@ class Profile:
             if bare.endswith(self.think_open.rstrip()):
                 prompt = bare.removesuffix(self.think_open.rstrip())
         return prompt + self.think_open + self.after_open
+
+    def words(self, rule: str, default: W) -> W:
+        """Return the words of one rule for this model: its own defaults, or what `rules` says in their place.
+
+        In the defaults `</think>` stands for whatever ends this model's thinking.
+
+        Raises:
+            BadInput: `rules` names a word that the rule does not have, or gives text for a list of words.
+        """
+        own: dict[str, Any] = {}
+        for item in fields(cast(Any, default)):
+            value = getattr(default, item.name)
+            closed = [text.replace(R1.think_close, self.think_close) for text in ([value] if _text(value) else value)]
+            own[item.name] = closed[0] if _text(value) else tuple(closed)
+        for name, value in self.rules.get(rule, {}).items():
+            if name not in own:
+                raise UnknownName(f"word of {rule} in profile {self.name}", name, own)
+            if _text(value) != _text(own[name]):
+                raise BadInput(
+                    f"profile {self.name}: {name} of {rule} must be {'text' if _text(own[name]) else 'a list of texts'}"
+                    f", got {value!r}."
+                )
+            own[name] = value
+        return cast(W, replace(cast(Any, default), **own))
 
     @property
     def candidate(self) -> re.Pattern[str]:
@@ -125,12 +133,16 @@ HARMONY = Profile(
     close_thinking=_FINAL,
     skip_thinking=_FINAL,
     induce_answer=_FINAL + "\\boxed{",
-    inducers=(
-        _FINAL + "\\boxed{", _FINAL + "**Final Answer**\n\\boxed{", _FINAL + "The final answer is \\boxed{",
-        _FINAL + "I believe the final answer is \\boxed{",
-    ),
-    close_at_budget=_FINAL + "Final Answer:",
-    sure_words=("Great", "Perfect", "Therefore", "Thus", "<|end|>"),
+    rules={
+        "deer-pro": {
+            "inducers": (
+                _FINAL + "\\boxed{", _FINAL + "**Final Answer**\n\\boxed{", _FINAL + "The final answer is \\boxed{",
+                _FINAL + "I believe the final answer is \\boxed{",
+            )
+        },
+        "s1-budget-forcing": {"close_at_budget": _FINAL + "Final Answer:"},
+        "concise": {"sure_words": ("Great", "Perfect", "Therefore", "Thus", "<|end|>")},
+    },
     temperature=1.0,
     top_p=1.0,
 )  # fmt: skip
@@ -155,7 +167,6 @@ def with_tags(name: str, opens: str, closes: str) -> Profile:
     return replace(
         R1, name=name, think_open=opens, think_close=closes, after_open="" if opens.endswith("\n") else R1.after_open,
         close_thinking=put(R1.close_thinking), skip_thinking=put(R1.skip_thinking),
-        close_at_budget=put(R1.close_at_budget), sure_words=tuple(map(put, R1.sure_words)),
     )  # fmt: skip
 
 
@@ -187,8 +198,32 @@ def profile_from(row: object, where: str) -> Profile:
         if name not in known:
             raise UnknownName(f"profile field in {where}", str(name), known)
     values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
+    values["rules"] = _rules_from(row.get("rules", {}), where)
     for name, value in values.items():
+        if name == "rules":
+            continue
         wanted = type(getattr(R1, name))
         if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
             raise BadInput(f"{where}: {name} must be a {wanted.__name__}, got {value!r}.")
     return Profile(**values)
+
+
+def _rules_from(rules: object, where: str) -> dict[str, dict[str, str | tuple[str, ...]]]:
+    """The words of rules from parsed JSON: each a text or a list of texts."""
+    found: dict[str, dict[str, str | tuple[str, ...]]] = {}
+    for rule, words in rules.items() if isinstance(rules, Mapping) else ():
+        found[str(rule)] = {}
+        for name, value in words.items() if isinstance(words, Mapping) else ():
+            texts = tuple(value) if isinstance(value, list | tuple) else (value,)
+            if not all(map(_text, texts)):
+                raise BadInput(f"{where}: {name} of {rule} must be text or a list of texts, got {value!r}.")
+            found[str(rule)][str(name)] = value if _text(value) else texts
+    if not isinstance(rules, Mapping) or not all(isinstance(words, Mapping) for words in rules.values()):
+        raise BadInput(
+            f'{where}: rules must be like {{"no-wait": {{"reflections": ["wait"]}}}}, got {str(rules)[:80]}.'
+        )
+    return found
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)

@@ -4,31 +4,38 @@ import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-
-if TYPE_CHECKING:
-    from satisfice.core.chain import Chain
-    from satisfice.core.session import Session
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 PACE = 8  # decode steps between two looks at who is done: the most that a loser can sample after the winner's end
 
-_lane: contextvars.ContextVar["Lane | None"] = contextvars.ContextVar("lane", default=None)
+
+class Racer(Protocol):
+    """What a race knows of a chain."""
+
+    clock: int  # decode steps from the start of the problem to its last token
+
+    def drop(self) -> object: ...
 
 
-def current_lane() -> "Lane | None":
+R = TypeVar("R", bound=Racer)
+
+_lane: contextvars.ContextVar["Lane[Any] | None"] = contextvars.ContextVar("lane", default=None)
+
+
+def current_lane() -> "Lane[Any] | None":
     """The lane of the innermost race that the running code takes part in."""
     return _lane.get()
 
 
-class Lane:
+class Lane(Generic[R]):
     """One line of work in a race: a task, and whatever chains it makes."""
 
-    def __init__(self, race: "Race") -> None:
+    def __init__(self, race: "Race[R]") -> None:
         self.race = race
         self.outer = current_lane()  # a race may be run inside a lane of another
-        self.chains: dict[Chain, None] = {}  # those that sampled here, in order
+        self.chains: dict[R, None] = {}  # those that sampled here, in order
         self.sampling = 0  # calls that are with the engine now
-        self.task: asyncio.Task[Chain]
+        self.task: asyncio.Task[R]
 
     async def admit(self, clock: int) -> int:
         """Wait until a chain at decode step `clock` may go on; for how many tokens, at least one."""
@@ -38,7 +45,7 @@ class Lane:
             room = self.race.horizon - clock
         return room if self.outer is None else min(room, await self.outer.admit(clock))
 
-    def begin(self, chain: "Chain") -> None:
+    def begin(self, chain: R) -> None:
         """A chain's call goes to the engine."""
         self.chains[chain] = None
         self.sampling += 1
@@ -52,7 +59,13 @@ class Lane:
             self.outer.end()
 
 
-class Race:
+class Start(Protocol[R]):
+    """Runs a coroutine as a task, in a context of its own: `Session.start`."""
+
+    def __call__(self, work: Coroutine[Any, Any, R], *, context: contextvars.Context) -> "asyncio.Task[R]": ...
+
+
+class Race(Generic[R]):
     """Run several coroutines, and get the chains that they return in the order in which those end.
 
     The order is by decode step, then by number, whatever the engine does first: all lanes advance `PACE` steps, then
@@ -63,20 +76,20 @@ class Race:
                 return chain
     """
 
-    def __init__(self, session: "Session", works: Iterable[Coroutine[Any, Any, "Chain"]]) -> None:
+    def __init__(self, start: "Start[R]", works: Iterable[Coroutine[Any, Any, R]]) -> None:
         self.horizon = PACE  # no chain samples beyond this decode step
-        self._parked: list[tuple[Lane, asyncio.Future[None]]] = []
+        self._parked: list[tuple[Lane[R], asyncio.Future[None]]] = []
         self._changed = asyncio.Event()
-        self._lanes = [self._start(session, work) for work in works]
+        self._lanes = [self._start(start, work) for work in works]
 
-    def _start(self, session: "Session", work: Coroutine[Any, Any, "Chain"]) -> Lane:
-        lane, context = Lane(self), contextvars.copy_context()
+    def _start(self, start: "Start[R]", work: Coroutine[Any, Any, R]) -> Lane[R]:
+        lane, context = Lane[R](self), contextvars.copy_context()
         context.run(_lane.set, lane)
-        lane.task = session.start(work, context=context)
+        lane.task = start(work, context=context)
         lane.task.add_done_callback(lambda _: self._changed.set())
         return lane
 
-    async def park(self, lane: Lane) -> None:
+    async def park(self, lane: Lane[R]) -> None:
         """Wait for the others."""
         entry = (lane, asyncio.get_running_loop().create_future())
         self._parked.append(entry)
@@ -87,7 +100,7 @@ class Race:
             if entry in self._parked:
                 self._parked.remove(entry)
 
-    async def __aiter__(self) -> AsyncIterator["Chain"]:
+    async def __aiter__(self) -> AsyncIterator[R]:
         running = list(self._lanes)
         while running:
             while not all(self._waits(lane) for lane in running):
@@ -103,7 +116,7 @@ class Race:
                 if not ready.done():
                     ready.set_result(None)
 
-    def _waits(self, lane: Lane) -> bool:
+    def _waits(self, lane: Lane[R]) -> bool:
         return lane.task.done() or (lane.sampling == 0 and any(other is lane for other, _ in self._parked))
 
     async def __aenter__(self) -> Self:

@@ -5,62 +5,69 @@ stand anywhere in the batch. Lengths are in tokens, probabilities in nats.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from satisfice.core.card import Requirement
 from satisfice.core.errors import BadInput
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-COLUMNS: Mapping[str, str] = {
-    "answer_found": "an answer can be read from the output",
-    "budget": "tokens that the prompt asked for",
-    "continuations_right": "right ones among the continuations that were sampled from the rollout's first part",
-    "decision_token": "number of the token that settles whether the rollout thinks, counted from 0; -1: none",
-    "exit": "place of the rollout among the exits from one chain of thought: 0 the earliest, the whole chain last",
-    "finished": "the rollout came to its end; an unfinished one goes on in the next step",
-    "first_new": "number of the first token that was sampled in this step, counted from 0",
-    "insignificant": "tokens of the rollout that a compressor would drop",
-    "level": "how verbose the prompt asked to be: 0 short, 1 moderate, 2 long",
-    "longest": "upper end of the length that is wanted, words",
-    "mode": "how the rollout was to think: 0 direct or short, 1 at length",
-    "needs_thinking": "the prompt is labelled as one that needs thinking",
-    "pass_rate": "share of right rollouts of the base model on this prompt, estimated before training",
-    "reference_accuracy": "mean accuracy of the reference policy on this prompt",
-    "reference_insignificant": "tokens of a reference response to the prompt that a compressor would drop",
-    "reference_length": "mean length of the reference policy's responses to this prompt, tokens",
-    "reference_significant": "tokens of a reference response to the prompt that a compressor would keep",
-    "repetitive": "the rollout goes in circles",
-    "score": "what a reward model or judge says of the rollout",
-    "shortest": "lower end of the length that is wanted, words",
-    "significant": "tokens of the rollout that a compressor would keep",
-    "step_count": "steps of the rollout's thinking: paragraphs that are not empty",
-    "thinking_closed": "the thinking was opened and closed as it should be",
-    "turns": "turns in which the rollout called a tool",
-    "well_formed": "the whole output has the form that was asked for",
-    "words": "words of the answer",
-}
-"""Columns [B] that methods read beside the standard ones. A method of your own may read others."""
 
-TOKEN_COLUMNS: Mapping[str, str] = {
-    "entropy": "entropy of the next-token distribution, nats",
-    "grounded": "the environment accepted the action that ends at this token; 0 elsewhere",
-    "ids": "token ids",
-    "logprob": "log-probability of the token under the policy that is trained, before this update, nats",
-    "mask": "the loss counts this token: the policy sampled it, for this rollout",
-    "progress": "share of the outcome that an estimator credits to the action that ends at this token; 0 elsewhere",
-    "segment": "which part (turn, step) of a rollout the token belongs to, counted from 0",
-    "token_reward": "reward given at this token",
-    "value": "what a value head expects from here on",
-}
-"""Columns [B, T] that methods read."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Some:
+    """What the battery makes plausible columns from: a batch, and random numbers in [0, 1)."""
+
+    correct: Bools  # [B]
+    length: Ints  # [B]
+    truncated: Bools  # [B]
+    group: Floats  # [B] one number for each prompt, the same whichever column asks
+    share: Floats  # [B] one number for each rollout, another for each column
+    token_share: Floats  # [B, T] one for each token, likewise
+
+
+@dataclass(frozen=True)
+class Column(Requirement):
+    """A column that a method reads beside those that every batch has: declared in the method's file.
+
+    >>> Column("level", "how verbose the prompt asked to be", example=lambda some: np.floor(3 * some.group)).host
+    'data'
+    """
+
+    example: Callable[[Some], NDArray[Any]] | None = field(default=None, compare=False, kw_only=True)
+    per: Literal["rollout", "token"] = field(default="rollout", kw_only=True)  # one value for each
+    grows: bool = field(default=False, kw_only=True)  # counts something in the rollout, so it grows with the length
+
+    def made(self, some: Some) -> NDArray[Any]:
+        """Return plausible values for a test, by `example`; without one, numbers in [0, 1)."""
+        if self.example is None:
+            return some.share if self.per == "rollout" else some.token_share
+        return np.asarray(self.example(some))
+
+
+ENTROPY = Column("entropy", "entropy of the next-token distribution, nats", per="token")
+IDS = Column("ids", "token ids", per="token", example=lambda some: np.floor(5 * some.token_share).astype(np.int64))
+LOGPROB = Column(
+    "logprob", "log-probability of the token under the policy that is trained, before this update, nats",
+    per="token", example=lambda some: -some.token_share,
+)  # fmt: skip
+MASK = Column(
+    "mask", "the loss counts this token: the policy sampled it, for this rollout",
+    per="token", example=lambda some: _first(some.length, some.token_share.shape[1]),
+)  # fmt: skip
+SEGMENT = Column(
+    "segment", "which part (turn, step) of a rollout the token belongs to, counted from 0",
+    per="token", example=lambda some: np.sort(np.floor(3 * some.token_share), axis=1).astype(np.int64),
+)  # fmt: skip
+VALUE = Column("value", "what a value head expects from here on", per="token", example=lambda some: some.token_share)
+PROMPT = Requirement("prompt", "a lasting name of the prompt")  # its place is `Rollouts.prompt`
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,8 +86,8 @@ class Rollouts:
     truncated: Bools = None  # type: ignore[assignment]  # [B] a token limit ended it; by default none was
     reward: Floats = None  # type: ignore[assignment]  # [B] before any shaping; by default 1 if correct, else 0
     prompt: NDArray[np.str_] | None = None  # [B] lasting name of the prompt: the key of what is remembered about it
-    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # name -> [B]; see COLUMNS
-    tokens: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # name -> [B, T]; see TOKEN_COLUMNS
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # name -> [B]
+    tokens: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # name -> [B, T]
 
     def __post_init__(self) -> None:
         rows = np.asarray(self.length).shape
@@ -127,11 +134,9 @@ class Rollouts:
         """
         found = self.columns.get(name, self.tokens.get(name))
         if found is None:
-            where = "tokens" if name in TOKEN_COLUMNS else "columns"
-            means = COLUMNS.get(name, TOKEN_COLUMNS.get(name, ""))
             raise BadInput(
-                f"Rollouts: there is no {name!r}{f' ({means})' if means else ''}. Give it when the batch is made: "
-                f"Rollouts(..., {where}={{{name!r}: ...}})."
+                f"Rollouts: there is no {name!r}. Give it when the batch is made: Rollouts(..., columns={{{name!r}: "
+                "...}), or tokens= where it has a value for each token."
             )
         return found
 
@@ -286,3 +291,8 @@ def _sealed(values: NDArray[Any]) -> NDArray[Any]:
     view = values.view()
     view.flags.writeable = False
     return view
+
+
+def _first(count: Ints, width: int) -> Bools:
+    """The first tokens of each row, at least one, [B, T]."""
+    return np.arange(width) < np.clip(count, 1, width)[:, None]

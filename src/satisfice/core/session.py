@@ -44,7 +44,7 @@ POLICY: Kind[Policy] = Kind(
     protocol=Policy,
     example="full,cap:96,first-finish(n=8, stop=deer)",
     about="A policy is called with a session, `await policy(session)`, and returns the chain whose answer counts.",
-    battery="satisfice.testing.policies:check_policy",
+    battery="satisfice.testing.policies:check_fit",
 )
 
 
@@ -146,9 +146,9 @@ class Session:
         self._tasks.add(task)
         return task
 
-    def race(self, works: Iterable[Coroutine[Any, Any, Chain]]) -> Race:
+    def race(self, works: Iterable[Coroutine[Any, Any, Chain]]) -> Race[Chain]:
         """Run several coroutines abreast and get their chains as they end, by decode step and then by number."""
-        return Race(self, works)
+        return Race(self.start, works)
 
     @property
     def chains(self) -> tuple[Chain, ...]:

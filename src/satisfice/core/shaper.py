@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
-from satisfice.core.errors import BadInput, Unfit
+from satisfice.core.errors import BadInput
 from satisfice.core.fields import check_fields
+from satisfice.core.fit import asks, cards
 from satisfice.core.method import Kind
-from satisfice.core.rollouts import COLUMNS, TOKEN_COLUMNS, Bools, Floats, Ints, Rollouts
+from satisfice.core.rollouts import Bools, Column, Floats, Ints, Rollouts
 
 State = Mapping[str, Any]
 """What a shaper remembers from step to step: a JSON object, never changed in place."""
@@ -222,6 +223,29 @@ def check_advantage(shaper: Any) -> None:
         )
 
 
+class ShapesReward:
+    """For a shaper that shapes the reward and hands it on to the method in its field `advantage`."""
+
+    advantage: Shaper
+
+    def __post_init__(self) -> None:
+        check_advantage(self)
+
+    @property
+    def loss(self) -> Loss:
+        return self.advantage.loss
+
+
+class CountsSteps:
+    """For a shaper that remembers how many steps it has taken, and nothing else."""
+
+    def init(self) -> State:
+        return {"step": 0}
+
+    def update(self, state: State, rollouts: Rollouts, /) -> State:
+        return {"step": state["step"] + 1}
+
+
 def start(shaper: Shaper) -> State:
     """The state before the first step."""
     return shaper.init() if isinstance(shaper, Stateful) else STATELESS
@@ -237,22 +261,12 @@ def caps_for(shaper: Shaper, state: State, prompts: Sequence[str]) -> Ints | Non
     return shaper.cap(state, prompts) if isinstance(shaper, Capping) else None
 
 
-def check_columns(shaper: Shaper, trainer: str, provides: frozenset[str]) -> None:
-    """Raise `Unfit` when the trainer's batches lack a column that the method, or one inside it, reads.
-
-    Group, correct, length, truncated and reward are always there.
-    """
-    missing = sorted(reads(shaper) - provides)
-    if missing:
-        means = {**COLUMNS, **TOKEN_COLUMNS, "prompt": "a lasting name of the prompt"}
-        told = ", ".join(f"{name} ({means[name]})" if name in means else name for name in missing)
-        raise Unfit(
-            f"{shaper.card.id} reads {told}, which {trainer} does not give here. Add it to the data or the rollouts, "
-            "or choose a method that reads lengths and verdicts only."
-        )
+def columns_of(shaper: Shaper) -> frozenset[Column]:
+    """Return the columns that a shaper, or one inside it, reads or uses where they are there."""
+    named = frozenset().union(*(card.requires | card.optional for card in cards(shaper)))
+    return frozenset(one for one in named if isinstance(one, Column))
 
 
 def reads(shaper: Shaper) -> frozenset[str]:
-    """The columns that a shaper reads, those of the methods inside it included."""
-    inner = [getattr(shaper, part.name) for part in dataclasses.fields(shaper)]  # type: ignore[arg-type]
-    return shaper.card.reads.union(*(reads(part) for part in inner if isinstance(getattr(part, "card", None), Card)))
+    """Return the names of the columns that a shaper, or one inside it, cannot do without."""
+    return frozenset(one.name for one in asks(shaper, "data"))

@@ -1,4 +1,4 @@
-"""The grammar of specs: `deer`, `deer:0.9`, `deer(threshold=0.9, mean=min)`. Text only; nothing is evaluated."""
+"""The grammar of specs: `deer`, `deer:0.9`, `deer(threshold=0.9, mean=min)`, `deer@pocket`. Nothing is evaluated."""
 
 import re
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ class Spec:
     """The parts of a spec as they were typed."""
 
     name: str
+    preset: str | None = None  # what follows the @: a model for which the method has settings of its own
     main: str | None = None  # what follows the colon: the value of the first field
     parts: tuple[str, ...] = ()  # what stands in parentheses: `field=value` each
 
@@ -26,6 +27,8 @@ def parse(text: str, what: str, example: str) -> Spec:
 
     >>> parse("deer(threshold=0.9, mean=min)", "policy", "full").parts
     ('threshold=0.9', 'mean=min')
+    >>> parse("deer@pocket", "policy", "full").preset
+    'pocket'
     """
     if len(text) > MOST_CHARS:
         raise BadInput(f"{what}: a spec has at most {MOST_CHARS} characters, got {len(text)}.")
@@ -36,7 +39,12 @@ def parse(text: str, what: str, example: str) -> Spec:
             f"between several, for example: {example}."
         )
     parts = split(match["fields"]) if match["fields"] and match["fields"].strip() else []
-    return Spec(name=match["name"], main=match["main"] if match["colon"] else None, parts=tuple(map(str.strip, parts)))
+    file, colon, last = match["name"].rpartition(":")  # a path may hold an @ of its own
+    last, at, preset = last.partition("@")
+    return Spec(
+        name=file + colon + last, preset=preset if at else None, main=match["main"] if match["colon"] else None,
+        parts=tuple(map(str.strip, parts)),
+    )  # fmt: skip
 
 
 def split(text: str) -> list[str]:

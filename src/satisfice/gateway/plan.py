@@ -13,8 +13,7 @@ from satisfice.catalog import (
     FAMILIES,
     build,
     canonical,
-    check_policy,
-    check_sampler,
+    check_fit,
     from_json,
     methods_of,
     parse_sampler,
@@ -23,7 +22,7 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput
-from satisfice.core.fields import field_types
+from satisfice.core.fields import Counts, field_types
 from satisfice.core.session import POLICY, Policy, Session
 from satisfice.gateway.body import Body, ChatBody, CompletionBody, Wish
 from satisfice.gateway.settings import Settings
@@ -32,12 +31,7 @@ from satisfice.methods.sampling.filter import Truncation, Unbound
 from satisfice.methods.stopping.no_thinking import NoThinking
 
 LONGEST = 1 << 16  # the greatest whole number that a request may set in a policy
-COUNTS = frozenset(
-    {"n", "n_max", "warmup", "wave", "drafts", "rounds", "k", "peers", "width", "max_turns", "max_steps"}
-)
-"""Fields of policies that say how many chains or rounds there are."""
-LIKELIEST = 100
-"""The most of `top`, the likeliest tokens that a policy sees at each position: each is sent and kept."""
+LIKELIEST = 100  # the most tokens that a policy may see at each position
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +97,7 @@ def _sampler(body: Body, engine: Engine) -> Truncation | None:
         return None
     hot = engine.profile.temperature if body.temperature is None else body.temperature
     sampler = parse_sampler(text, temperature=hot)
-    check_sampler(sampler, engine.name, engine.provides)
+    check_fit(sampler.filters, engine.name, engine.provides)
     if slow := [method.card.id for method in sampler.filters if isinstance(method, Unbound)]:
         raise BadInput(
             f"satisfice: {slow[0]} reads the whole output matrix at each token, which no request may ask for."
@@ -133,7 +127,7 @@ def _spec_if_fit(policy: Any, engine: Engine) -> str:
 
 @lru_cache(256)  # most requests run one of few policies, and this is half of the work of a plan
 def _spec(policy: Any, engine: str, provides: frozenset[Need]) -> str:
-    check_policy(policy, engine, provides)
+    check_fit([policy], engine, provides)
     return canonical(policy)
 
 
@@ -195,8 +189,8 @@ def _check_numbers(policy: Policy, settings: Settings) -> None:
     for method in _with_inner(policy):
         for name, kind in field_types(type(method)).items():
             value = getattr(method, name)
-            most = {"top": LIKELIEST}.get(name, LONGEST)
-            if name in COUNTS:
+            most = LIKELIEST if kind.counts is Counts.LIKELIEST else LONGEST
+            if kind.counts is Counts.CHAINS:
                 most = max(settings.limits.chains, getattr(type(method), name, 0) or 0)
             if kind.kind == "int" and value is not None and value > most:
                 raise BadInput(f"{method.card.id}: {name} may be at most {most} on this server, got {value}. Lower it.")

@@ -17,10 +17,10 @@ from scipy.stats import bootstrap
 from sklearn.metrics import roc_auc_score
 
 from satisfice.answers.extract import extract_strict, read_trial
+from satisfice.catalog import check_fit
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine, Signals
 from satisfice.core.errors import BadInput
-from satisfice.core.fit import check_fit
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Session
 from satisfice.measure.trace import after_prompt, thinking_tokens, tokens_up_to
@@ -76,7 +76,7 @@ def measure_card(engine: Engine, limit: int = 2_000, seed: int = 0, tasks: Seque
         Unfit: the engine cannot fork chains or give log-probabilities.
         BadInput: an unknown task, or more problems than it has.
     """
-    check_fit(Deer.card, engine.name, engine.provides)
+    check_fit([Deer()], engine.name, engine.provides)
     if not tasks:
         raise BadInput("tasks: at least one is needed, easiest first.")
     loaded = [load_task(name, limit=limit) for name in tasks]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
-from satisfice.catalog import canonical, check_policy, check_sampler, parse_policies, parse_sampler, sampler_text
+from satisfice.catalog import canonical, check_fit, parse_policies, parse_sampler, sampler_text
 from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
@@ -82,9 +82,9 @@ class Plan:
     def check_engine(self, engine: Engine) -> None:
         """Raise `Unfit` when the engine lacks what a policy or the sampler needs."""
         for policy in self.policies.values():
-            check_policy(policy, engine.name, engine.provides)
+            check_fit([policy], engine.name, engine.provides)
         if self.sampler is not None:
-            check_sampler(self.sampler, engine.name, engine.provides)
+            check_fit(self.sampler.filters, engine.name, engine.provides)
 
     def ready(self, engine: Engine) -> Self:
         """The same with its sampler told the temperature, and the output matrix where a filter needs it."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from satisfice.catalog import check_sampler, parse_sampler
+from satisfice.catalog import check_fit, parse_sampler
 from satisfice.core.card import Need
 from satisfice.core.errors import BadInput
 from satisfice.methods.sampling import Truncation
@@ -26,7 +26,7 @@ def asked(params: Any) -> Truncation | None:
     if not isinstance(text, str):
         raise BadInput(f"{FIELD} must be a text such as 'top-n-sigma:1', got {text!r}.")
     truncation = parse_sampler(text, temperature=float(params.temperature))
-    check_sampler(truncation, "vLLM", frozenset({Need.LOGITS}))
+    check_fit(truncation.filters, "vLLM", frozenset({Need.LOGITS}))
     return truncation
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import satisfice
 from satisfice.answers.extract import extract_flexible, extract_strict, read_trial
+from satisfice.catalog import METHODS
 from satisfice.core.card import Need
 from satisfice.core.engine import Engine, Request, Sampled, Signals, random_key
 from satisfice.core.engine import Sequence as EngineSequence
@@ -24,6 +25,7 @@ from satisfice.recordings.files import SCHEMA_VERSION, token_type
 from satisfice.recordings.record_folder import Taken
 from satisfice.recordings.record_plan import Job, RecordPlan
 from satisfice.recordings.recording import LOOK, Ask
+from satisfice.recordings.rule_words import is_closing, rule_word
 from satisfice.tasks import Task
 from satisfice.tasks.judge import Judging
 
@@ -307,17 +309,17 @@ def _fits(ask: Ask, place: Place) -> bool:
 def _texts(profile: Profile, asks: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
     """The texts that were asked for: name, text, and whether the reply is greedy.
 
-    Plain texts go under themselves, and so do those of a field of the profile. That which closes thinking at a budget
-    is replied to as the chain itself would. A field may say that nothing is put in; what the model would say next goes
-    under `next`.
+    Plain texts go under themselves, and so do the words of a rule (`deer-pro.inducers`). A word whose name begins with
+    `close_` ends thinking, so what follows is sampled as the chain itself would. A word may say that nothing is put in;
+    what the model would say next goes under `next`.
     """
     seen = {(profile.induce_answer, True), (profile.close_thinking, False)}
     for ask in asks:
-        field, greedy = ask in type(profile).__dataclass_fields__, ask != "close_at_budget"
-        value = getattr(profile, ask) if field else ask
-        texts = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else []
-        if not texts or not (field or ask):
-            raise BadInput(f"ask: {ask!r} is no text and no field of the profile {profile.name!r} that holds texts.")
+        rule, _, word = ask.partition(".")
+        value = rule_word(profile, rule, word) if rule in METHODS and word else ask
+        texts, greedy = [value] if isinstance(value, str) else list(value), not (value != ask and is_closing(word))
+        if not ask or not texts:
+            raise BadInput(f"ask: {ask!r} is no text, and no word of a rule such as `deer-pro.inducers`.")
         if not greedy:
             texts.append(texts[0].removeprefix("\n"))  # as it is put in at the beginning of a line
         for text in texts:

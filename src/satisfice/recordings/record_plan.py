@@ -28,7 +28,7 @@ class RecordPlan:
     every: Annotated[int | None, Range(1), Flag("And after every so many tokens of thinking.")] = None
     asks: Annotated[
         tuple[str, ...],
-        Flag("A further text to ask copies with, or a profile field with texts; may be given again.", name="ask"),
+        Flag("Another text to ask copies with, or a rule's words: deer-pro.inducers. May be given again.", name="ask"),
     ] = ()
     trial_tokens: Annotated[int, Range(1), Flag("Longest trial answer, tokens.")] = 32
     top_logprobs: Annotated[int, Range(0), Flag("Keep this many of the likeliest tokens at each position.")] = 0

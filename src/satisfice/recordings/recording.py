@@ -49,6 +49,7 @@ from satisfice.recordings.files import (
     row_from,
     token_type,
 )
+from satisfice.recordings.rule_words import migrated
 
 LOOK = "look"  # name of what is asked for the state at a cue: nothing but the cue itself
 
@@ -162,7 +163,7 @@ class Recording:
         header = read_header(folder)
         with Blame(folder / HEADER):
             self.header, self.config = header, dict(header["config"])
-            self.profile: Profile = profile_from(header["profile"], str(folder / HEADER))
+            self.profile: Profile = profile_from(migrated(header["profile"]), str(folder / HEADER))
             self.asks = tuple(
                 Ask(
                     name=str(a["name"]), text=str(a["text"]), ids=ids_of(a["ids"]), greedy=bool(a["greedy"]),

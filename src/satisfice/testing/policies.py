@@ -5,8 +5,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from satisfice import catalog
 from satisfice.core.engine import Request
+from satisfice.core.fit import cards
 from satisfice.core.problem import Problem
 from satisfice.core.session import Policy, Session, Solution, solve
 from satisfice.engines.scripted import END, ScriptedEngine
@@ -51,7 +51,7 @@ def play(policy: Policy, problems: Sequence[int] = PROBLEMS, **limits: Any) -> t
     The engine provides what the method's card says it needs, and refuses the rest.
     `limits` go to the session: `budget`, `chain_limit`, `seed`.
     """
-    engine = ScriptedEngine(_script, provides=frozenset().union(*(card.needs for card in catalog.cards(policy))))
+    engine = ScriptedEngine(_script, provides=frozenset().union(*(card.needs for card in cards(policy))))
 
     async def run() -> list[Solution]:
         sessions = [Session(engine, _problem(number), **limits) for number in problems]

@@ -1,13 +1,14 @@
 """Batches of rollouts for tests."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from satisfice.core.rollouts import TOKEN_COLUMNS, Rollouts
-from satisfice.testing.method import Faulty
+from satisfice.core.card import Requirement
+from satisfice.core.rollouts import PROMPT, Column, Rollouts, Some
 
 TOKENS = 6  # width of per-token columns
 
@@ -43,7 +44,7 @@ def rollouts(
 
 
 def random_rollouts(
-    seed: int, *, groups: int = 4, size: int = 5, longest: int = 9_000, names: frozenset[str] = frozenset()
+    seed: int, *, groups: int = 4, size: int = 5, longest: int = 9_000, columns: Collection[Requirement] = ()
 ) -> Rollouts:
     """A mixed batch whose groups are interleaved, with the named columns in it; the same for the same arguments."""
     rng = np.random.default_rng(seed)
@@ -51,11 +52,13 @@ def random_rollouts(
     correct = rng.random(n) < np.repeat(rng.random(groups), size)
     truncated = ~correct & (rng.random(n) < 0.3)
     length = np.where(truncated, longest, rng.integers(1, longest + 1, n))
-    batch = with_columns(rollouts(correct, length, np.repeat(np.arange(groups), size), truncated=truncated), rng, names)
+    batch = with_columns(
+        rollouts(correct, length, np.repeat(np.arange(groups), size), truncated=truncated), rng, columns
+    )
     return batch.take(rng.permutation(n))
 
 
-def edge_rollouts(names: frozenset[str]) -> Iterator[tuple[str, Rollouts]]:
+def edge_rollouts(columns: Collection[Requirement]) -> Iterator[tuple[str, Rollouts]]:
     """The edges at which formulas break, and some ordinary batches."""
     lengths = [1000, 2000, 4000, 3000]
     edges = {
@@ -73,64 +76,20 @@ def edge_rollouts(names: frozenset[str]) -> Iterator[tuple[str, Rollouts]]:
         "two groups, one right": rollouts([1, 1, 0, 0], [5, 50_000, 50_000, 5], group=[7, 7, 3, 3]),
     }
     for number, (name, batch) in enumerate(edges.items()):
-        yield name, with_columns(batch, np.random.default_rng(number), names)
+        yield name, with_columns(batch, np.random.default_rng(number), columns)
     for seed in range(4):
-        yield f"random {seed}", random_rollouts(seed, names=names, longest=10 ** (seed + 2))
+        yield f"random {seed}", random_rollouts(seed, columns=columns, longest=10 ** (seed + 2))
 
 
-def with_columns(batch: Rollouts, rng: np.random.Generator, names: frozenset[str]) -> Rollouts:
-    """The batch with plausible values in the named columns; what belongs to a prompt is the same in its group."""
-    n, shape = len(batch), (len(batch), TOKENS)
-    per_group = rng.random(batch.groups.count)[batch.groups.index]
-    budget = np.round(10 + 8000 * per_group)
-    some = rng.random((4, n))
-    columns = {
-        "budget": budget,
-        "longest": budget,
-        "shortest": np.round(budget / 2),
-        "level": np.floor(3 * per_group),
-        "needs_thinking": per_group > 0.5,
-        "pass_rate": np.round(16 * per_group) / 16,
-        "reference_accuracy": per_group,
-        "reference_length": budget,
-        "reference_significant": np.round(budget / 2),
-        "reference_insignificant": np.round(budget / 3),
-        "significant": np.round(batch.length * some[0]),
-        "insignificant": np.round(batch.length * (1 - some[0])),
-        "words": np.round(batch.length * some[1]),
-        "score": 0.1 + 0.9 * some[1],
-        "step_count": 1 + batch.length // 100,
-        "mode": (some[2] > 0.5).astype(int),
-        "answer_found": batch.correct | (some[2] > 0.5),
-        "thinking_closed": ~batch.truncated,
-        "well_formed": ~batch.truncated & (batch.correct | (some[3] > 0.3)),
-        "continuations_right": np.floor(9 * some[0]),
-        "decision_token": np.where(batch.length > 0, 0, -1),
-        "exit": np.floor(5 * some[1]),
-        "finished": some[2] > 0.3,
-        "first_new": np.floor(3 * some[3]),
-        "turns": np.floor(12 * some[1]),
-        "repetitive": ~batch.correct & (some[3] > 0.7),
-    }
-    tokens = {
-        "mask": np.arange(TOKENS) < np.minimum(np.maximum(batch.length, 1), TOKENS)[:, None],
-        "logprob": -rng.exponential(0.5, shape),
-        "entropy": rng.exponential(0.5, shape),
-        "value": rng.random(shape),
-        "ids": rng.integers(0, 5, shape),
-        "progress": rng.random(shape),
-        "grounded": rng.random(shape) > 0.5,
-        "segment": np.sort(rng.integers(0, 3, shape), axis=1),
-        "token_reward": rng.normal(size=shape),
-    }
-    unknown = sorted(names - set(columns) - set(tokens) - {"prompt"})
-    if unknown:
-        raise Faulty(
-            f"the battery does not know how to make the columns {', '.join(unknown)}; see core.rollouts.COLUMNS"
-        )
-    return dataclasses.replace(
-        batch,
-        prompt=batch.group.astype(np.str_) if "prompt" in names else None,
-        columns={name: columns[name] for name in sorted(names & set(columns))},
-        tokens={name: tokens[name] for name in sorted(names & set(TOKEN_COLUMNS))},
-    )
+def with_columns(batch: Rollouts, rng: np.random.Generator, columns: Collection[Requirement]) -> Rollouts:
+    """Return the batch with plausible values in some columns; what belongs to a prompt is the same in its group."""
+    group = rng.random(batch.groups.count)[batch.groups.index]
+    made: dict[str, dict[str, NDArray[Any]]] = {"rollout": {}, "token": {}}
+    for column in sorted((one for one in columns if isinstance(one, Column)), key=lambda one: one.name):
+        some = Some(
+            correct=batch.correct, length=batch.length, truncated=batch.truncated, group=group,
+            share=rng.random(len(batch)), token_share=rng.random((len(batch), TOKENS)),
+        )  # fmt: skip
+        made[column.per][column.name] = column.made(some)
+    prompt = batch.group.astype(np.str_) if PROMPT in columns else None
+    return dataclasses.replace(batch, prompt=prompt, columns=made["rollout"], tokens=made["token"])

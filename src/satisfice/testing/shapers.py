@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from satisfice.core.fit import asks
 from satisfice.core.rollouts import Bools, Rollouts
-from satisfice.core.shaper import Capping, Cutting, Loss, Monitoring, Pressure, Shaped, Shaper, State, reads, start
+from satisfice.core.shaper import Capping, Cutting, Loss, Monitoring, Pressure, Shaped, Shaper, State, columns_of, start
 from satisfice.core.shaper import advance as next_state
 from satisfice.testing.method import claim
 from satisfice.testing.rollouts import edge_rollouts, rollouts, with_columns
@@ -26,7 +27,7 @@ def check_shaper(shaper: Shaper) -> None:
     """
     claim(isinstance(shaper.pressure, Pressure), shaper, "needs `pressure`, a Pressure")
     claim(isinstance(shaper.loss, Loss), shaper, "needs a property `loss`, a Loss")
-    for name, batch in edge_rollouts(reads(shaper)):
+    for name, batch in edge_rollouts(asks(shaper, "data")):
         state = start(shaper)
         for step in range(3):
             _check_step(shaper, batch, state, f"{name}, step {step}")
@@ -81,10 +82,10 @@ def _check_pressure(shaper: Shaper) -> None:
         for span in spans:
             length = np.resize(np.round(span), len(verdicts))
             rng = np.random.default_rng(0)
-            batch = with_columns(rollouts(verdicts, length), rng, reads(shaper))
+            batch = with_columns(rollouts(verdicts, length), rng, asks(shaper, "data"))
             level = {name: np.full_like(v, np.ravel(v)[0]) for name, v in batch.tokens.items()}
             even = {name: np.full_like(values, values[0]) for name, values in batch.columns.items()}
-            ties = dataclasses.replace(batch, tokens=level, columns=even | _by_length(batch))
+            ties = dataclasses.replace(batch, tokens=level, columns=even | _by_length(shaper, batch))
             first = start(shaper)
             later = next_state(shaper, first, ties)  # a method that remembers may press from the second visit on only
             felt.append(any(_spread(shaper(ties, state), rows) > 1e-6 for state in (first, later)))
@@ -94,10 +95,10 @@ def _check_pressure(shaper: Shaper) -> None:
         claim(any(short) if must else claimed or not any(short), shaper, f"says pressure {claimed} on {what}")
 
 
-def _by_length(batch: Rollouts) -> dict[str, Any]:
+def _by_length(shaper: Shaper, batch: Rollouts) -> dict[str, Any]:
     """Columns that count something in the rollout, in proportion to its length."""
-    parts = {"significant": 0.5, "insignificant": 0.5, "words": 0.7, "step_count": 0.1}
-    return {name: np.ceil(batch.length * part) for name, part in parts.items() if name in batch.columns}
+    growing = [column.name for column in columns_of(shaper) if column.grows and column.name in batch.columns]
+    return {name: np.ceil(batch.length * 0.5) for name in growing}
 
 
 def _spread(shaped: Shaped, rows: Bools) -> float:

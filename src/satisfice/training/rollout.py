@@ -13,9 +13,9 @@ from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine, Request
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.profile import Profile
-from satisfice.core.rollouts import COLUMNS, Rollouts
+from satisfice.core.rollouts import Rollouts
 from satisfice.core.session import Session
-from satisfice.core.shaper import State
+from satisfice.core.shaper import Shaper, State, columns_of
 from satisfice.core.steering import Rolled, Steering, sampled_tokens
 from satisfice.methods.shaping.laser_de import goes_in_circles
 from satisfice.tasks import Task
@@ -203,9 +203,10 @@ def said(
     }
 
 
-def column_names(problems: Iterable[Problem]) -> frozenset[str]:
-    """The columns that every one of these problems brings along in its metadata."""
-    held = [{name for name in COLUMNS if _is_number(problem.metadata.get(name))} for problem in problems]
+def column_names(problems: Iterable[Problem], shaper: Shaper) -> frozenset[str]:
+    """Return the columns for a shaper that every one of these problems brings along in its metadata."""
+    names = {column.name for column in columns_of(shaper) if column.per == "rollout"}
+    held = [{name for name in names if _is_number(problem.metadata.get(name))} for problem in problems]
     return frozenset(set.intersection(*held)) if held else frozenset()
 
 

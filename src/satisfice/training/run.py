@@ -19,8 +19,9 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
+from satisfice.core.fit import require
 from satisfice.core.problem import Problem, Verdict
-from satisfice.core.shaper import Monitoring, caps_for, check_columns, reads, start
+from satisfice.core.shaper import Monitoring, caps_for, reads, start
 from satisfice.core.steering import Steering
 from satisfice.models.resolve import model_folder, weights_mark
 from satisfice.tasks.judge import Judging
@@ -123,15 +124,17 @@ def _prepared(
     """The problems with the columns that the method reads, and what the pre-flight saw."""
     problems = plan.problems
     wanted = reads(plan.shaper) & MEASURED
-    check_columns(plan.shaper, "the trainer", made_for(plan.shaper) | column_names(problems) | MEASURED)
+    require(
+        plan.shaper, "the trainer", made_for(plan.shaper) | column_names(problems, plan.shaper) | MEASURED, host="data"
+    )
     check_terms(plan.shaper.loss, plan.shaper.card.id)
-    if wanted - column_names(problems):
+    if wanted - column_names(problems, plan.shaper):
         problems = _measured(plan, source, problems, out)
     looked = run.get("preflight")
     if looked is None:
         some = LOOKED_AT // 4 if isinstance(plan.shaper, Steering) else LOOKED_AT  # each of these may take many chains
         rollouts = _answers(plan, source, problems[:some], plan.group)
-        named = column_names(problems)
+        named = column_names(problems, plan.shaper)
         known = [as_row(rollout, named) for rollout in rollouts if rollout.verdict is not Verdict.UNKNOWN]
         if not known:
             raise BadInput("tasks: the scorer fails on every answer, so nothing can be learned from it.")

@@ -24,6 +24,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput, Unfit
+from satisfice.core.fit import require
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.rollouts import Floats, Rollouts
 from satisfice.core.shaper import (
@@ -33,7 +34,6 @@ from satisfice.core.shaper import (
     Shaper,
     advance,
     caps_for,
-    check_columns,
     reads,
     start,
 )  # fmt: skip
@@ -72,8 +72,8 @@ class ShapedTrainer(GRPOTrainer):
         processing_class: Any, monitor: Sequence[Problem] = (), refill: int = 0, limit: int | None = None,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:  # fmt: skip
-        self._named = column_names(problems)
-        check_columns(shaper, "the trainer", made_for(shaper) | self._named)
+        self._named = column_names(problems, shaper)
+        require(shaper, "the trainer", made_for(shaper) | self._named, host="data")
         check_terms(shaper.loss, shaper.card.id)
         if isinstance(shaper, Steering | Segmented) and not source.steers:
             raise Unfit(f"{shaper.card.id} decides while it samples, which needs our own engine: --rollouts local.")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engines.servers import END, LoopbackServer
 
-from satisfice.catalog import build, check_policy
+from satisfice.catalog import build, check_fit
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, Signals, Watch
 from satisfice.core.errors import BadInput, EngineError, MissingExtra, Unfit, UnknownName
@@ -100,7 +100,7 @@ def test_a_rule_looks_before_its_cue_and_stops(server, tiny):
     engine = engine_of(server, tiny)
     if server.kind == "plain":
         with pytest.raises(Unfit, match="log-prob"):
-            check_policy(build("deer"), engine.name, engine.provides)
+            check_fit([build("deer")], engine.name, engine.provides)
         solution = run(engine, "first-cue")
     else:
         solution = run(engine, "deer(threshold=0.5)")
@@ -296,7 +296,7 @@ def test_a_budget_that_the_server_takes_and_ignores_is_not_offered(tokenizer, ti
         engine = engine_of(server, tiny)
         assert any("thinking_token_budget" in body for body in server.requests)
         with pytest.raises(Unfit, match="server-thinking-budget"):
-            check_policy(build("server-thinking-budget"), engine.name, engine.provides)
+            check_fit([build("server-thinking-budget")], engine.name, engine.provides)
         with pytest.raises(EngineError, match="by itself"):
             asyncio.run(sampled(engine, limit=3, thinking_budget=2))
 

@@ -20,10 +20,10 @@ SMALL = {
     "seq-refine": "seq-refine(rounds=3)",
     "st-bon": "st-bon(n=3, patience=16)",
 }
-"""By id; the test of compositions sees to it that none is missing."""
+"""By id; a policy that is not here is small as it is."""
 
 
 def small(name: str, stop: str = "") -> Policy:
     """A policy in its small setting, with a rule inside where it takes one."""
-    spec = SMALL[name]
-    return build(f"{spec.removesuffix(')')}, stop={stop})" if stop else spec)
+    spec = SMALL.get(name, f"{name}()")
+    return build(f"{spec.removesuffix(')')}{'' if spec.endswith('()') else ', '}stop={stop})" if stop else spec)

@@ -22,8 +22,8 @@ quick = settings(deadline=None, max_examples=80)
 
 
 def test_every_policy_is_tried_here_and_all_but_one_take_a_rule() -> None:
-    assert sorted(SMALL) == sorted(FAMILY.methods)
-    assert set(FAMILY.methods) - set(NESTING) == {"cntp"}, "which samples by itself"
+    assert set(SMALL) <= set(FAMILY.methods)
+    assert "cntp" not in NESTING, "which samples by itself"
 
 
 @pytest.mark.parametrize("name", NESTING)
@@ -90,7 +90,7 @@ def test_on_the_pocket_model_with_fewer_slots_than_chains_and_random_cancelling_
 
     problems = load_task("chain-sum:easy", split="calibration", limit=2).problems
     engine = LocalEngine("pocket", rows=6, batch=2)
-    policies = [small(name, "deer" if name in NESTING and i % 2 else "") for i, name in enumerate(SMALL)]
+    policies = [small(name, "deer" if name in NESTING and i % 2 else "") for i, name in enumerate(FAMILY.methods)]
     sessions: list[Session] = []
 
     async def one(policy: Any, problem: Any, cut: int) -> None:

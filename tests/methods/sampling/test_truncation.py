@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.methods.sampling.worlds import KINDS, Z, ids, random_logits
 
-from satisfice.catalog import check_sampler, parse_sampler, sampler_text
+from satisfice.catalog import check_fit, parse_sampler, sampler_text
 from satisfice.core.card import Need
 from satisfice.core.errors import BadInput, Unfit, UnknownName
 from satisfice.methods.sampling import BasisAware, MinP, TopK, TopP, Truncation
@@ -81,7 +81,7 @@ def test_bad_texts_are_refused() -> None:
 
 def test_a_filter_that_needs_the_output_matrix_is_refused_or_bound() -> None:
     with pytest.raises(Unfit, match=r"basis-aware needs .*the output matrix.* top-k"):
-        check_sampler(parse_sampler("basis-aware"), "http", frozenset({Need.LOGITS}))
+        check_fit(parse_sampler("basis-aware").filters, "http", frozenset({Need.LOGITS}))
     matrix = np.array([(1, 0), (1, 0.2), (0, 1), (0, 0.9), (-1, -0.5), (2.5, 2.5)])
     method = BasisAware(base="epsilon", epsilon=0.3, columns=2)
     bound = Truncation(before=(method,), after=(TopK(k=3),)).bound(lambda: matrix)

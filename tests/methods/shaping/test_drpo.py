@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from satisfice.core.rollouts import LOGPROB, MASK
 from satisfice.methods.shaping import Drpo
 from satisfice.methods.shaping.drpo import objective, softmax_within
 from satisfice.testing import random_rollouts, rollouts
@@ -36,7 +37,7 @@ def test_worked_example_of_the_objective_and_of_the_trust_region() -> None:
 
 
 def test_the_advantages_are_the_gradient_of_the_objective() -> None:
-    batch = random_rollouts(7, groups=5, size=6, names=frozenset({"logprob", "mask"}))
+    batch = random_rollouts(7, groups=5, size=6, columns=(LOGPROB, MASK))
     mask = batch["mask"]
     scores = np.where(mask, batch["logprob"], 0).sum(1) / mask.sum(1)
 
@@ -50,7 +51,7 @@ def test_the_advantages_are_the_gradient_of_the_objective() -> None:
 
 
 def test_no_right_rollout_is_pushed_down() -> None:
-    batch = random_rollouts(8, names=frozenset({"logprob", "mask"}))
+    batch = random_rollouts(8, columns=(LOGPROB, MASK))
     assert (Drpo()(batch).advantage[batch.correct] >= 0).all()
     assert (Drpo()(batch).advantage[~batch.correct] <= 0).all()
 

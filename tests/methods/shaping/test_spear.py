@@ -12,7 +12,7 @@ from satisfice.methods.shaping import Spear
 from satisfice.methods.shaping.spear import clip_cov_tokens, recalibrated, replay_weight, turn_bonus
 from satisfice.testing import random_rollouts, rollouts
 
-READS = frozenset({"ids", "logprob", "mask", "prompt", "turns"})
+READS = Spear.card.requires
 
 
 def batch(correct: list[int], turns: list[int] | None = None):  # type: ignore[no-untyped-def]
@@ -82,7 +82,7 @@ def test_calling_tools_pays_at_first() -> None:
 
 @given(st.integers(0, 40), st.floats(0, 1))
 def test_tokens_are_left_out_within_the_band_and_few(seed: int, share: float) -> None:
-    rows = random_rollouts(seed, names=READS)
+    rows = random_rollouts(seed, columns=READS)
     rng = np.random.default_rng(seed)
     advantage, clipped = 4 * rng.normal(size=rows["mask"].shape), rng.random(rows["mask"].shape) < 0.3
     chosen = clip_cov_tokens(advantage, rows["logprob"], rows["mask"], clipped, share=share, low=0.5, high=3, seed=seed)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from satisfice.core.rollouts import ENTROPY, LOGPROB, MASK
 from satisfice.core.steering import Segmented
 from satisfice.methods.shaping import Grpo, Ulorl
 from satisfice.methods.shaping.ulorl import mastered, ratios
@@ -73,7 +74,7 @@ def test_the_segments_cover_the_limit() -> None:
 
 @given(st.integers(0, 50), st.floats(0.5, 1), st.floats(0, 2))
 def test_a_mastered_token_is_sure_right_and_of_a_sure_rollout(seed: int, tau: float, sigma: float) -> None:
-    rows = random_rollouts(seed, names=frozenset({"logprob", "entropy", "mask"}))
+    rows = random_rollouts(seed, columns=(LOGPROB, ENTROPY, MASK))
     found = mastered(rows["logprob"], rows["entropy"], rows["mask"], rows.reward, tau=tau, sigma=sigma)
     assert not (found & ~rows["mask"]).any()
     assert (np.exp(rows["logprob"][found]) >= tau - 1e-9).all()

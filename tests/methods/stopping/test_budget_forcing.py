@@ -37,9 +37,9 @@ def test_without_extensions_and_within_the_budget_it_is_no_rule() -> None:
 
 def test_worked_example_the_second_piece_is_cut_only_when_both_exceed_the_budget() -> None:
     first = len(ScriptedEngine("").encode(PIECES[0]))  # 6 tokens; the word put in is not counted
-    fits = play(BudgetForcing(tokens=first + 5), story, profile={"close_at_budget": "\n</think>\nFinal Answer:"})
+    fits = play(BudgetForcing(tokens=first + 5), story)
     assert (fits.ended, fits.thinking) == ("model", "one two three Wait four five")
-    cut = play(BudgetForcing(tokens=first + 2), story, profile={"close_at_budget": "\n</think>\nFinal Answer:"})
+    cut = play(BudgetForcing(tokens=first + 2), story)
     assert (cut.ended, cut.thinking) == ("rule", "one two three Wait four\n")
     assert cut.spans[-2].kind == "injected"
     assert looks(cut)[-1] == first + 1 + 2

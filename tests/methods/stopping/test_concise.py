@@ -10,8 +10,13 @@ from satisfice.methods.stopping.concise import sure_share
 from satisfice.methods.stopping.trial import word_ids
 
 SHEET = {"Great": 0.30, "Perfect": 0.10, "Wait": 0.25, "Hmm": 0.05, "x": 0.30}
-PROFILE = {"ask_certainty": "sure?", "sure_words": ("Great", "Perfect"), "doubting_words": ("Wait", "Hmm"),
-           "candidate_answer": r"so \d", "assurances": ()}  # fmt: skip
+WORDS = {"ask_certainty": "sure?", "sure_words": ("Great", "Perfect"), "doubting_words": ("Wait", "Hmm"),
+         "assurances": ()}  # fmt: skip
+PROFILE = {"candidate_answer": r"so \d", "rules": {"concise": WORDS}}
+
+
+def profile(**words: object) -> dict[str, object]:
+    return PROFILE | {"rules": {"concise": WORDS | words}}
 
 
 def script(next_word: dict[str, float]) -> object:
@@ -61,18 +66,18 @@ def test_a_phrase_takes_the_place_of_a_reflection_but_not_before_an_answer() -> 
                 return story[len(so_far) :] or END
         return "x"
 
-    solution = play(Concise(threshold=1.0), told, profile=PROFILE | {"assurances": ("Clearly. ",), "ask_certainty": ""})
+    solution = play(Concise(threshold=1.0), told, profile=profile(assurances=("Clearly. ",), ask_certainty=""))
     assert (solution.thinking, solution.text) == ("Wait, a step\nso 4\nClearly. ", "4")
     assert [span.kind for span in solution.spans[1:]] == ["sampled", "injected", "sampled"]
     assert sum(event.kind == "inject" for event in solution.log) == 1
-    none = play(Concise(threshold=1.0, injections=0), told, profile=PROFILE | {"assurances": ("Clearly. ",)})
+    none = play(Concise(threshold=1.0, injections=0), told, profile=profile(assurances=("Clearly. ",)))
     assert none.thinking.count("Wait") == 2
 
 
 def test_a_model_without_such_words_is_refused() -> None:
     assert (
         "none of scripted's sure or doubting words"
-        in play(Concise(), script(SHEET), profile=PROFILE | {"sure_words": ()}).error
+        in play(Concise(), script(SHEET), profile=profile(sure_words=())).error
     )
 
 

@@ -32,7 +32,7 @@ def script(sure: dict[str, float], cue: int = 0) -> object:
 
 
 SHEET = {"<a>": 0.97, "<b>": 0.96, "<c>": 0.99, "<d>": 0.80}
-PROFILE = {"inducers": tuple(SHEET), "induce_answer": "<c>"}
+PROFILE = {"rules": {"deer-pro": {"inducers": tuple(SHEET)}}, "induce_answer": "<c>"}
 
 
 def test_the_worked_example() -> None:
@@ -66,7 +66,12 @@ def test_it_stops_where_all_are_sure_and_drops_every_probe() -> None:
 
 def test_n_bounds_the_wordings_and_a_profile_may_know_fewer() -> None:
     assert play(DeerPro(n=2, threshold=1.0), script(SHEET), profile=PROFILE).ledger.probe == 2 * 2 * 2
-    assert play(DeerPro(threshold=1.0), script(SHEET), profile={"inducers": ("<a>",)}).ledger.probe == 2 * 1 * 2
+    assert (
+        play(
+            DeerPro(threshold=1.0), script(SHEET), profile={"rules": {"deer-pro": {"inducers": ("<a>",)}}}
+        ).ledger.probe
+        == 2 * 1 * 2
+    )
 
 
 def test_the_threshold_is_strict_and_steps_are_bounded() -> None:

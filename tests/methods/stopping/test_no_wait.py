@@ -7,7 +7,7 @@ from satisfice.core.engine import Request
 from satisfice.engines.scripted import END
 from satisfice.methods.stopping import Full, NoWait
 
-PROFILE = {"reflections": ("wait", "hmm")}
+PROFILE = {"rules": {"no-wait": {"reflections": ("wait", "hmm")}}}
 
 
 def babbler(so_far: str, request: Request) -> str | dict[str, float]:
@@ -52,5 +52,6 @@ def test_a_story_without_the_words_is_left_alone() -> None:
 
 def test_a_model_without_such_tokens_is_refused() -> None:
     assert (
-        "none of scripted's reflection words" in play(NoWait(), babbler, profile={"reflections": ("two words",)}).error
+        "none of scripted's reflection words"
+        in play(NoWait(), babbler, profile={"rules": {"no-wait": {"reflections": ("two words",)}}}).error
     )

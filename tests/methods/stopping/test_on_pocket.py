@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from satisfice.catalog import build, check_policy
+from satisfice.catalog import build, check_fit
 from satisfice.core.card import Need
 from satisfice.core.errors import Unfit
 from satisfice.core.session import Session, Solution, solve
@@ -68,4 +68,4 @@ def test_a_budget_of_the_servers_own_is_refused_where_there_is_none() -> None:
     from satisfice.engines.local.engine import LocalEngine
 
     with pytest.raises(Unfit, match="needs a thinking budget of its own, which the local engine does not provide"):
-        check_policy(build("server-thinking-budget"), LocalEngine.name, LocalEngine.provides)
+        check_fit([build("server-thinking-budget")], LocalEngine.name, LocalEngine.provides)

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from satisfice.core.fit import asks
 from satisfice.core.problem import Verdict
-from satisfice.core.rollouts import TOKEN_COLUMNS, Rollouts
+from satisfice.core.rollouts import Column, Rollouts
 from satisfice.core.shaper import Shaped, Shaper, State, advance, reads, start
 from satisfice.testing.rollouts import random_rollouts
 from satisfice.training.shares import weighed
@@ -22,7 +23,10 @@ LIMIT, STEPS = 60, 3  # tokens, batches
 def batch_for(shaper: Shaper, seed: int) -> Rollouts:
     """Twenty rollouts of four prompts with everything that the shaper reads; a mask as long as each rollout."""
     names = reads(shaper)
-    batch = random_rollouts(seed, longest=LIMIT, names=names - TOKEN_COLUMNS.keys())
+    by_token = {one.name for one in asks(shaper, "data") if isinstance(one, Column) and one.per == "token"}
+    batch = random_rollouts(
+        seed, longest=LIMIT, columns=[one for one in asks(shaper, "data") if one.name not in by_token]
+    )
     rng = np.random.default_rng(seed)
     mask = np.arange(LIMIT) < batch.length[:, None]
     made = {
@@ -32,7 +36,7 @@ def batch_for(shaper: Shaper, seed: int) -> Rollouts:
         "segment": np.zeros(mask.shape, np.int64),
         "mask": mask,
     }
-    more = {name: rng.random(mask.shape) * mask for name in names & TOKEN_COLUMNS.keys() - made.keys()}
+    more = {name: rng.random(mask.shape) * mask for name in names & by_token - made.keys()}
     return Rollouts(
         group=batch.group, correct=batch.correct, length=batch.length, truncated=batch.truncated,
         prompt=np.array([f"prompt {g}" for g in batch.group]), columns=batch.columns, tokens={**made, **more},

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from satisfice.catalog import build, check_policy
+from satisfice.catalog import build, check_fit
 from satisfice.core.errors import EngineError, Unfit
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Session, solve
@@ -131,7 +131,7 @@ async def test_stop_rules_run_over_it_as_over_the_local_engine(rule: str) -> Non
     problem = TASK.problems[1]
     async with served(problem) as (engine, local, client):
         policy = build(rule)
-        check_policy(policy, "verl's servers", engine.provides)
+        check_fit([policy], "verl's servers", engine.provides)
         ours = await solve(policy, Session(engine, problem, chain_limit=400, temperature=0.0))
         theirs = await solve(policy, Session(local, problem, chain_limit=400, temperature=0.0))
     assert ours.text == theirs.text
@@ -160,7 +160,7 @@ async def test_what_servers_do_not_give_is_refused() -> None:
     problem = TASK.problems[0]
     async with served(problem) as (engine, _, _client):
         with pytest.raises(Unfit):
-            check_policy(build("deer"), "verl's servers", engine.provides)
+            check_fit([build("deer")], "verl's servers", engine.provides)
         from satisfice.core.engine import Request, Signals
 
         sequence = engine.open(problem.question, "x")

@@ -81,6 +81,7 @@ class LocalEngine:
         self.profile = given or self.words.profile
         self.max_length = min(max_length or config.max_position_embeddings, config.max_position_embeddings)
         self.end_ids = self.words.end_ids
+        self._blocks: int = config.get_text_config().num_hidden_layers
         try:
             self._loop = Loop(
                 self._model, self.decode, rows=rows, batch=batch, max_length=self.max_length,
@@ -139,7 +140,7 @@ class LocalEngine:
         most = max(request.signals.top_logprobs, CONFIDENCE_OF if watch and watch.signal == "confidence" else 0)
         if most > self._loop.vocab:
             raise BadInput(f"{most} likeliest tokens were asked for, and the model has {self._loop.vocab}.")
-        blocks = self._model.config.get_text_config().num_hidden_layers
+        blocks = self._blocks
         if strange := [layer for layer in request.signals.hidden if not -blocks - 1 <= layer <= blocks]:
             raise BadInput(f"layer {strange[0]} is none of the model's, which has 0 (the embedding) to {blocks}.")
 
@@ -155,7 +156,7 @@ class LocalEngine:
         return {
             "engine": self.name, "model": self.model_name, "weights": self._weights, "dtype": self._dtype,
             "device": self._device,
-            "layers": self._model.config.get_text_config().num_hidden_layers,
+            "layers": self._blocks,
             "parameters": sum(p.numel() for p in self._model.parameters()), "torch": torch.__version__,
             "transformers": transformers.__version__, "threads": torch.get_num_threads(),
             "processor": platform.machine(), "compiled": self._loop.passes.mixed,

@@ -10,7 +10,7 @@ from satisfice.answers.vote import tally
 from satisfice.core.card import Card
 from satisfice.core.chain import Chain
 from satisfice.core.engine import random_key
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import abreast, elect, follow, new_chain
 
@@ -43,10 +43,10 @@ class AdaptiveConsistency:
         ours=("wave", "stop"),
     )
 
-    n: Annotated[int, Range(1)] = 40  # chains at most
+    n: Annotated[int, Range(1), Counts.CHAINS] = 40  # chains at most
     threshold: Annotated[float | None, Range(0, 1)] = None  # none: 0.95, for entropy (at most) 0.75, for majority 0.8
     criterion: Criterion = "beta"  # when the vote is decided
-    wave: Annotated[int, Range(1)] = 1  # chains asked at once
+    wave: Annotated[int, Range(1), Counts.CHAINS] = 1  # chains asked at once
     stop: Policy | None = None  # rule that each chain follows; none: it runs to its end
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from satisfice.core.card import Card
 from satisfice.core.chain import Chain
 from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.problem import Problem
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import follow, new_chain
@@ -61,7 +61,7 @@ class BatchPrompt:
         ours=("stop",),
     )
 
-    rounds: Annotated[int, Range(1)] = 5  # at most; the paper has odd numbers from 1 to 9
+    rounds: Annotated[int, Range(1), Counts.CHAINS] = 5  # at most; the paper has odd numbers from 1 to 9
     alpha: Annotated[float, Range(0, 1)] = 0.2  # vote of a label that is not confident
     early: bool = True  # settled items leave
     stop: Policy | None = None  # rule that each round's chain follows; none: it runs to its end

@@ -11,7 +11,7 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Sampled, Sampler, Signals, Watch
 from satisfice.core.errors import BadInput
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Session
 from satisfice.methods.parallel._inner import abreast, level
 
@@ -46,12 +46,12 @@ class Cntp:
         ours=("segment", "top"),
     )
 
-    n_max: Annotated[int, Range(1)] = 10  # most trials
+    n_max: Annotated[int, Range(1), Counts.CHAINS] = 10  # most trials
     h_min: Annotated[float, Range(0)] = 0.01  # nats
     h_max: Annotated[float, Range(0)] = 1.5  # nats
     segment: Annotated[int, Range(1)] = 64  # longest trial, tokens
     rounding: Rounding = "paper"  # how N is rounded
-    top: Annotated[int, Range(2)] = 64  # likeliest tokens that H is taken over
+    top: Annotated[int, Range(2), Counts.LIKELIEST] = 64  # likeliest tokens that H is taken over
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -11,7 +11,7 @@ from satisfice.answers.vote import majority
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Sampled, Signals
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._confidence import Gauge, window_means
 from satisfice.methods.parallel._inner import abreast, elect, follow, new_chain
@@ -48,13 +48,13 @@ class DeepConf:
         ours=("n", "stop"),
     )
 
-    n: Annotated[int, Range(1)] = 32  # chains in all
+    n: Annotated[int, Range(1), Counts.CHAINS] = 32  # chains in all
     mode: Literal["online", "offline"] = "online"  # drop chains on the way, or only weigh them
     eta: Annotated[float, Range(0, 100)] = 10.0  # per cent of the chains that are sure enough
-    warmup: Annotated[int, Range(1)] = 16  # chains that run to their end first, online
+    warmup: Annotated[int, Range(1), Counts.CHAINS] = 16  # chains that run to their end first, online
     window: Annotated[int, Range(1)] = 2048  # tokens
     score: Score = "lowest"  # of a chain, offline
-    top: Annotated[int, Range(1)] = 20  # likeliest tokens that confidence is taken over
+    top: Annotated[int, Range(1), Counts.LIKELIEST] = 20  # likeliest tokens that confidence is taken over
     consensus: Annotated[float | None, Range(0, 1)] = 0.95  # share of the vote that ends the asking; none: never
     stop: Policy | None = None  # rule that each chain follows; none: it runs to its end
 

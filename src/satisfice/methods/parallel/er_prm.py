@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.scorer import Scorer
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import abreast, follow, level
@@ -42,11 +42,11 @@ class ErPrm:
         ours=("scorer", "stop"),
     )
 
-    n: Annotated[int, Range(1)] = 16  # candidates a round
-    width: Annotated[int, Range(1)] = 4  # continuations of each chain
+    n: Annotated[int, Range(1), Counts.CHAINS] = 16  # candidates a round
+    width: Annotated[int, Range(1), Counts.CHAINS] = 4  # continuations of each chain
     tau: Annotated[int, Range(1)] = 64  # tokens of a step before it is rated
     complete: Annotated[int, Range(0)] = 256  # tokens in which a surviving step may come to its end
-    max_steps: Annotated[int, Range(1)] = 20  # rounds
+    max_steps: Annotated[int, Range(1), Counts.CHAINS] = 20  # rounds
     scorer: Scorer | None = None  # reward model; none: a chain's own mean log-probability
     stop: Policy | None = None  # rule for chains that still think after the last round; none: they run to their end
 

@@ -7,7 +7,7 @@ from satisfice.answers.vote import majority
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.errors import BadInput
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import follow
 
@@ -35,8 +35,8 @@ class FirstFinish:
         ours=("n", "stop"),
     )
 
-    n: Annotated[int, Range(1)] = 8  # chains
-    k: Annotated[int, Range(1)] = 1  # of which the first k to finish vote
+    n: Annotated[int, Range(1), Counts.CHAINS] = 8  # chains
+    k: Annotated[int, Range(1), Counts.CHAINS] = 1  # of which the first k to finish vote
     stop: Policy | None = None  # rule that each chain follows; none: it runs to its end
 
     def __post_init__(self) -> None:

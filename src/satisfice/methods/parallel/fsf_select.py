@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.errors import BadInput
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import abreast, follow, new_chain
 
@@ -58,7 +58,7 @@ class FsfSelect:
         ours=("n", "judge", "judge_tokens", "markers", "stop"),
     )
 
-    n: Annotated[int, Range(1)] = 8  # chains; the paper has 64
+    n: Annotated[int, Range(1), Counts.CHAINS] = 8  # chains; the paper has 64
     measure: Literal["fsf", "review", "length"] = "fsf"  # what is lowest in the chain that is taken
     judge: Literal["model", "markers"] = "model"  # who says which steps failed
     judge_tokens: Annotated[int, Range(1)] = 1024  # longest judgement

@@ -10,7 +10,7 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Sampled, Signals
 from satisfice.core.errors import BadInput
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import abreast, elect, every_layer, follow, level, new_chain
 
@@ -48,7 +48,7 @@ class LatentTrajectory:
     )
 
     mode: Literal["early", "accept"] = "early"  # pick one of n before they end, or take the first that is good enough
-    n: Annotated[int, Range(1)] = 5  # chains at most
+    n: Annotated[int, Range(1), Counts.CHAINS] = 5  # chains at most
     signal: Signal = "aligned"  # what decides
     threshold: Annotated[float | None, Range()] = None  # of the signal, for mode=accept
     look_at: Annotated[int, Range(1)] = 2000  # tokens of thinking before the choice, for mode=early

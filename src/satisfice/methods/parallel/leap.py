@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import random_key
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import abreast, elect, follow, level
 
@@ -67,10 +67,10 @@ class Leap:
         ours=("stop",),
     )
 
-    n: Annotated[int, Range(1)] = 4  # chains
+    n: Annotated[int, Range(1), Counts.CHAINS] = 4  # chains
     turn: Annotated[int, Range(1)] = 2048  # tokens of thinking between two exchanges
-    max_turns: Annotated[int, Range(1)] = 5  # exchanges at most
-    peers: Annotated[int, Range(1)] = 2  # summaries that a chain is shown
+    max_turns: Annotated[int, Range(1), Counts.CHAINS] = 5  # exchanges at most
+    peers: Annotated[int, Range(1), Counts.CHAINS] = 2  # summaries that a chain is shown
     route: Route = "dispersed"  # whose
     summary_tokens: Annotated[int, Range(1)] = 256  # longest summary
     stop: Policy | None = None  # rule that takes over after the last turn; none: thinking is closed

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._confidence import Gauge
 from satisfice.methods.parallel._inner import abreast, elect, follow
@@ -38,9 +38,9 @@ class NoThinkingVote:
         ours=("n", "top", "stop"),
     )
 
-    n: Annotated[int, Range(1)] = 8  # answers
+    n: Annotated[int, Range(1), Counts.CHAINS] = 8  # answers
     p: Annotated[float, Range(0, 50)] = 0.5  # power of the rank; 0 is plain majority
-    top: Annotated[int, Range(1)] = 20  # likeliest tokens that certainty is taken over
+    top: Annotated[int, Range(1), Counts.LIKELIEST] = 20  # likeliest tokens that certainty is taken over
     stop: Policy | None = None  # rule that each chain follows; none: it does not think
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from satisfice.answers.vote import majority
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import random_key
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import abreast, follow, new_chain
 
@@ -47,11 +47,11 @@ class Pdr:
         ours=("drafts", "rounds", "distil", "workspace", "k", "shortcut", "stop"),
     )
 
-    drafts: Annotated[int, Range(1)] = 4  # in each round but the last
-    rounds: Annotated[int, Range(1)] = 2  # the last one included
+    drafts: Annotated[int, Range(1), Counts.CHAINS] = 4  # in each round but the last
+    rounds: Annotated[int, Range(1), Counts.CHAINS] = 2  # the last one included
     distil: Literal["summary", "top", "random"] = "summary"  # what becomes of the drafts
     workspace: Annotated[int, Range(1)] = 512  # tokens carried over to the next round
-    k: Annotated[int, Range(1)] = 2  # drafts that are kept, for top and random
+    k: Annotated[int, Range(1), Counts.CHAINS] = 2  # drafts that are kept, for top and random
     shortcut: bool = True  # drafts that all agree end it
     stop: Policy | None = None  # rule that each draft follows; none: it runs to its end
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from satisfice.core.card import Card
 from satisfice.core.chain import Chain
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import abreast, elect, follow
 
@@ -30,7 +30,7 @@ class SelfConsistency:
         ours=("n", "stop"),
     )
 
-    n: Annotated[int, Range(1)] = 8  # chains
+    n: Annotated[int, Range(1), Counts.CHAINS] = 8  # chains
     stop: Policy | None = None  # rule that each chain follows; none: it runs to its end
 
     def __post_init__(self) -> None:

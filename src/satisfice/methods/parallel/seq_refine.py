@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from satisfice.core.card import Card
 from satisfice.core.chain import Chain
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import follow, new_chain
 from satisfice.methods.parallel.pdr import draft_text, gathered, refine_prompt
@@ -29,7 +29,7 @@ class SeqRefine:
         ours=("rounds", "workspace", "stop"),
     )
 
-    rounds: Annotated[int, Range(1)] = 2  # solutions written, the first one included
+    rounds: Annotated[int, Range(1), Counts.CHAINS] = 2  # solutions written, the first one included
     workspace: Annotated[int, Range(1)] = 1024  # tokens of a solution that are handed back
     stop: Policy | None = None  # rule that each chain follows; none: it runs to its end
 

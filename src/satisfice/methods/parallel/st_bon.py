@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Sampled, Signals
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Policy, Session
 from satisfice.methods.parallel._inner import abreast, every_layer, follow, level
 
@@ -46,7 +46,7 @@ class StBon:
         ours=("patience", "stop"),
     )
 
-    n: Annotated[int, Range(1)] = 10  # chains
+    n: Annotated[int, Range(1), Counts.CHAINS] = 10  # chains
     m: Annotated[float, Range(0)] = 1.0  # length of the buffer window, as a share of c
     estimates: Literal["code", "paper"] = "code"  # votes at steps c+1 to c+tau; the paper votes at step c too
     patience: Annotated[int, Range(1)] = 256  # steps that chains may be alike for

@@ -75,3 +75,28 @@ def search_targets(
         enough = [limit for limit in grid if n and int((length <= limit).sum()) * right >= expected * n]
         found[band] = enough[0] if enough else None
     return found
+
+
+class MonitorsTargets:
+    """What LASER-D and LASER-DE remember: the target of each band, searched for anew every `every` steps."""
+
+    lower: int
+    upper: int
+    interval: int
+    expected: int
+    rounding: Rounding
+    every: int
+
+    def init(self) -> State:
+        return {"step": 0, "monitored": 0, "targets": {}}
+
+    def update(self, state: State, rollouts: Rollouts) -> State:
+        return {**state, "step": state["step"] + 1}
+
+    def monitor_due(self, state: State) -> bool:
+        return bool(state["step"] - state["monitored"] >= self.every)
+
+    def monitor(self, state: State, rollouts: Rollouts) -> State:
+        grid = candidates(self.lower, self.upper, self.interval)
+        targets = search_targets(rollouts, grid, expected=self.expected, rounding=self.rounding)
+        return {"step": state["step"], "monitored": state["step"], "targets": targets}

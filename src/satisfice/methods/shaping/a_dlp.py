@@ -6,12 +6,12 @@ from typing import Annotated, ClassVar
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class ADlp:
+class ADlp(ShapesReward):
     """Charge every token, and let the price follow the accuracy.
 
         r_i = c_i - lam_t L_i,    lam_{t+1} = max(0, lam_t + rate (accuracy_t - target))
@@ -39,13 +39,6 @@ class ADlp:
     rate: Annotated[float, Range(0)] = 0.001  # eta: how fast the price follows
     target: Annotated[float, Range(0, 1)] = 0.62  # accuracy to hold: about that of the model before training
     advantage: Shaper = Grpo(aggregation="token")
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def init(self) -> State:
         return {"lam": self.price}

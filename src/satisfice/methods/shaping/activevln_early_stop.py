@@ -10,13 +10,13 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.chain import Chain
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Groups, Ints, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.rollouts import PROMPT, Groups, Ints, Rollouts
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActivevlnEarlyStop:
+class ActivevlnEarlyStop(ShapesReward):
     """Stop rollouts that have taken far longer than a solution is known to take.
 
         cap(q) = min(tolerance L_q, longest)
@@ -36,7 +36,7 @@ class ActivevlnEarlyStop:
         needs=frozenset(),
         fidelity="code",
         system="activevln",
-        reads=frozenset({"prompt"}),
+        requires=frozenset({PROMPT}),
         ours=("longest", "reference", "memory"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
@@ -46,13 +46,6 @@ class ActivevlnEarlyStop:
     reference: Literal["shortest", "median"] = "median"  # of the lengths of right rollouts
     memory: Annotated[int, Range(1)] = 16  # right rollouts of a prompt that the median is taken over, the latest
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def init(self) -> State:
         return {"lengths": {}}

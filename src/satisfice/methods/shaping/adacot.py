@@ -8,12 +8,13 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import MODE, NEEDS_THINKING, WELL_FORMED
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adacot:
+class Adacot(ShapesReward):
     """Charge thinking where the prompt needs none, and charge its absence where the prompt needs it.
 
         R = R_base - miss [needed and absent] - over [not needed and present] - form [malformed]
@@ -38,7 +39,7 @@ class Adacot:
         needs=frozenset(),
         fidelity="paper",
         system="adacot",
-        reads=frozenset({"mode", "needs_thinking", "well_formed"}),
+        requires=frozenset({MODE, NEEDS_THINKING, WELL_FORMED}),
         ours=("advantage",),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
@@ -48,13 +49,6 @@ class Adacot:
     form: Annotated[float, Range(0)] = 1.0
     mask_decision: bool = False  # the columns decision_token and mask are needed for it
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         needed, thinks = rollouts["needs_thinking"] > 0, rollouts["mode"] > 0

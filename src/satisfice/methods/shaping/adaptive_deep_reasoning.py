@@ -13,6 +13,7 @@ from satisfice.core.rollouts import Bools, Floats, Rollouts
 from satisfice.core.session import Session
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
 from satisfice.core.steering import Right, Rolled
+from satisfice.methods.shaping._columns import MODE
 from satisfice.methods.shaping.grpo import Grpo
 
 LONG, SHORT = "\n[Please answer with Long CoT]", "\n[Please answer with Short CoT]"
@@ -46,7 +47,7 @@ class AdaptiveDeepReasoning:
         needs=frozenset({Need.INJECT}),
         fidelity="reconstructed",
         system="adaptive-deep-reasoning",
-        reads=frozenset({"mode"}),
+        requires=frozenset({MODE}),
         ours=("theta", "margin", "weight", "force", "advantage"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

@@ -8,13 +8,36 @@ import numpy as np
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.rollouts import Column, Floats, Rollouts
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
+
+SIGNIFICANT = Column(
+    "significant",
+    "tokens of the rollout that a compressor would keep",
+    example=lambda some: np.round(some.length * some.share),
+    grows=True,
+)
+INSIGNIFICANT = Column(
+    "insignificant",
+    "tokens of the rollout that a compressor would drop",
+    example=lambda some: np.round(some.length * (1 - some.share)),
+    grows=True,
+)
+REFERENCE_SIGNIFICANT = Column(
+    "reference_significant",
+    "tokens of a reference response to the prompt that a compressor would keep",
+    example=lambda some: np.round((10 + 8000 * some.group) / 2),
+)
+REFERENCE_INSIGNIFICANT = Column(
+    "reference_insignificant",
+    "tokens of a reference response to the prompt that a compressor would drop",
+    example=lambda some: np.round((10 + 8000 * some.group) / 3),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bingo:
+class Bingo(ShapesReward):
     """Charge only tokens that carry no meaning, and pay wrong rollouts for meaningful ones while the model improves.
 
         r_i = 1 + bonus cos(x_i)                                   if right
@@ -41,7 +64,7 @@ class Bingo:
         fidelity="code",
         system="bingo",
         ours=("advantage",),
-        reads=frozenset({"significant", "insignificant", "reference_significant", "reference_insignificant"}),
+        requires=frozenset({SIGNIFICANT, INSIGNIFICANT, REFERENCE_SIGNIFICANT, REFERENCE_INSIGNIFICANT}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 
@@ -52,13 +75,6 @@ class Bingo:
     window: Annotated[int, Range(2)] = 10  # steps that the slope is fitted to
     threshold: Annotated[float, Range(0)] = 2.5  # slope, in units of k, at or below which k decays
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     @property
     def first_k(self) -> float:

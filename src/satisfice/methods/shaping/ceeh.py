@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range, check_fields
-from satisfice.core.rollouts import Bools, Floats, Rollouts
+from satisfice.core.rollouts import ENTROPY, PROMPT, Bools, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
 
 
@@ -41,7 +41,7 @@ class Ceeh:
         needs=frozenset(),
         fidelity="code",
         system="ceeh",
-        reads=frozenset({"prompt", "entropy"}),
+        requires=frozenset({PROMPT, ENTROPY}),
         ours=("prompts", "total_steps"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=True)

@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Bools, Floats, Ints, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.rollouts import IDS, MASK, Bools, Floats, Ints, Rollouts
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping._gae import generalised_advantage
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class CosineLength:
+class CosineLength(ShapesReward):
     """Reward right rollouts more when short and wrong ones more when long, and charge repetition where it happens.
 
         r = r_L + (r_0 - r_L) (1 + cos(pi L / limit)) / 2,    r_0 at no length, r_L at the limit
@@ -39,7 +39,7 @@ class CosineLength:
         needs=frozenset(),
         fidelity="code",
         system="demystify-long-cot",
-        reads=frozenset({"ids", "mask"}),
+        requires=frozenset({IDS, MASK}),
         ours=("advantage",),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
@@ -55,13 +55,6 @@ class CosineLength:
     ngram: Annotated[int, Range(1)] = 40  # tokens
     discount: Annotated[float, Range(0, 1)] = 0.99  # of the repetition's rewards
     advantage: Shaper = Grpo(kl=0.01)
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         length = rollouts.length

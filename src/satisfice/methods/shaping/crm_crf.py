@@ -8,12 +8,13 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, CountsSteps, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import SCORE
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrmCrf:
+class CrmCrf(ShapesReward, CountsSteps):
     """Pay right answers extra for concise reasoning, as a reward model sees it.
 
         R_i = R^o_i (1 + alpha C_i (s + d_q)),    d_q = exp(n_right / G)
@@ -30,7 +31,7 @@ class CrmCrf:
         needs=frozenset(),
         fidelity="second-hand",
         system="crm-crf",
-        reads=frozenset({"score"}),
+        requires=frozenset({SCORE}),
         ours=("alpha", "anneal", "anneal_end", "anneal_steps", "advantage"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)  # conciseness is judged, not counted
@@ -40,19 +41,6 @@ class CrmCrf:
     anneal_end: Annotated[float, Range(0)] = 0.0  # s from `anneal_steps` on
     anneal_steps: Annotated[int, Range(1)] = 500
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
-
-    def init(self) -> State:
-        return {"step": 0}
-
-    def update(self, state: State, rollouts: Rollouts) -> State:
-        return {"step": state["step"] + 1}
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         done = min((state or self.init())["step"] / self.anneal_steps, 1.0)

@@ -9,13 +9,14 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
+from satisfice.core.shaper import STATELESS, CountsSteps, Loss, Pressure, Shaped, State
+from satisfice.methods.shaping._columns import ANSWER_FOUND, THINKING_CLOSED
 
 Shape = Literal["triangle", "band"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurriculumBudget:
+class CurriculumBudget(CountsSteps):
     """Reward rollouts near a token budget that shrinks as training goes on.
 
     The prompt states the budget of the step, `budget(state)`, and the reward pays for keeping to it.
@@ -41,7 +42,7 @@ class CurriculumBudget:
         needs=frozenset(),
         fidelity="paper",
         system="curriculum-grpo",
-        reads=frozenset({"thinking_closed", "answer_found"}),
+        requires=frozenset({THINKING_CLOSED, ANSWER_FOUND}),
         ours=("form_weight", "eps", "kl"),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
@@ -64,12 +65,6 @@ class CurriculumBudget:
     @property
     def loss(self) -> Loss:
         return Loss(ratio="sequence", aggregation="sequence", kl=self.kl)
-
-    def init(self) -> State:
-        return {"step": 0}
-
-    def update(self, state: State, rollouts: Rollouts) -> State:
-        return {"step": state["step"] + 1}
 
     def budget(self, state: State = STATELESS) -> float:
         """Tokens that the prompts of this step ask for."""

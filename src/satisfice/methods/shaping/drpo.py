@@ -7,7 +7,7 @@ import numpy as np
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range, check_fields
-from satisfice.core.rollouts import Bools, Floats, Rollouts
+from satisfice.core.rollouts import LOGPROB, MASK, Bools, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
 
 
@@ -37,7 +37,7 @@ class Drpo:
         needs=frozenset(),
         fidelity="code",
         system="drpo",
-        reads=frozenset({"logprob", "mask"}),
+        requires=frozenset({LOGPROB, MASK}),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 

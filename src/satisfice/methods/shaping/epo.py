@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Bools, Floats, Ints, Rollouts
+from satisfice.core.rollouts import ENTROPY, MASK, SEGMENT, Bools, Floats, Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
 from satisfice.methods.shaping.grpo import Grpo
 
@@ -37,7 +37,7 @@ class Epo:
         needs=frozenset(),
         fidelity="paper",
         system="epo",
-        reads=frozenset({"entropy", "mask", "segment"}),
+        requires=frozenset({ENTROPY, MASK, SEGMENT}),
         ours=("total_steps", "advantage"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

@@ -9,12 +9,13 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import ANSWER_FOUND, THINKING_CLOSED
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class FormatLengthSurrogate:
+class FormatLengthSurrogate(ShapesReward):
     """Reward form and length in place of right answers, where nobody knows what is right.
 
         x = L / limit,    R_len = 1 - (1 - x / p)^2 up to p, then 1 - 2 ((x - p) / (1 - p))^2
@@ -31,20 +32,13 @@ class FormatLengthSurrogate:
         needs=frozenset(),
         fidelity="code",
         system="format-length-rl",
-        reads=frozenset({"thinking_closed", "answer_found"}),
+        requires=frozenset({THINKING_CLOSED, ANSWER_FOUND}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 
     turn: Annotated[float, Range(1e-6, 1 - 1e-6)] = 0.5  # p, share of the limit; 0.25 is the function's own default
     limit: Annotated[int, Range(1)] = 3072  # tokens; 4096 is the function's own default
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         found = np.asarray(rollouts["answer_found"], dtype=np.bool_)

@@ -10,13 +10,19 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Bools, Ints, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.rollouts import Bools, Column, Ints, Rollouts
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
+
+PASS_RATE = Column(
+    "pass_rate",
+    "share of right rollouts of the base model on this prompt, estimated before training",
+    example=lambda some: np.round(16 * some.group) / 16,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frugal:
+class Frugal(ShapesReward):
     """Keep easy prompts in the mix: their short right answers teach brevity without any term for length.
 
         keep a prompt if p(q) < 1,    r_i = c_i
@@ -34,19 +40,12 @@ class Frugal:
         needs=frozenset(),
         fidelity="paper",
         system="frugal-rlvr",
-        reads=frozenset({"pass_rate"}),
+        requires=frozenset({PASS_RATE}),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 
     limit: Annotated[int, Range(1)] = 16384  # the cap, tokens
     advantage: Shaper = Grpo(clip_high=0.28, kl=0.0, aggregation="token")
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def cap(self, state: State, prompts: Sequence[str]) -> Ints:
         return np.full(len(prompts), self.limit)

@@ -9,13 +9,13 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Bools, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
 from satisfice.methods.shaping.lp_sigmoid import relative_length
 
 
 @dataclass(frozen=True, kw_only=True)
-class GrpoLambda:
+class GrpoLambda(ShapesReward):
     """Ask for brevity only where the batch is most accurate, and for right answers alone elsewhere.
 
         r_i = c_i (1 - alpha sigmoid((L_i - mu) / s))    in the share `top` of groups with the highest pass rates
@@ -45,13 +45,6 @@ class GrpoLambda:
     ddof: Annotated[int, Range(0, 1)] = 0  # of s: 0 population, 1 sample
     eps: Annotated[float, Range(1e-12)] = 1e-6  # added to s, tokens
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         asked, right = self.asked(rollouts), rollouts.correct

@@ -8,12 +8,12 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class KimiLength:
+class KimiLength(ShapesReward):
     """Reward short rollouts by where they lie between the shortest and the longest of their group.
 
         lam_i = 0.5 - (L_i - min L) / (max L - min L)
@@ -39,13 +39,6 @@ class KimiLength:
 
     weight: Annotated[float, Range(0)] = 0.4  # LASER's; the report's is not known
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         term = rank_reward(rollouts)

@@ -8,12 +8,13 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import BUDGET
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class L1Exact:
+class L1Exact(ShapesReward):
     """Make the model think for as many tokens as the prompt asks for.
 
         r_i = c_i - alpha |n - L_i|
@@ -30,19 +31,12 @@ class L1Exact:
         where="LCPO-Exact",
         needs=frozenset(),
         fidelity="code",
-        reads=frozenset({"budget"}),
+        requires=frozenset({BUDGET}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 
     alpha: Annotated[float, Range(0)] = 0.0003  # reward per token of distance
     advantage: Shaper = Grpo(aggregation="token")
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def suffix(self, budget: int) -> str:
         """What the prompt has to say."""

@@ -8,12 +8,13 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import BUDGET
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class L1Max:
+class L1Max(ShapesReward):
     """Make the model keep within the tokens that the prompt allows.
 
         r_i = c_i clip(alpha (n - L_i) + delta, 0, 1)
@@ -31,7 +32,7 @@ class L1Max:
         where="LCPO-Max",
         needs=frozenset(),
         fidelity="paper",
-        reads=frozenset({"budget"}),
+        requires=frozenset({BUDGET}),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=True)
 
@@ -39,13 +40,6 @@ class L1Max:
     delta: Annotated[float, Range(0, 1)] = 0.5  # reward of a right rollout at its budget; the code form has 0.5 always
     form: Literal["paper", "code"] = "paper"
     advantage: Shaper = Grpo(aggregation="token")
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def suffix(self, budget: int) -> str:
         """What the prompt has to say."""

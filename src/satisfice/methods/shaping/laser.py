@@ -8,13 +8,13 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping._laser import RIGHT, scores
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Laser:
+class Laser(ShapesReward):
     """Pay right rollouts a bonus when they stay under a target length.
 
         r_i = score_i + alpha [L_i <= target] if right
@@ -42,13 +42,6 @@ class Laser:
     alpha: Annotated[float, Range(0)] = 0.5  # the bonus
     mode: Literal["reward", "penalty", "hybrid"] = "reward"
     advantage: Shaper = Grpo(clip_high=0.28, entropy=0.001, aggregation="token")
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         base = scores(rollouts)

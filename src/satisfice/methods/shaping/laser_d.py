@@ -8,13 +8,13 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
-from satisfice.methods.shaping._laser import RIGHT, Rounding, candidates, scores, search_targets, targets_of
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._laser import RIGHT, MonitorsTargets, Rounding, scores, targets_of
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaserD:
+class LaserD(ShapesReward, MonitorsTargets):
     """Pay right rollouts a bonus under a target length that follows the prompt's difficulty and the model's progress.
 
         r_i = score_i + alpha [L_i <= L_A(band)] if right
@@ -48,27 +48,6 @@ class LaserD:
     monitor_prompts: Annotated[int, Range(1)] = 500
     fallback: Annotated[int, Range(1)] = 8192  # target of all bands before the first monitoring, tokens
     advantage: Shaper = Grpo(clip_high=0.28, entropy=0.001, aggregation="token")
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
-
-    def init(self) -> State:
-        return {"step": 0, "monitored": 0, "targets": {}}
-
-    def update(self, state: State, rollouts: Rollouts) -> State:
-        return {**state, "step": state["step"] + 1}
-
-    def monitor_due(self, state: State) -> bool:
-        return bool(state["step"] - state["monitored"] >= self.every)
-
-    def monitor(self, state: State, rollouts: Rollouts) -> State:
-        grid = candidates(self.lower, self.upper, self.interval)
-        targets = search_targets(rollouts, grid, expected=self.expected, rounding=self.rounding)
-        return {"step": state["step"], "monitored": state["step"], "targets": targets}
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         base = scores(rollouts)

@@ -10,15 +10,16 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
-from satisfice.methods.shaping._laser import RIGHT, WRONG, Rounding, candidates, scores, search_targets, targets_of
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import REPETITIVE
+from satisfice.methods.shaping._laser import RIGHT, WRONG, MonitorsTargets, Rounding, scores, targets_of
 from satisfice.methods.shaping.grpo import Grpo
 
 SHORT = 8  # tokens: a rollout that is no longer is not looked at
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaserDe:
+class LaserDe(ShapesReward, MonitorsTargets):
     """LASER-D that also forgives wrong rollouts which explored at length.
 
         r_i = score_i + alpha [L_i <= L_A(band)] if right
@@ -39,7 +40,7 @@ class LaserDe:
         needs=frozenset(),
         fidelity="code",
         system="laser",
-        reads=frozenset({"repetitive"}),
+        requires=frozenset({REPETITIVE}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 
@@ -54,27 +55,6 @@ class LaserDe:
     fallback: Annotated[int, Range(1)] = 8192  # target of all bands before the first monitoring, tokens
     detect: bool = True  # a wrong rollout that repeats itself is not forgiven; the released runs forgave it
     advantage: Shaper = Grpo(clip_high=0.28, entropy=0.001, aggregation="token")
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
-
-    def init(self) -> State:
-        return {"step": 0, "monitored": 0, "targets": {}}
-
-    def update(self, state: State, rollouts: Rollouts) -> State:
-        return {**state, "step": state["step"] + 1}
-
-    def monitor_due(self, state: State) -> bool:
-        return bool(state["step"] - state["monitored"] >= self.every)
-
-    def monitor(self, state: State, rollouts: Rollouts) -> State:
-        grid = candidates(self.lower, self.upper, self.interval)
-        targets = search_targets(rollouts, grid, expected=self.expected, rounding=self.rounding)
-        return {"step": state["step"], "monitored": state["step"], "targets": targets}
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         base = scores(rollouts)

@@ -8,8 +8,26 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range, check_fields
-from satisfice.core.rollouts import Floats, Groups, Rollouts
+from satisfice.core.rollouts import Column, Floats, Groups, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
+from satisfice.methods.shaping._columns import REPETITIVE, SCORE, WELL_FORMED
+
+WORDS = Column(
+    "words",
+    "words of the answer",
+    example=lambda some: np.round(some.length * some.share),
+    grows=True,
+)
+SHORTEST = Column(
+    "shortest",
+    "lower end of the length that is wanted, words",
+    example=lambda some: np.round((10 + 8000 * some.group) / 2),
+)
+LONGEST = Column(
+    "longest",
+    "upper end of the length that is wanted, words",
+    example=lambda some: np.round(10 + 8000 * some.group),
+)
 
 Scale = Literal["largest", "range"]
 
@@ -34,7 +52,7 @@ class LongwriterLength:
         needs=frozenset(),
         fidelity="second-hand",
         system="longwriter-zero",
-        reads=frozenset({"words", "shortest", "longest", "score", "well_formed", "repetitive"}),
+        requires=frozenset({WORDS, SHORTEST, LONGEST, SCORE, WELL_FORMED, REPETITIVE}),
         ours=("limit", "scale", "clip"),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)

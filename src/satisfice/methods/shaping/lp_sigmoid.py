@@ -8,12 +8,12 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Bools, Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.rloo import Rloo
 
 
 @dataclass(frozen=True, kw_only=True)
-class LpSigmoid:
+class LpSigmoid(ShapesReward):
     """Pay right rollouts a little less the longer they are among the right ones of their prompt.
 
         r_i = c_i (1 - alpha sigmoid((L_i - mu) / (s + eps)))
@@ -35,13 +35,6 @@ class LpSigmoid:
     eps: Annotated[float, Range(1e-12)] = 1e-7  # added to s, tokens
     cut_is_wrong: bool = True  # a rollout without an end of its own counts as wrong
     advantage: Shaper = Rloo(kl=0.001)
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         right = rollouts.correct & ~rollouts.truncated if self.cut_is_wrong else rollouts.correct

@@ -9,8 +9,19 @@ from satisfice.core.card import Card
 from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range, check_fields
-from satisfice.core.rollouts import Bools, Floats, Rollouts
+from satisfice.core.rollouts import Bools, Column, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
+
+REFERENCE_LENGTH = Column(
+    "reference_length",
+    "mean length of the reference policy's responses to this prompt, tokens",
+    example=lambda some: np.round(10 + 8000 * some.group),
+)
+REFERENCE_ACCURACY = Column(
+    "reference_accuracy",
+    "mean accuracy of the reference policy on this prompt",
+    example=lambda some: some.group,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +42,12 @@ class O1Pruner:
     """
 
     card: ClassVar = Card(
-        id="o1-pruner", paper="arXiv:2501.12570", where="length-harmonizing reward", needs=frozenset(), fidelity="paper"
+        id="o1-pruner",
+        paper="arXiv:2501.12570",
+        where="length-harmonizing reward",
+        needs=frozenset(),
+        fidelity="paper",
+        optional=frozenset({REFERENCE_LENGTH, REFERENCE_ACCURACY}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 

@@ -8,12 +8,13 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
+from satisfice.methods.shaping._columns import SCORE
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Odin:
+class Odin(ShapesReward):
     """Train on a reward model's quality head, with length taken out of it into a head of its own.
 
     A reward model with two linear heads, r_Q and r_L, is trained on pairs of answers (the functions of this file);
@@ -34,19 +35,12 @@ class Odin:
         needs=frozenset(),
         fidelity="code",
         system="odin",
-        reads=frozenset({"score"}),
+        requires=frozenset({SCORE}),
         ours=("advantage",),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         shaped = self.advantage(rollouts.rewarded(rollouts["score"]))

@@ -9,14 +9,14 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Floats, Groups, Ints, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.rollouts import PROMPT, Floats, Groups, Ints, Rollouts
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State, check_advantage
 from satisfice.methods.shaping._caps import over, right_within
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Palu:
+class Palu(ShapesReward):
     """Give every prompt a length budget of its own, and cut it while the prompt is solved often enough.
 
         r_i = c_i [L_i <= L_q]
@@ -38,7 +38,7 @@ class Palu:
         fidelity="paper",
         system="palu",
         ours=("longest", "floor", "advantage"),
-        reads=frozenset({"prompt"}),
+        requires=frozenset({PROMPT}),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 
@@ -53,10 +53,6 @@ class Palu:
         check_advantage(self)
         if self.floor > self.longest:
             raise BadInput(f"palu: floor must not exceed longest ({self.longest}), got {self.floor}. Lower it.")
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def init(self) -> State:
         return {"budgets": {}}

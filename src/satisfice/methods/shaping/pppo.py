@@ -11,15 +11,21 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Floats, Ints, Rollouts
+from satisfice.core.rollouts import MASK, Column, Floats, Ints, Rollouts
 from satisfice.core.session import Session
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State, check_advantage
 from satisfice.core.steering import Right, Rolled
 from satisfice.methods.shaping.grpo import Grpo
 
+CONTINUATIONS_RIGHT = Column(
+    "continuations_right",
+    "right ones among the continuations that were sampled from the rollout's first part",
+    example=lambda some: np.floor(9 * some.share),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Pppo:
+class Pppo(ShapesReward):
     """Train on the beginning of each rollout only, and judge a beginning by how often it can be finished well.
 
     Each rollout is cut to its first eta share, and `continuations` others are sampled from there:
@@ -39,7 +45,7 @@ class Pppo:
         needs=frozenset({Need.FORK}),
         fidelity="second-hand",
         system="pppo",
-        reads=frozenset({"continuations_right", "mask"}),
+        requires=frozenset({CONTINUATIONS_RIGHT, MASK}),
         ours=("every", "patience", "monitor_prompts"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
@@ -58,10 +64,6 @@ class Pppo:
         check_advantage(self)
         if self.first > self.last:
             raise BadInput(f"pppo: first must not exceed last ({self.last}), got {self.first}. Lower it.")
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def init(self) -> State:
         return {"step": 0, "eta": self.first, "best": -1.0, "stale": 0}

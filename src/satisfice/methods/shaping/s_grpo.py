@@ -11,10 +11,16 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import random_key
 from satisfice.core.fields import Range, check_fields
-from satisfice.core.rollouts import Floats, Rollouts
+from satisfice.core.rollouts import Column, Floats, Rollouts
 from satisfice.core.session import Session
 from satisfice.core.shaper import STATELESS, Aggregation, Loss, Pressure, Shaped, State
 from satisfice.core.steering import Right, Rolled, sampled_tokens
+
+EXIT = Column(
+    "exit",
+    "place of the rollout among the exits from one chain of thought: 0 the earliest, the whole chain last",
+    example=lambda some: np.floor(5 * some.share),
+)
 
 Decay = Literal["right-exits", "exit"]
 
@@ -47,7 +53,7 @@ class SGrpo:
         needs=frozenset({Need.FORK, Need.INJECT}),
         fidelity="second-hand",
         system="s-grpo",
-        reads=frozenset({"exit"}),
+        requires=frozenset({EXIT}),
         ours=("train", "clip_low", "clip_high"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

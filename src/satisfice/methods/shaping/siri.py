@@ -11,13 +11,13 @@ from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Ints, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, CountsSteps, Pressure, Shaped, Shaper, ShapesReward, State, check_advantage
 from satisfice.methods.shaping._caps import over, right_within
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Siri:
+class Siri(ShapesReward, CountsSteps):
     """Let the length limit of rollouts swing down and up again, so that the model compresses and then explores.
 
         r_i = c_i [L_i <= L(t)],    L(t) = mid + amp cos(2 pi t / T)
@@ -47,16 +47,6 @@ class Siri:
         check_advantage(self)
         if self.shortest > self.longest:
             raise BadInput(f"siri: shortest must not exceed longest ({self.longest}), got {self.shortest}. Lower it.")
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
-
-    def init(self) -> State:
-        return {"step": 0}
-
-    def update(self, state: State, rollouts: Rollouts) -> State:
-        return {"step": state["step"] + 1}
 
     def cap(self, state: State, prompts: Sequence[str]) -> Ints:
         return np.full(len(prompts), round(self.limit_at(state["step"])))

@@ -10,8 +10,21 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range, check_fields
-from satisfice.core.rollouts import Floats, Rollouts
+from satisfice.core.rollouts import MASK, SEGMENT, Column, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
+
+GROUNDED = Column(
+    "grounded",
+    "the environment accepted the action that ends at this token; 0 elsewhere",
+    example=lambda some: some.token_share > 0.5,
+    per="token",
+)
+PROGRESS = Column(
+    "progress",
+    "share of the outcome that an estimator credits to the action that ends at this token; 0 elsewhere",
+    example=lambda some: some.token_share,
+    per="token",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +50,7 @@ class Spa:
         needs=frozenset(),
         fidelity="code",
         system="spa-rl",
-        reads=frozenset({"grounded", "mask", "progress", "segment"}),
+        requires=frozenset({GROUNDED, MASK, PROGRESS, SEGMENT}),
         ours=("weight", "discount", "clip_low", "clip_high"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

@@ -10,9 +10,15 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Bools, Floats, Rollouts
+from satisfice.core.rollouts import IDS, LOGPROB, MASK, PROMPT, Bools, Column, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
 from satisfice.methods.shaping.grpo import Grpo
+
+TURNS = Column(
+    "turns",
+    "turns in which the rollout called a tool",
+    example=lambda some: np.floor(12 * some.share),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class Spear:
         needs=frozenset(),
         fidelity="code",
         system="spear",
-        reads=frozenset({"ids", "logprob", "mask", "prompt", "turns"}),
+        requires=frozenset({IDS, LOGPROB, MASK, PROMPT, TURNS}),
         ours=("advantage",),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

@@ -7,13 +7,20 @@ import numpy as np
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.rollouts import Column, Floats, Rollouts
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
+
+STEP_COUNT = Column(
+    "step_count",
+    "steps of the rollout's thinking: paragraphs that are not empty",
+    example=lambda some: 1 + some.length // 100,
+    grows=True,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepPruner:
+class StepPruner(ShapesReward):
     """Charge steps of thinking rather than tokens: those beyond the fewest that a right rollout of the group needed.
 
         r_i = c_i - beta max(0, S_i - S*),    S* = min_{j right} S_j
@@ -32,7 +39,7 @@ class StepPruner:
         fidelity="reconstructed",
         system="step-pruner",
         ours=("beta", "norm", "bound", "advantage"),
-        reads=frozenset({"step_count"}),
+        requires=frozenset({STEP_COUNT}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 
@@ -40,13 +47,6 @@ class StepPruner:
     norm: Literal["none", "shortest"] = "none"  # what excess is divided by: nothing, or S*
     bound: Annotated[float, Range(0)] | None = None  # the charge is never more; none: no bound
     advantage: Shaper = Grpo()
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         return self.advantage(rollouts.rewarded(rollouts.correct - self.charge(rollouts)))

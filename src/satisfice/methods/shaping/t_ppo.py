@@ -8,9 +8,20 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range, check_fields
-from satisfice.core.rollouts import Floats, Rollouts
+from satisfice.core.rollouts import MASK, VALUE, Column, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
 from satisfice.methods.shaping._gae import generalised_advantage, last_token
+
+FINISHED = Column(
+    "finished",
+    "the rollout came to its end; an unfinished one goes on in the next step",
+    example=lambda some: some.share > 0.3,
+)
+FIRST_NEW = Column(
+    "first_new",
+    "number of the first token that was sampled in this step, counted from 0",
+    example=lambda some: np.floor(3 * some.share),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +49,7 @@ class TPpo:
         needs=frozenset(),
         fidelity="second-hand",
         system="t-ppo",
-        reads=frozenset({"finished", "first_new", "mask", "value"}),
+        requires=frozenset({FINISHED, FIRST_NEW, MASK, VALUE}),
         ours=("window", "gamma", "lam", "value_weight", "clip_low", "clip_high"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

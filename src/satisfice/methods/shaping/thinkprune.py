@@ -10,13 +10,13 @@ from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import Ints, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.shaper import STATELESS, CountsSteps, Pressure, Shaped, Shaper, ShapesReward, State, check_advantage
 from satisfice.methods.shaping._caps import over, right_within
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThinkPrune:
+class ThinkPrune(ShapesReward, CountsSteps):
     """Train under a length cap that is tightened stage by stage: 4000, then 3000, then 2000 tokens.
 
         r_i = c_i [L_i <= cap]
@@ -47,16 +47,6 @@ class ThinkPrune:
         check_advantage(self)
         if self.last > self.first:
             raise BadInput(f"thinkprune: last must not exceed first ({self.first}), got {self.last}. Lower it.")
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
-
-    def init(self) -> State:
-        return {"step": 0}
-
-    def update(self, state: State, rollouts: Rollouts) -> State:
-        return {"step": state["step"] + 1}
 
     def cap(self, state: State, prompts: Sequence[str]) -> Ints:
         return np.full(len(prompts), self.cap_at(state["step"]))

@@ -8,13 +8,19 @@ import numpy as np
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.rollouts import Column, Rollouts
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State, check_advantage
 from satisfice.methods.shaping.grpo import Grpo
+
+LEVEL = Column(
+    "level",
+    "how verbose the prompt asked to be: 0 short, 1 moderate, 2 long",
+    example=lambda some: np.floor(3 * some.group),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tldr:
+class Tldr(ShapesReward):
     """Teach one model several degrees of brevity, each asked for by the prompt.
 
         r_i = c_i - a_level L_i / L_ref,    a_short > a_moderate > a_long >= 0
@@ -32,7 +38,7 @@ class Tldr:
         fidelity="reconstructed",
         system="ts-tldr",
         ours=("short", "moderate", "long", "reference", "charge_wrong", "advantage"),
-        reads=frozenset({"level"}),
+        requires=frozenset({LEVEL}),
     )
 
     short: Annotated[float, Range(0)] = 0.3  # a: reward lost at the reference length, level 0
@@ -53,10 +59,6 @@ class Tldr:
     @property
     def pressure(self) -> Pressure:
         return Pressure(wrong=self.charge_wrong, all_right=True)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         level = rollouts["level"].astype(np.int64)

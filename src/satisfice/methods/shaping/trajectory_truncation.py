@@ -12,8 +12,15 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range, check_fields
-from satisfice.core.rollouts import Floats, Ints, Rollouts
+from satisfice.core.rollouts import MASK, Column, Floats, Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
+
+TOKEN_REWARD = Column(
+    "token_reward",
+    "reward given at this token",
+    example=lambda some: some.token_share * 4 - 2,
+    per="token",
+)
 
 Rounding = Literal["floor", "exact"]
 
@@ -43,7 +50,7 @@ class TrajectoryTruncation:
         needs=frozenset(),
         fidelity="reconstructed",
         system="truncated-mc-rl",
-        reads=frozenset({"mask", "token_reward"}),
+        requires=frozenset({MASK, TOKEN_REWARD}),
         ours=("horizon", "discount", "budget", "step", "rounding", "clip_low", "clip_high"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)

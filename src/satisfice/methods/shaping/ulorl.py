@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike
 
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Bools, Floats, Ints, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
+from satisfice.core.rollouts import ENTROPY, LOGPROB, MASK, Bools, Floats, Ints, Rollouts
+from satisfice.core.shaper import STATELESS, Pressure, Shaped, Shaper, ShapesReward, State
 from satisfice.methods.shaping.grpo import Grpo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ulorl:
+class Ulorl(ShapesReward):
     """Sample very long rollouts in segments over several steps, and stop training on what is mastered.
 
     In a step every rollout on its way grows by one segment; a group is trained on once all its rollouts have ended, so
@@ -37,7 +37,7 @@ class Ulorl:
         needs=frozenset(),
         fidelity="paper",
         system="ulorl",
-        reads=frozenset({"entropy", "logprob", "mask"}),
+        requires=frozenset({ENTROPY, LOGPROB, MASK}),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
     whole_groups: ClassVar = True
@@ -47,13 +47,6 @@ class Ulorl:
     tau: Annotated[float, Range(0, 1)] = 0.99  # probability from which on a token is mastered
     sigma: Annotated[float, Range(0)] = 0.2  # nats; mean entropy of a rollout from which on nothing of it is masked
     advantage: Shaper = Grpo(kl=0.0, aggregation="token")
-
-    def __post_init__(self) -> None:
-        check_advantage(self)
-
-    @property
-    def loss(self) -> Loss:
-        return self.advantage.loss
 
     @property
     def segment(self) -> int:

@@ -10,6 +10,14 @@ from satisfice.core.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetWords:
+    """What it puts in; a model's `profile.json` may say otherwise under `rules`."""
+
+    extend_thinking: str = "Wait"  # where the model would have ended its thinking
+    close_at_budget: str = "\n</think>\nFinal Answer:"  # when the budget ends the thinking
+
+
+@dataclass(frozen=True, kw_only=True)
 class BudgetForcing:
     """Hold the thinking to a budget: cut it off when it is spent, and make it go on when it ends too early.
 
@@ -19,7 +27,7 @@ class BudgetForcing:
 
     Differs from the code: it goes on no further once an extension brings nothing, or the same as the piece before it
     (the code may loop, and forces one token after "Wait" by suppressing the end). The word and the closing text are
-    the profile's. The paper tries `extensions` from 0 to 6.
+    in `BudgetWords`. The paper tries `extensions` from 0 to 6.
     """
 
     card: ClassVar = Card(
@@ -30,6 +38,7 @@ class BudgetForcing:
         fidelity="code",
         ours=("extensions",),
     )
+    words: ClassVar = BudgetWords()
 
     tokens: Annotated[int, Range(0)] | None = None  # thinking tokens; none: what the session's limits leave
     extensions: Annotated[int, Range(0)] = 1  # ends of thinking that are ignored
@@ -38,20 +47,20 @@ class BudgetForcing:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
-        profile = session.engine.profile
-        chain = session.chain()
+        profile, chain = session.engine.profile, session.chain()
+        words = profile.words(self.card.id, self.words)
         left, piece = self.tokens, ""
         for ignored in range(self.extensions + 1):
             begin = len(chain)
             if await chain.think(limit=left):
                 chain.look("thinking tokens", len(chain), threshold=self.tokens, stop=True)
-                return await chain.close_thinking(closing(chain.text, profile.close_at_budget))
+                return await chain.close_thinking(closing(chain.text, words.close_at_budget))
             before, piece = piece, chain.last_text.partition(profile.think_close)[0].strip()
             if ignored == self.extensions or (ignored and piece in ("", before)) or not chain.reopen():
                 break
             left = None if left is None else left - (len(chain) - begin)
             chain.look("extension", ignored + 1, threshold=self.extensions, stop=False)
-            chain.inject(profile.extend_thinking)
+            chain.inject(words.extend_thinking)
         return await chain.finish()
 
 

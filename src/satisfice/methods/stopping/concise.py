@@ -18,19 +18,29 @@ TOP = 20  # likeliest tokens that are read; what servers give
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConciseWords:
+    """What it asks, looks for and puts in; a model's `profile.json` may say otherwise under `rules`."""
+
+    ask_certainty: str = ""  # put into a copy; whether the next word is a sure or a doubting one tells certainty
+    sure_words: tuple[str, ...] = ("Great", "Perfect", "Therefore", "Thus", "</think>")
+    doubting_words: tuple[str, ...] = ("Wait", "Hmm", "But", "Alternatively")
+    assurances: tuple[str, ...] = ("It is clear that", "I'm sure about this.")  # put in place of a reflection
+
+
+@dataclass(frozen=True, kw_only=True)
 class Concise:
     """Stop when the model's next word would be a sure one, and put a sure phrase where it would begin to doubt.
 
-    Two means, both only once a step holds a candidate answer. After every step a copy of the chain is asked, by the
-    profile's `ask_certainty`, and of its next word
+    Two means, both only once a step holds a candidate answer. After every step a copy of the chain is asked, by
+    `ConciseWords.ask_certainty`, and of its next word
 
         share = p(sure words) / (p(sure words) + p(doubting words)),    stop if share > threshold
 
     among the 20 likeliest tokens. And where the chain is about to reflect, the cue is dropped and a phrase such as "It
-    is clear that" takes its place, at most `injections` times; a profile without such phrases leaves this out.
+    is clear that" takes its place, at most `injections` times; without such phrases this is left out.
 
     Reconstructed: the paper makes training data by these means and trains on it. Its words, phrases and threshold are
-    not known to us; the profile's stand in for them.
+    not known to us; those of `ConciseWords` stand in for them.
     """
 
     card: ClassVar = Card(
@@ -42,6 +52,7 @@ class Concise:
         system="concise-confidence",
         ours=("threshold", "injections"),
     )
+    words: ClassVar = ConciseWords()
 
     threshold: Annotated[float, Range(0, 1)] = 0.5  # share; strict
     injections: Annotated[int, Range(0)] = 4  # phrases put in, at most
@@ -51,13 +62,12 @@ class Concise:
 
     async def __call__(self, session: Session) -> Chain:
         engine, profile = session.engine, session.engine.profile
-        sure, doubting = word_ids(engine, profile.sure_words), word_ids(engine, profile.doubting_words)
+        words = profile.words(self.card.id, self.words)
+        sure, doubting = word_ids(engine, words.sure_words), word_ids(engine, words.doubting_words)
         if not sure or not doubting:
             raise Unfit(f"concise: none of {profile.name}'s sure or doubting words is a single token of this model.")
         chain = session.chain()
-        phrases = [
-            profile.assurances[i % len(profile.assurances)] for i in range(self.injections) if profile.assurances
-        ]
+        phrases = [words.assurances[i % len(words.assurances)] for i in range(self.injections) if words.assurances]
         answered = False
         while await chain.think(until=(profile.step, *profile.cues)):
             answered = answered or profile.candidate.search(chain.thinking) is not None
@@ -67,7 +77,7 @@ class Concise:
                 continue
             if not answered or not await chain.think(limit=0):  # takes the delimiter of the step in
                 continue
-            share = sure_share(await next_word(chain, profile.ask_certainty), sure, doubting)
+            share = sure_share(await next_word(chain, words.ask_certainty), sure, doubting)
             stop = share > self.threshold
             chain.look("share of sure words", share, threshold=self.threshold, stop=stop)
             if stop:

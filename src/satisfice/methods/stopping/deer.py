@@ -12,6 +12,7 @@ from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.ladder import Ladder
+from satisfice.core.method import Preset
 from satisfice.core.session import Session
 from satisfice.methods.stopping.trial import Trial, ask_trial, think_to_cue
 
@@ -48,6 +49,10 @@ class Deer:
         system="deer",
         ours=("require_closed", "reuse_answer"),
     )
+    presets: ClassVar = {
+        "pocket": Preset(fields={"threshold": 0.97, "reuse_answer": True}, study="stopping-pocket"),
+        "smollm2": Preset(fields={"threshold": 0.9, "reuse_answer": True}, study="stopping-smollm2"),
+    }
 
     ladders: ClassVar = (
         Ladder(field="threshold", values=THRESHOLDS, fixed={"reuse_answer": True}),

@@ -9,10 +9,22 @@ from numpy.typing import ArrayLike
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
-from satisfice.core.fields import Range, check_fields
+from satisfice.core.fields import Counts, Range, check_fields
 from satisfice.core.session import Session
 from satisfice.methods.stopping.deer import Mean, certainty
 from satisfice.methods.stopping.trial import ask_trial, think_to_cue, together
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeerProWords:
+    """How it asks; a model's `profile.json` may say otherwise under `rules`."""
+
+    inducers: tuple[str, ...] = (  # several wordings of the profile's `induce_answer`
+        "\n**Final Answer**\n\\boxed{",
+        "\n**Final Answer**\n\nThe final answer is \\boxed{",
+        "\n**Final Answer**\nI believe the final answer is \\boxed{",
+        "\n\nThe final answer is \\boxed{",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +35,8 @@ class DeerPro:
 
         C_cali = mean(C) - alpha * mean_i |C_i - mean(C)|,    stop if C_cali > threshold
 
-    The wordings are the profile's first N (the paper's are not published, its code neither); a model that knows fewer
-    is asked in those. Thinking is closed and the visible answer written afresh, as in `deer`.
+    The wordings are the first N of `DeerProWords` (the paper's are not published, its code neither); where a profile
+    has fewer, those are used. Thinking is closed and the visible answer written afresh, as in `deer`.
     """
 
     card: ClassVar = Card(
@@ -36,9 +48,10 @@ class DeerPro:
         system="deer",
         ours=("require_closed",),
     )
+    words: ClassVar = DeerProWords()
 
     threshold: Annotated[float, Range(0, 1)] = 0.95  # probability; strict
-    n: Annotated[int, Range(1)] = 4  # wordings
+    n: Annotated[int, Range(1), Counts.CHAINS] = 4  # wordings
     alpha: Annotated[float, Range(0)] = 1.0  # weight of the spread
     mean: Mean = "arithmetic"  # over the tokens of one trial answer
     trial_tokens: Annotated[int, Range(1)] = 20  # longest trial answer, tokens
@@ -49,14 +62,14 @@ class DeerPro:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
-        profile = session.engine.profile
-        chain = session.chain()
+        profile, chain = session.engine.profile, session.chain()
+        words = profile.words(self.card.id, self.words)
         for _ in range(self.max_judge_steps):
             if not await think_to_cue(chain):
                 break
             trials = await together(
                 ask_trial(chain, self.trial_tokens, inducer=inducer, signals=Signals(logprobs=True))
-                for inducer in profile.inducers[: self.n]
+                for inducer in words.inducers[: self.n]
             )
             sure = calibrated(
                 [certainty(t, self.mean, skip=profile.answer_skip, closed=self.require_closed) for t in trials],

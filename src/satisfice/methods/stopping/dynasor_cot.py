@@ -17,11 +17,18 @@ Match = Literal["word", "substring"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class DynasorWords:
+    """What it looks for; a model's `profile.json` may say otherwise under `rules`."""
+
+    hesitations: tuple[str, ...] = ("wait", "hold", "but", "okay", "no", "hmm")  # a trial that says one is no answer
+
+
+@dataclass(frozen=True, kw_only=True)
 class DynasorCot:
     """Stop when the answers that a chain gives every `chunk` tokens have been the same `k` times, without hesitation.
 
     Every `chunk` tokens a copy of the chain is asked for its answer. Thinking ends when the last `k` answers are there,
-    are equal, and none of their texts says one of the profile's hesitations ("wait", "but", ...). The agreed answer is
+    are equal, and none of their texts says one of `DynasorWords.hesitations` ("wait", "but", ...). The agreed answer is
     then written down for the model. Reference code: https://github.com/hao-ai-lab/Dynasor (MIT), whose levels of
     effort are (k, chunk) = mild (8, 64), low (5, 64), mid (3, 64), high (2, 64), crazy (2, 32).
 
@@ -38,6 +45,7 @@ class DynasorCot:
         fidelity="code",
         ours=("k", "match"),
     )
+    words: ClassVar = DynasorWords()
 
     ladders: ClassVar = (
         Ladder(field="k", values=(6, 5, 4, 3, 2), fixed={"greedy": True, "overlap": False}, counts="chunk"),
@@ -55,8 +63,8 @@ class DynasorCot:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
-        profile = session.engine.profile
-        chain = session.chain()
+        profile, chain = session.engine.profile, session.chain()
+        hesitations = profile.words(self.card.id, self.words).hesitations
         texts: list[str] = []
         answers: list[str | None] = []
         thinks = await chain.think(limit=self.chunk)
@@ -69,7 +77,7 @@ class DynasorCot:
                 trial = await ask
             texts.append(trial.text)
             answers.append(read_trial(trial.text) if trial.closed else None)
-            stop = certain(texts, answers, self.k, session.same, profile.hesitations, self.match)
+            stop = certain(texts, answers, self.k, session.same, hesitations, self.match)
             here.look("equal answers", agreeing(answers, session.same), threshold=self.k, stop=stop, text=trial.text)
             if stop:
                 if self.overlap:

@@ -12,14 +12,24 @@ from satisfice.methods.stopping.trial import word_ids
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoWaitWords:
+    """What it looks for; a model's `profile.json` may say otherwise under `rules`."""
+
+    reflections: tuple[str, ...] = (  # with which models of the R1 family begin a second look
+        "wait", "alternatively", "hmm", "but", "however", "alternative", "another", "check", "double", "oh", "maybe",
+        "verify", "other", "again", "now", "ah", "any",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoWait:
     """Never let the model say "wait": the words with which it begins a second look are suppressed while it thinks.
 
-    The score of every token that is one of the profile's `reflections`, in whatever case and with or without a space
+    The score of every token that is one of `NoWaitWords.reflections`, in whatever case and with or without a space
     before it, is lowered by `strength`. The visible answer is written without that.
 
     Reported to keep accuracy on models trained by reinforcement and to hurt small distilled ones. Known from a digest:
-    the paper's own list is for models of the R1 family, and is the one in their profile.
+    the words are the paper's own list, which is for models of the R1 family.
     """
 
     card: ClassVar = Card(
@@ -30,6 +40,7 @@ class NoWait:
         fidelity="second-hand",
         ours=("strength",),
     )
+    words: ClassVar = NoWaitWords()
 
     strength: Annotated[float, Range(0, 100)] = 100.0  # nats taken off the score; 100 is never
 
@@ -38,9 +49,10 @@ class NoWait:
 
     async def __call__(self, session: Session) -> Chain:
         profile = session.engine.profile
-        words = word_ids(session.engine, profile.reflections)
-        if not words:
+        words = profile.words(self.card.id, self.words)
+        suppressed = word_ids(session.engine, words.reflections)
+        if not suppressed:
             raise Unfit(f"no-wait: none of {profile.name}'s reflection words is a single token of this model.")
         chain = session.chain()
-        await chain.think(bias=dict.fromkeys(sorted(words), -self.strength))
+        await chain.think(bias=dict.fromkeys(sorted(suppressed), -self.strength))
         return await chain.finish()

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from satisfice.catalog import build
 from satisfice.core.errors import BadInput, Unfit
-from satisfice.core.rollouts import TOKEN_COLUMNS, Rollouts
+from satisfice.core.fit import require
+from satisfice.core.rollouts import Rollouts
 from satisfice.core.shaper import (
     SHAPER,
     Capping,
@@ -19,7 +20,7 @@ from satisfice.core.shaper import (
     State,
     Stateful,
     advance,
-    check_columns,
+    columns_of,
     reads,
     start,
 )
@@ -108,7 +109,7 @@ def check_alone(shaper: Shaper, *, kept: bool) -> None:
     name = shaper.card.id
     if reads(shaper) - BY_ESTIMATOR:
         try:
-            check_columns(shaper, "verl's own trainer", BY_ESTIMATOR)
+            require(shaper, "verl's own trainer", BY_ESTIMATOR, host="data")
         except Unfit as error:
             raise Unfit(f"{error} The trainer of satisfice gives more: {TRAINER}.") from error
     for kind, what in (
@@ -142,7 +143,7 @@ def check_trained(shaper: Shaper) -> None:
     if unseen or shaper.loss.top_entropy < 1:
         what = ", ".join(unseen) or "a choice of tokens by their entropy"
         raise Unfit(f"{name} puts {what} into the loss, for which verl's policy losses see too little. {BY_TRL}")
-    if by_token := sorted(from_data(shaper) & TOKEN_COLUMNS.keys()):
+    if by_token := sorted(from_data(shaper) & {column.name for column in columns_of(shaper) if column.per == "token"}):
         raise Unfit(
             f"{name} reads {', '.join(by_token)} for each token, which no row of verl's data can hold. Shape such "
             "rollouts where they are made, with the library alone."

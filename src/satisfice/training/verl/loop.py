@@ -14,7 +14,7 @@ from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.utils.fs import copy_to_local
 from verl.utils.profiler import simple_timer
 
-from satisfice.catalog import build, check_policy
+from satisfice.catalog import build, check_fit
 from satisfice.core.engine import random_key
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Policy, Session
@@ -103,7 +103,7 @@ class ShapedLoop(AgentLoopBase):
             return await steer(engine, asks, shaper, json.loads(row[STATE]), judge, temperature=temperature)
         if (spec := algorithm.get("policy")) is not None:
             policy = build(str(spec), allow_files=True)
-            check_policy(policy, "verl's servers", engine.provides)
+            check_fit([policy], "verl's servers", engine.provides)
             asks = [AskGroup(problem=problem, group=0, size=1, limit=limit, seed=key)]
             return await steer(engine, asks, ByPolicy(policy), {}, judge, temperature=temperature)
         ask = Ask(problem=problem, group=0, limit=limit, key=key)

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from satisfice.catalog import build, canonical
+from satisfice.catalog import build, canonical, methods_of
 from satisfice.core.errors import BadInput, SatisficeError
-from satisfice.core.rollouts import COLUMNS
 from satisfice.core.shaper import SHAPER, Shaper
 from satisfice.tasks import Task, load_task
 from satisfice.training.verl.settings import nested, settings_for
@@ -53,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def rows_of(task: Task) -> list[dict[str, Any]]:
-    """The problems of a task as rows of verl's form."""
+    """The problems of a task as rows of verl's form, with the columns that any shaper of the catalogue reads."""
+    cards = [method.card for method in methods_of(SHAPER).values()]
+    columns = sorted({one.name for card in cards for one in card.requires | card.optional})
     return [
         {
             "data_source": task.name,
@@ -64,7 +65,7 @@ def rows_of(task: Task) -> list[dict[str, Any]]:
                 "id": problem.id,
                 "split": task.split,
                 "index": int(problem.metadata.get("index", number)),
-                **{name: float(problem.metadata[name]) for name in COLUMNS if name in problem.metadata},
+                **{name: float(problem.metadata[name]) for name in columns if name in problem.metadata},
             },
         }
         for number, problem in enumerate(task.problems)

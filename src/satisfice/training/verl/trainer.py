@@ -18,7 +18,8 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils as tu
 
 from satisfice.core.errors import BadInput, Unfit
-from satisfice.core.shaper import Monitoring, caps_for, check_columns, reads
+from satisfice.core.fit import require
+from satisfice.core.shaper import Monitoring, caps_for, reads
 from satisfice.core.steering import Steering
 from satisfice.training.verl import keeper
 from satisfice.training.verl.batch import More, rollouts_of
@@ -60,7 +61,7 @@ class ShapedTrainer(PPOTrainerSync):
         super()._init_dataloader()
         held = frozenset(dict(self.train_dataset[0].get("extra_info") or {}))
         if from_data(self.shaper) - held and self.config.reward.custom_reward_function.path is None:
-            check_columns(self.shaper, "the data", reads(self.shaper) - from_data(self.shaper) | held)
+            require(self.shaper, "the data", reads(self.shaper) - from_data(self.shaper) | held, host="data")
 
     # Before sampling
 
