@@ -131,6 +131,12 @@ def test_more_problems_than_a_family_has_is_refused_with_the_number() -> None:
         load_task("products:easy", limit=100_000)
 
 
+@pytest.mark.parametrize("limit", [100_001, 100_000_000, 10**30])
+def test_more_problems_than_anybody_would_wait_for_are_refused_at_once(limit: int) -> None:
+    with pytest.raises(BadInput, match="at most 100,000 problems"):
+        load_task("chain-sum:hard", limit=limit)
+
+
 @pytest.mark.parametrize("limit", [0, -3])
 def test_a_limit_below_one_is_refused(limit: int) -> None:
     with pytest.raises(BadInput, match="limit"):

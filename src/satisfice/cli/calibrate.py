@@ -64,6 +64,8 @@ def calibrate(
         except OSError as error:
             raise CannotWrite(f"{path} cannot be written: {error.strerror}.") from error
     _print(f"Written to {path}. " + (f"Use {chosen}" if chosen else "Use none of them."))
+    if not chosen:
+        raise typer.Exit(1)
 
 
 def _promise(

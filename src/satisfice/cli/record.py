@@ -24,10 +24,10 @@ def record(
     from satisfice.cli.show import RunProgress
     from satisfice.recordings.record import record as record_all
     from satisfice.recordings.record_chain import FORKS
-    from satisfice.tasks import load_task
+    from satisfice.tasks import load_tasks
 
     with err_console.status("Making the problems ..."):
-        loaded = tuple(load_task(name, settings["split"], settings["limit"]) for name in names(tasks))
+        loaded = load_tasks(names(tasks), settings["split"], settings["limit"])
         plan = RecordPlan(model=model, tasks=loaded, **settings)
     # A prompt, a chain and its copies for each: a row that were evicted would be computed anew, in other last bits.
     rows = (2 + FORKS) * plan.concurrency

@@ -34,7 +34,7 @@ def train(
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from satisfice.catalog import build
     from satisfice.core.shaper import SHAPER
-    from satisfice.tasks import load_task
+    from satisfice.tasks import load_tasks
     from satisfice.tasks.judge import Judge
 
     method = build(shaper, SHAPER, allow_files=True)
@@ -44,7 +44,9 @@ def train(
             settings["temperature"] = _temperature(model)
         if settings["learning_rate"] is None:
             settings["learning_rate"] = POCKET_RATE if model == "pocket" else RATE
-        loaded = tuple(load_task(name, split="train", limit=limit) for name in names(tasks))
+        loaded = load_tasks(names(tasks), split="train", limit=limit)
+        if eval_limit:  # what the models are compared on afterwards must be there before
+            load_tasks(names(tasks), limit=eval_limit)
         plan = TrainPlan(model=model, tasks=loaded, shaper=method, **settings)
     with _Progress(err_console, training.Told, plan.steps) as progress:
         run = training.train(plan, out, Judge(plan.tasks), told=progress.told)

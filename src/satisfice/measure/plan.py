@@ -12,7 +12,7 @@ from satisfice.core.flags import Flag, check_settings, deciding
 from satisfice.core.problem import Problem
 from satisfice.core.session import Policy
 from satisfice.methods.sampling import Truncation
-from satisfice.tasks import Split, Task, load_task
+from satisfice.tasks import Split, Task, load_tasks
 
 Key = tuple[str, str, str, int]
 """Policy, task, problem and seed: what one sample is of."""
@@ -121,5 +121,5 @@ def make_plan(
     """
     built = {canonical(policy): policy for policy in parse_policies(policies, allow_files=allow_files)}
     truncation = None if sampler is None else parse_sampler(sampler, allow_files=allow_files)
-    loaded = tuple(load_task(name, split=split, limit=limit) for name in tasks)
+    loaded = load_tasks(tasks, split=split, limit=limit)
     return Plan(model=model, tasks=loaded, policies=built, limit=limit, split=split, sampler=truncation, **rest)
