@@ -132,14 +132,6 @@ def test_the_flags_win_over_the_run_file(tmp_path, refused):
     assert "nowhere" in refused("bench", "--config", "run.toml", "--policies", "full")
 
 
-def test_methods_lists_the_catalogue():
-    rows = json.loads(satisfice("methods", "--json").stdout)
-    assert {"full", "fixed-budget", "first-cue", "deer"} <= {row["id"] for row in rows}
-    for row in rows:
-        assert {"id", "family", "paper", "needs", "fidelity", "fields"} <= set(row)
-    assert "deer" in satisfice("methods").stdout
-
-
 def test_doctor_says_what_is_there():
     report = json.loads(satisfice("doctor", "--json").stdout)
     assert report["engines"]["local"]["ready"]
@@ -208,6 +200,54 @@ def test_kill_9_at_three_random_points_then_the_same_results(pocket_run, tmp_pat
     assert _lasting(out) == _lasting(undisturbed)
     samples = [json.loads(line) for line in (out / "samples.jsonl").read_text("utf-8").splitlines()]
     assert len(samples) == len({(s["policy"], s["task"], s["problem"], s["seed"]) for s in samples}) == 96
+
+
+@pytest.mark.slow
+def test_what_a_run_says_is_json_for_whoever_asks(pocket_run, tmp_path):
+    out, _ = pocket_run
+    done = satisfice(*bench_of(out), "--json")
+    results = json.loads(done.stdout)
+    assert results == json.loads((out / "results.json").read_text())
+    assert "Going on: 96 of 96" in done.stderr
+    solved = json.loads(satisfice("solve", "--task", "chain-sum:easy", "--json").stdout)
+    assert solved["verdict"] in ("right", "wrong")
+    assert solved["ledger"]["spent"] > 0
+    assert solved["looks"]
+    files = json.loads(satisfice("export", out, "--out", tmp_path / "lm-eval", "--json").stdout)["files"]
+    assert files
+    assert all(Path(file).exists() for file in files)
+    assert all(Path(file).exists() for file in json.loads(satisfice("report", out, "--json").stdout)["files"])
+
+
+@pytest.mark.slow
+def test_bench_without_a_baseline_warns_before_it_runs(tmp_path):
+    done = satisfice(
+        "bench", "--policies", "cap:24", "--limit", 2, "--tasks", "chain-sum:easy", "--out", tmp_path / "x"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "No policy is full" in " ".join(done.stderr.split())
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "satisfice.cli", "bench", "--limit", "2000", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (out.exists() and _lines(out)):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130
+    assert "the same command goes on from there" in " ".join(said.split())
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_card_is_in_words():
+    done = satisfice("card", "--limit", 12)
+    assert done.returncode == 0, done.stderr
+    assert "Does thinking pay?" in done.stdout
+    assert "_" not in done.stdout
 
 
 @pytest.mark.slow

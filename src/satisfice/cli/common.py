@@ -1,9 +1,12 @@
 """What the commands share: consoles, loading an engine, printing JSON, reading a run file."""
 
+import functools
 import json
 import os
 import sys
 import tomllib
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,12 +21,21 @@ if TYPE_CHECKING:
 out_console = Console(width=None if sys.stdout.isatty() else 120)
 err_console = Console(stderr=True)
 
+QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "DATASETS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+}
+"""What other libraries read from the environment when they are loaded."""
+
 
 def load(model: str, **options: Any) -> "Engine":
     """Load an engine and say so."""
     from satisfice.engines import load_engine
 
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # loading shows in our own words
     with err_console.status(f"Loading {model} ..."):
         return load_engine(model, **options)
 
@@ -31,6 +43,28 @@ def load(model: str, **options: Any) -> "Engine":
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
     print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def quiet_libraries() -> None:
+    """Keep warnings and progress bars of other libraries off the screen; `python -W` and their variables bring them back."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+
+
+def resumable(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command that goes on where it stopped say so when a person stops it, and leave with exit code 130."""
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        try:
+            command(**given)
+        except KeyboardInterrupt:
+            err_console.print("\nStopped. What was finished is safe: the same command goes on from there.")
+            raise typer.Exit(130) from None
+
+    return run
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:

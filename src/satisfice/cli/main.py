@@ -6,37 +6,37 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from satisfice.cli import complete
 from satisfice.cli.calibrate import calibrate
-from satisfice.cli.common import Config, err_console, load, out_console, print_json
+from satisfice.cli.common import Config, err_console, load, out_console, print_json, quiet_libraries, resumable
+from satisfice.cli.methods import methods
 from satisfice.cli.options import Json, Model, Policies, Tasks, names, options_of
 from satisfice.cli.recommend import recommend
 from satisfice.cli.record import export, record, replay
 from satisfice.cli.serve import serve
 from satisfice.cli.train import train
-from satisfice.core.errors import MissingExtra, SatisficeError
+from satisfice.core.errors import BadInput, MissingExtra, SatisficeError
 from satisfice.measure.plan import Plan, make_plan
 
 app = typer.Typer(
     help="Make reasoning models stop when they have thought enough, and measure it honestly.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
 def main() -> None:
     """Run the command line: a mistake of the person's ends in one sentence and exit code 2, without a traceback."""
+    quiet_libraries()
     try:
         app()
     except SatisficeError as error:
         err_console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err_console.print("Stopped. What was finished is safe: the same command goes on from there.")
-        sys.exit(130)
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,6 +57,7 @@ def _root(
 
 
 @app.command()
+@resumable
 @options_of(Plan, limit=200)
 def bench(
     model: Model = "pocket",
@@ -69,47 +70,65 @@ def bench(
         str | None, typer.Option(help="Filters of the next token, such as min-p:0.1. Default: the model's own top-p.")
     ] = None,
     config: Config = None,
+    as_json: Json = False,
     **settings: Any,
 ) -> None:
     """Run policies on the same problems, and write samples, results, a report and the frontier."""
-    from satisfice.cli.show import RunProgress, result_tables
+    from satisfice.cli.progress import RunProgress
+    from satisfice.cli.show import result_tables
+    from satisfice.measure.statistics import BASELINE
 
     with err_console.status("Checking the policies and making the problems ..."):
         plan = make_plan(
             model=model, tasks=names(tasks), policies=policies, sampler=sampler, allow_files=True, **settings
         )
+    if BASELINE not in plan.policies:
+        err_console.print(
+            f"[yellow]No policy is {BASELINE}, so there will be no savings and no verdicts: "
+            f"nothing stands there to compare with. Put {BASELINE} among --policies.[/]",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     engine = load(model)
     from satisfice.measure.run import run_bench
     from satisfice.report.page import draw
 
     with RunProgress(err_console, plan.size) as progress:
         results = asyncio.run(run_bench(plan, engine, out, listener=progress.listener, draw=draw))
-    for table in result_tables(results["rows"]):
-        out_console.print(table)
     for note in progress.notes:
         err_console.print(note, highlight=False, markup=False)
-    written = [
-        name for name in ("report.html", "frontier.png", "results.json", "samples.jsonl") if (out / name).exists()
-    ]
-    out_console.print(f"Written to {out}: {', '.join(written)}", highlight=False, markup=False, soft_wrap=True)
+    if as_json:
+        print_json(results)
+    else:
+        for table in result_tables(results["rows"]):
+            out_console.print(table)
+        files = ("report.html", "frontier.png", "results.json", "samples.jsonl")
+        written = ", ".join(name for name in files if (out / name).exists())
+        out_console.print(f"Written to {out}: {written}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
 def solve(
     question: Annotated[str | None, typer.Argument(help="What to solve. Left out: a problem of --task.")] = None,
     model: Model = "pocket",
-    policy: Annotated[str, typer.Option(help="The rule that decides when it has thought enough.")] = "deer",
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="The rule that decides when it has thought enough.", autocompletion=complete.methods_of("policy")
+        ),
+    ] = "deer",
     task: Annotated[
-        str, typer.Option(help="Where the problem comes from when no question is given.")
+        str,
+        typer.Option(help="Where the problem comes from when no question is given.", autocompletion=complete.tasks),
     ] = "chain-sum:hard",
     index: Annotated[int, typer.Option(help="Which problem of the task, from 0.", min=0)] = 0,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the chain.", min=0)] = 0,
     temperature: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest chain, tokens. Default: the model's own.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Solve one problem live: the thinking as it comes, where the rule looks, what it sees, when it stops."""
     from satisfice.catalog import build, check_fit
-    from satisfice.cli.show import solve_live
+    from satisfice.cli.show import solution_row, solve_live
     from satisfice.core.problem import Problem
     from satisfice.tasks import load_task
 
@@ -117,41 +136,29 @@ def solve(
     if question is not None:
         problem, verify = Problem(id="typed", task="typed", question=question, answer=""), None
     else:
-        loaded = load_task(task, limit=index + 1)
+        with err_console.status("Making the problem ..."):
+            loaded = load_task(task, limit=index + 1)
+        if len(loaded.problems) <= index:
+            raise BadInput(f"index is {index}, and {task} has {len(loaded.problems)} problems, counted from 0.")
         problem, verify = loaded.problems[-1], loaded.verify
     engine = load(model)
     check_fit([rule], engine.name, engine.provides)
-    asyncio.run(
+    shown = Console(quiet=True) if as_json else out_console
+    solution = asyncio.run(
         solve_live(
-            rule, engine, problem, out_console, seed=seed, temperature=temperature, max_tokens=max_tokens, verify=verify
+            rule, engine, problem, shown, seed=seed, temperature=temperature, max_tokens=max_tokens, verify=verify
         )
     )
-
-
-@app.command()
-def methods(as_json: Json = False) -> None:
-    """List the rules and policies that there are."""
-    from satisfice import catalog
-
-    rows = catalog.methods()
     if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        fields = ", ".join(f"{f['name']}={f['default']}" for f in row["fields"])
-        called = " or ".join([row["id"], *row["aliases"]])
-        needs = ", ".join(row["needs"]) or "nothing special"
-        out_console.print(f"[bold]{called}[/]  {escape(row['summary'])}", highlight=False, soft_wrap=True)
-        out_console.print(f"    {escape(fields or 'no fields')}", highlight=False, soft_wrap=True)
-        source = f"{row['paper']} {row['where']}".strip()
-        out_console.print(
-            f"    needs {needs}; {escape(source)} ({row['fidelity']})\n", highlight=False, style="dim", soft_wrap=True
-        )
+        print_json(solution_row(solution, problem, engine.profile.answer_form, verify))
 
 
 @app.command()
 def doctor(
-    model: Annotated[str | None, typer.Option(help="A server's address or a model to ask, too.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model or a server's address to look at, too.", autocompletion=complete.models),
+    ] = None,
     verl: Annotated[bool, typer.Option("--verl", help="Instead: what verl has loaded of satisfice.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -215,13 +222,16 @@ def _doctor_verl(as_json: bool) -> None:
 
 @app.command()
 def card(
-    model: Annotated[str, typer.Argument(help="`pocket`, or a folder with a model.")] = "pocket",
+    model: Annotated[
+        str, typer.Argument(help="A model, named as in --model.", autocompletion=complete.models)
+    ] = "pocket",
     as_json: Json = False,
     tasks: Annotated[str | None, typer.Option(help="Tasks, easiest first. Default: the tiers of chain-sum.")] = None,
     limit: Annotated[int, typer.Option(help="Problems a tier.", min=1)] = 2000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the chains.", min=0)] = 0,
 ) -> None:
     """Measure what a model card says: does thinking pay, does reflection, how much is overthinking."""
+    from satisfice.cli.show import card_lines
     from satisfice.measure.card import TASKS, measure_card
 
     engine = load(model)
@@ -229,11 +239,8 @@ def card(
     if as_json:
         print_json(measured)
         return
-    table = Table("figure", "value")
-    for name, value in measured.items():
-        if not isinstance(value, dict | list):
-            table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
-    out_console.print(table)
+    for line in card_lines(measured):
+        out_console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -255,16 +262,20 @@ def compare(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: Json = False) -> None:
     """Draw the report and the frontier of a run again."""
     from satisfice.measure.store import read_results, read_samples
     from satisfice.report.page import draw
 
     results = read_results(folder)
     draw(folder, results, read_samples(folder))
-    out_console.print(f"Written to {folder}: report.html, frontier.png", highlight=False, markup=False)
+    if as_json:
+        print_json({"files": [str(folder / "report.html"), str(folder / "frontier.png")]})
+    else:
+        out_console.print(f"Written to {folder}: report.html, frontier.png", highlight=False, markup=False)
 
 
+app.command()(methods)
 app.command()(recommend)
 app.command()(calibrate)
 app.command()(record)

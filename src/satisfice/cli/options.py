@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from satisfice.cli import complete
 from satisfice.core.errors import BadInput
 from satisfice.core.flags import Setting, settings
 
@@ -20,12 +21,24 @@ Model = Annotated[
     str,
     typer.Option(
         help="`pocket`; `smollm2` or `smollm2+reasoning`; a folder with a model; MODEL+ADAPTER; "
-        "http://SERVER/v1; vllm:MODEL. Options follow a question mark: MODEL?profile=qwen3."
+        "http://SERVER/v1; vllm:MODEL. Options follow a question mark: MODEL?profile=qwen3.",
+        autocompletion=complete.models,
     ),
 ]
-Tasks = Annotated[str, typer.Option(help="Tasks, with commas: tiers, reasoning-gym families, .jsonl files.")]
-Policies = Annotated[str, typer.Option(help="Policies, with commas: id, id:value, id(field=value, ...).")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Tasks = Annotated[
+    str,
+    typer.Option(
+        help="Tasks, with commas: tiers, reasoning-gym families, .jsonl files.", autocompletion=complete.tasks
+    ),
+]
+Policies = Annotated[
+    str,
+    typer.Option(
+        help="Policies, with commas: id, id:value, id(field=value, ...). `satisfice methods` lists them.",
+        autocompletion=complete.methods_of("policy", several=True),
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for other programs.")]
 
 
 def options_of(plan: type, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -70,7 +83,7 @@ def _parameter(setting: Setting, default: Any) -> inspect.Parameter:
         low, high = takes.range.low, takes.range.high
         extra = {"min": None if low is None else kind(low), "max": None if high is None else kind(high)}
     if takes.choices:
-        extra = {"metavar": f"[{'|'.join(takes.choices)}]", "autocompletion": _starting(takes.choices)}
+        extra = {"metavar": f"[{'|'.join(takes.choices)}]", "autocompletion": complete.choices(takes.choices)}
     option = typer.Option(f"--{setting.name}", help=setting.flag.help, **extra)
     return inspect.Parameter(
         setting.field, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[hint, option],
@@ -85,10 +98,6 @@ def _value(setting: Setting, given: Any) -> Any:
     if setting.takes.kind == "int":
         return numbers(setting.name, given)
     return tuple(given or ()) if setting.takes.kind == "text" else tuple(names(given))
-
-
-def _starting(known: tuple[str, ...]) -> Callable[[str], list[str]]:
-    return lambda incomplete: [one for one in known if one.startswith(incomplete)]
 
 
 def names(text: str) -> list[str]:

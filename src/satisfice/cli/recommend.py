@@ -38,7 +38,7 @@ def recommend(
     Records the problems once, tries every rule and setting on the recording, and writes `serve.toml` for
     `satisfice serve --config`. Exits with 1 where nothing can be promised.
     """
-    from satisfice.cli.show import RunProgress
+    from satisfice.cli.progress import RunProgress
     from satisfice.recommend.recommend import recommend as recommend_all
     from satisfice.recommend.search import Goal
     from satisfice.report.page import draw

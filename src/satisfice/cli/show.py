@@ -1,58 +1,23 @@
-"""What the command line shows: the progress of a run, result tables, one problem being solved."""
+"""What the command line shows: result tables, one problem being solved."""
 
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from satisfice.answers import extract_strict, same
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine
-from satisfice.core.jobs import Listener
+from satisfice.core.files import clean
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Event, Policy, Session, Solution, solve
 
 WATCH_S = 0.05  # between two looks at a chain that is growing
-
-
-class RunProgress:
-    """A bar for a whole run of `size` samples or chains; `told` is what the run reports to."""
-
-    def __init__(self, console: Console, size: int, what: str = "solving") -> None:
-        self.notes: list[str] = []
-        self.listener = Listener(start=self._start, sample=self._sample, note=self.notes.append)
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), console=console,
-        )  # fmt: skip
-        self._bar = self._progress.add_task(what, total=size)
-        self._what = what
-        self._console = console
-
-    def _start(self, done: int, size: int) -> None:
-        if done:
-            self._console.print(f"Going on: {done} of {size} are there already.", highlight=False)
-        self._progress.update(self._bar, completed=done, total=size)
-
-    def _sample(self, row: dict[str, Any]) -> None:
-        now = f"{row['task']} {row.get('policy', self._what)}"
-        self._progress.update(self._bar, advance=1, description=escape(now))
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
 
 def result_tables(rows: list[dict[str, Any]]) -> Iterator[Table]:
@@ -88,6 +53,63 @@ def compare_table(rows: list[dict[str, Any]]) -> Table:
         )  # fmt: skip
     table.caption = "first run → second run, on the problems and seeds that both have. Brackets: 95 % intervals."
     return table
+
+
+def card_lines(measured: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a model card says, in words, with 95 % intervals over problems."""
+    tasks = measured["tasks"]
+    hard, easy = tasks[-1], tasks[0]
+
+    def figure(name: str, form: Callable[[float | None], str]) -> str:
+        low, high = measured.get(f"{name}_low"), measured.get(f"{name}_high")
+        shown = form(measured[name])
+        return shown if low is None or high is None else f"{shown} ({form(low)} to {form(high)})"
+
+    yield f"{measured['n']} problems per task; in brackets 95 % intervals over problems."
+    for task, tier in measured["tiers"].items():
+        yield (
+            f"{task}: right on {_percent(tier['accuracy'])} with {tier['thinking_tokens']:.0f} tokens of thinking; "
+            f"on {_percent(tier['accuracy_nothinking'])} when it answers at once"
+        )
+    yield f"Does thinking pay? {figure('thinking_gain', _points)} points of accuracy over answering at once, on {hard}"
+    yield (
+        f"Does looking again pay? {figure('reflection_gain', _points)} points from the first stated answer to the "
+        f"last, on {hard}"
+    )
+    yield (
+        f"How much is overthinking? {figure('overthinking_share', _percent)} of the thinking comes after the first "
+        f"right answer, on {easy}"
+    )
+    yield (
+        f"Does its confidence mean something? It tells right from wrong with an AUROC of "
+        f"{figure('confidence_auroc', _decimals)} at the first cue and {figure('confidence_auroc_second_cue', _decimals)} "
+        f"at the second (0.5 is chance), on {hard}"
+    )
+    tokens = measured["first_cue_tokens"]
+    after = "" if tokens is None else f", after {tokens:.0f} tokens"
+    yield f"How often does it pause at a cue? In {_percent(measured['first_cue_rate'])} of the chains{after}, on {hard}"
+    yield f"Is it cut off? A token limit ended {_percent(measured['full_truncated_rate'])} of its chains, at the worst"
+    yield (
+        f"Is leaving it alone a fair baseline? {figure('full_minus_best_prefix', _points)} points against the best "
+        f"answer forced at a fixed length, on {hard}"
+    )
+    yield "`--json` gives all figures and what exactly each one is."
+
+
+def solution_row(
+    solution: Solution, problem: Problem, form: str, verify: Callable[[Problem, str], Verdict] | None
+) -> dict[str, Any]:
+    """Return what became of one problem, for other programs."""
+    answer = None if solution.error else extract_strict(solution.text, form)
+    verdict = None if verify is None else (verify(problem, answer).value if answer else Verdict.WRONG.value)
+    return {
+        "question": problem.question, "answer": answer, "verdict": verdict,
+        "reference": None if verify is None else problem.answer, "text": solution.text, "thinking": solution.thinking,
+        "ended_by": solution.ended, "error": solution.error, "ledger": solution.ledger.as_row(),
+        "looks": [
+            {"chain": event.chain, "at": event.at, **clean(event.data)} for event in solution.log if event.kind == "look"
+        ],
+    }  # fmt: skip
 
 
 async def solve_live(
@@ -207,6 +229,10 @@ def _percent(value: float | None) -> str:
 
 def _points(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.1f}"
+
+
+def _decimals(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _verdict(verdict: str) -> str:

@@ -14,6 +14,8 @@ SatisficeError
 import difflib
 from collections.abc import Iterable
 
+FEW, NEAREST = 16, 8  # names that are listed whole; names that are listed of more than those
+
 
 class SatisficeError(Exception):
     """The root: catch this to catch everything that satisfice raises on purpose."""
@@ -24,13 +26,28 @@ class BadInput(SatisficeError, ValueError):
 
 
 class UnknownName(BadInput):
-    """A name that is not in a closed list, with the nearest names and the list itself."""
+    """A name that is not in a closed list: says the nearest names, and the list itself where it is short."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        options = sorted(known)
+        options = sorted(set(known))
         close = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
-        super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(options)}.")
+        super().__init__(f"unknown {kind} {name!r}.{hint} {shortlist(name, options)}")
+
+
+def shortlist(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the names that are known; of many the nearest to `name` alone, the nearest first.
+
+    >>> shortlist("medum", ["easy", "medium", "hard"])
+    'Known: easy, hard, medium.'
+    >>> shortlist("task-7", [f"task-{i}" for i in range(40)])
+    'The nearest of 40: task-7, task-17, task-27, task-37, task-0, task-1, task-2, task-3.'
+    """
+    options = sorted(set(known))
+    if len(options) <= FEW:
+        return f"Known: {', '.join(options)}."
+    nearest = sorted(options, key=lambda one: -difflib.SequenceMatcher(None, name, one).ratio())
+    return f"The nearest of {len(options)}: {', '.join(nearest[:NEAREST])}."
 
 
 class MissingExtra(BadInput):
