@@ -46,7 +46,7 @@ def print_json(value: Any) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep warnings and progress bars of other libraries off the screen; `python -W` and their variables bring them back."""
+    """Keep warnings and bars of other libraries off the screen; `python -W` and their variables bring them back."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     for variable, value in QUIET.items():

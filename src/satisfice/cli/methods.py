@@ -60,9 +60,7 @@ def methods(
                 f"  [bold]{escape(_called(row).ljust(width))}[/]  {escape(row['summary'])}",
                 highlight=False, soft_wrap=True,
             )  # fmt: skip
-    _print(
-        ["", "`satisfice methods ID` shows one whole: its fields, its source, what it needs and what it differs in."]
-    )
+    _print(["", "`satisfice methods ID` shows one: its fields, its source, what it needs and what it differs in."])
 
 
 def _one(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:

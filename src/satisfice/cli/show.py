@@ -82,7 +82,8 @@ def card_lines(measured: Mapping[str, Any]) -> Iterator[str]:
     )
     yield (
         f"Does its confidence mean something? It tells right from wrong with an AUROC of "
-        f"{figure('confidence_auroc', _decimals)} at the first cue and {figure('confidence_auroc_second_cue', _decimals)} "
+        f"{figure('confidence_auroc', _decimals)} at the first cue and "
+        f"{figure('confidence_auroc_second_cue', _decimals)} "
         f"at the second (0.5 is chance), on {hard}"
     )
     tokens = measured["first_cue_tokens"]
@@ -107,7 +108,7 @@ def solution_row(
         "reference": None if verify is None else problem.answer, "text": solution.text, "thinking": solution.thinking,
         "ended_by": solution.ended, "error": solution.error, "ledger": solution.ledger.as_row(),
         "looks": [
-            {"chain": event.chain, "at": event.at, **clean(event.data)} for event in solution.log if event.kind == "look"
+            {"chain": look.chain, "at": look.at, **clean(look.data)} for look in solution.log if look.kind == "look"
         ],
     }  # fmt: skip
 
