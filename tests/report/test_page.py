@@ -12,7 +12,7 @@ from satisfice.measure.statistics import result_rows
 from satisfice.report.page import embed_json, write_report
 from satisfice.report.reader import PROBLEMS_PER_TASK, choose, lay_out, pack, read_run
 from satisfice.report.samples import FULL, compare_stops, cumulate, gains_over_caps, is_cap, read_outcome
-from satisfice.report.words import headlines, illustration, percent, points
+from satisfice.report.words import headlines, illustration, percent, points, settling, shorten
 
 Run = tuple[dict[str, Any], list[dict[str, Any]]]
 
@@ -303,3 +303,72 @@ def test_long_chains_are_left_out_rather_than_making_the_file_huge(
     some = pack(samples, wanted, [FULL], budget=budget)
     assert 2 <= len(some["problems"]) < len(everything["problems"]) == 20
     assert {problem["task"] for problem in some["problems"]} == set(wanted)
+
+
+def row_of(**changes: Any) -> dict[str, Any]:
+    row = {
+        "policy": "deer", "task": "t@1", "n": 200, "accuracy": 0.8, "spent": 50.0, "saving": 0.65, "saving_low": 0.6,
+        "saving_high": 0.7, "delta_accuracy": -0.01, "delta_accuracy_low": -0.03, "delta_accuracy_high": 0.0,
+        "margin": 0.02, "verdict": "no claim",
+    }  # fmt: skip
+    return row | changes
+
+
+def test_what_is_undecided_is_given_with_its_figures_and_with_what_would_settle_it() -> None:
+    full = row_of(policy=FULL, verdict="baseline", spent=140.0)
+    (part,) = headlines([full, row_of()], {FULL: FULL, "deer": "deer:0.9"})
+    (one,) = part["open"]
+    assert one["label"] == "deer:0.9"
+    assert (one["saving"], one["delta"], one["delta_low"], one["delta_high"]) == ("65.0 %", "−1.0", "−3.0", "0.0")
+    assert (
+        one["outlook"] == "a few more problems would settle it"
+    )  # -1.0 (-2.0 to 0.0) after four times as many; or worse
+    (part,) = headlines([full, row_of(delta_accuracy_high=0.01)], {FULL: FULL, "deer": "deer"})
+    assert part["open"][0]["outlook"] == "about 800 problems would settle it"
+    (part,) = headlines([row_of(policy=FULL, accuracy=0), row_of()], {FULL: FULL, "deer": "deer"})
+    assert "never right" in part["open"][0]["outlook"]
+
+
+@given(
+    st.floats(-0.2, 0.2), st.floats(0.001, 0.3), st.floats(0.001, 0.3), st.integers(10, 5000),
+)  # fmt: skip
+def test_so_many_problems_do_settle_it(change: float, below: float, above: float, n: int) -> None:
+    row = row_of(n=n, delta_accuracy=change, delta_accuracy_low=change - below, delta_accuracy_high=change + above)
+    needed = settling(row)
+    if needed is None:
+        assert change <= -0.02
+        assert change >= 0
+        return
+    assert needed >= n
+    narrow = (n / needed) ** 0.5
+    assert change - below * narrow >= -0.02 - 1e-9 or change + above * narrow <= 1e-9
+
+
+def test_names_for_charts_are_short_and_all_different() -> None:
+    labels = {
+        "a": "deer(threshold=0.97, reuse_answer=true)", "b": "deer(threshold=0.9, reuse_answer=true)", "c": "deer",
+        "d": 'lynx(artefact="runs/one/very/long/path/lynx-a.json")',
+        "e": 'lynx(artefact="runs/one/very/long/path/lynx-b.json")', "f": "cap:96",
+    }  # fmt: skip
+    short = shorten(labels)
+    assert (short["a"], short["b"], short["c"], short["f"]) == (
+        "deer(threshold=0.97)", "deer(threshold=0.9)", "deer", "cap:96",
+    )  # fmt: skip
+    assert len(set(short.values())) == len(labels)
+    assert all(len(text) <= 24 for text in short.values())
+
+
+@given(st.lists(st.text("ab(,=)", max_size=40), unique=True, max_size=30))
+def test_any_names_become_short_and_different(texts: list[str]) -> None:
+    short = shorten({str(i): text for i, text in enumerate(texts)})
+    assert len(set(short.values())) == len(texts)
+    assert all(len(text) <= 24 for text in short.values())
+
+
+def test_the_report_calls_a_policy_as_it_was_typed(run: Run, tmp_path: Path) -> None:
+    results, samples = run
+    typed = {"environment": {**results["environment"], "typed": {"deer": "deer:0.95"}}}
+    write_report(tmp_path, {**results, **typed}, samples)
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert '<th scope="row"><code>deer:0.95</code>' in html
+    assert '<th scope="row"><code>cap:12</code>' in html

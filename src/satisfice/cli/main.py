@@ -62,7 +62,7 @@ def _root(
 def bench(
     model: Model = "pocket",
     tasks: Tasks = "chain-sum:easy,chain-sum:hard",
-    policies: Policies = "full,cap:96,first-cue,deer",
+    policies: Policies = "full,cap:96,first-cue,deer@pocket",
     out: Annotated[
         Path, typer.Option(help="Folder for the results; the same command goes on where it stopped.")
     ] = Path("runs/bench"),
@@ -99,7 +99,7 @@ def bench(
     if as_json:
         print_json(results)
     else:
-        for table in result_tables(results["rows"]):
+        for table in result_tables(results):
             out_console.print(table)
         files = ("report.html", "frontier.png", "results.json", "samples.jsonl")
         written = ", ".join(name for name in files if (out / name).exists())

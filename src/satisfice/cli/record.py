@@ -76,7 +76,7 @@ def replay(
     if as_json:
         print_json(results)
     else:
-        for table in result_tables(results["rows"]):
+        for table in result_tables(results):
             out_console.print(table)
         out_console.print(f"Written to {out}", highlight=False, markup=False, soft_wrap=True)
 

@@ -16,24 +16,27 @@ from satisfice.core.engine import Engine
 from satisfice.core.files import clean
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Event, Policy, Session, Solution, solve
+from satisfice.report.words import label, name_policies
 
 WATCH_S = 0.05  # between two looks at a chain that is growing
 
 
-def result_tables(rows: list[dict[str, Any]]) -> Iterator[Table]:
-    """Accuracy and spending of each policy next to no rule at all: a table for each task."""
+def result_tables(results: Mapping[str, Any]) -> Iterator[Table]:
+    """Yield for each task a table of accuracy and spending of each policy next to no rule at all."""
+    rows = results["rows"]
+    shown = name_policies([row["policy"] for row in rows], results["environment"].get("typed", {}))
     for task in dict.fromkeys(row["task"] for row in rows):
         here = [row for row in rows if row["task"] == task]
         table = Table("policy", "accuracy", "spent", "saving", "accuracy against full", "verdict")
         table.title = f"{escape(task)}, {here[0]['n']} problems"
         table.caption = (
-            "spent: tokens a problem. Brackets: 95 % intervals. saves: tokens are saved, and a loss of more than "
+            "spent: tokens per problem. Brackets: 95 % intervals. saves: tokens are saved, and a loss of more than "
             f"{100 * here[0]['margin']:g} points is excluded."
         )
         for row in here:
             baseline = row["verdict"] == "baseline"
             table.add_row(
-                escape(row["policy"]), _percent(row["accuracy"]), f"{row['spent']:.0f}",
+                escape(shown[row["policy"]]), _percent(row["accuracy"]), f"{row['spent']:.0f}",
                 "" if baseline else _with_interval(row, "saving", _percent),
                 "" if baseline else _with_interval(row, "delta_accuracy", _points), _verdict(row["verdict"]),
             )  # fmt: skip
@@ -45,7 +48,7 @@ def compare_table(rows: list[dict[str, Any]]) -> Table:
     table = Table("task", "policy", "n", "accuracy", "difference", "spent", "saving", "verdict")
     for row in rows:
         table.add_row(
-            escape(row["task"]), escape(row["policy"]), str(row["n"]),
+            escape(row["task"]), escape(label(row["policy"])), str(row["n"]),
             f"{_percent(row['accuracy_first'])} → {_percent(row['accuracy_second'])}",
             _with_interval(row, "delta_accuracy", _points),
             f"{row['spent_first']:.0f} → {row['spent_second']:.0f}", _with_interval(row, "saving", _percent),

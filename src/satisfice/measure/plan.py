@@ -1,7 +1,7 @@
 """What a run will do, with everything checked that can be checked before anything is computed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Self
 
 from satisfice.catalog import canonical, check_fit, parse_policies, parse_sampler, sampler_text
@@ -11,6 +11,7 @@ from satisfice.core.fields import Range
 from satisfice.core.flags import Flag, check_settings, deciding
 from satisfice.core.problem import Problem
 from satisfice.core.session import Policy
+from satisfice.core.spec import split
 from satisfice.methods.sampling import Truncation
 from satisfice.tasks import Split, Task, load_tasks
 
@@ -41,6 +42,7 @@ class Plan:
     model: str
     tasks: tuple[Task, ...]
     policies: Mapping[str, Policy]  # by canonical text
+    typed: Mapping[str, str] = field(default_factory=dict)  # how a person wrote them, by canonical text
     seeds: Annotated[tuple[int, ...], Range(0), Flag("Each problem is solved once per seed: 0,1,2 or 0..15.")] = (0,)
     limit: Annotated[int | None, Range(1), Flag("Problems per task. A claim needs 2,000.")] = None
     split: Annotated[Split, Flag("Which problems: eval, or calibration to choose settings on.")] = "eval"
@@ -119,7 +121,15 @@ def make_plan(
         UnknownName: no such policy, field, task, tier or split.
         BadInput: a value out of range, a file that cannot be read, too few problems.
     """
-    built = {canonical(policy): policy for policy in parse_policies(policies, allow_files=allow_files)}
+    built, typed = named_policies(policies, allow_files=allow_files)
     truncation = None if sampler is None else parse_sampler(sampler, allow_files=allow_files)
     loaded = load_tasks(tasks, split=split, limit=limit)
-    return Plan(model=model, tasks=loaded, policies=built, limit=limit, split=split, sampler=truncation, **rest)
+    return Plan(
+        model=model, tasks=loaded, policies=built, typed=typed, limit=limit, split=split, sampler=truncation, **rest
+    )  # fmt: skip
+
+
+def named_policies(text: str, *, allow_files: bool = False) -> tuple[dict[str, Policy], dict[str, str]]:
+    """Build policies from text; return them by canonical text, and how each was typed."""
+    built = {canonical(policy): policy for policy in parse_policies(text, allow_files=allow_files)}
+    return built, dict(zip(built, (spec.strip() for spec in split(text)), strict=True))

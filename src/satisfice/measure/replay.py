@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from satisfice.catalog import canonical, parse_policies
 from satisfice.core.errors import BadInput, NotRecorded, Unfit
 from satisfice.core.jobs import Listener
 from satisfice.core.problem import Problem, Verdict
-from satisfice.measure.plan import Job, Plan
+from satisfice.measure.plan import Job, Plan, named_policies
 from satisfice.measure.run import Draw, answer, run_bench
 from satisfice.recordings.recording import Recording
 from satisfice.recordings.replay import ReplayEngine
@@ -48,10 +47,11 @@ def replay_plan(
                 "planned. Go on with the recording, or ask for fewer."
             )
         loaded.append(Task(name=name, split=config["split"], problems=tuple(whole), _score=_not_here))
-    built = {canonical(policy): policy for policy in parse_policies(policies, allow_files=allow_files)}
+    built, typed = named_policies(policies, allow_files=allow_files)
     return Plan(
-        model=config["model"], tasks=tuple(loaded), policies=built, seeds=seeds, limit=limit, split=config["split"],
-        temperature=recording.temperature, max_tokens=config["max_tokens"], margin=margin, timed=False,
+        model=config["model"], tasks=tuple(loaded), policies=built, typed=typed, seeds=seeds, limit=limit,
+        split=config["split"], temperature=recording.temperature, max_tokens=config["max_tokens"], margin=margin,
+        timed=False,
     )  # fmt: skip
 
 

@@ -213,6 +213,7 @@ def environment(engine: Engine, plan: Plan) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "concurrency": plan.concurrency,
+        "typed": dict(plan.typed),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "packages": {
             name: importlib.metadata.version(name) for name in ("numpy", "scipy", "reasoning-gym", "math-verify")

@@ -16,6 +16,7 @@ COLORS = ("#2f7fc1", "#d55e00", "#009e73", "#b5669b", "#b8860b", "#3aa6c8", "#8c
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left", "triangle-right")
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4], [2, 5], [6, 2, 2, 2])
 GREY = "#7d7d7d"
+LOSS = "#c8443a"
 
 HALO = "halo"
 """Name of the style of what lies under a label; its colour is that of the page."""
@@ -110,7 +111,7 @@ def savings(rows: Sequence[Row], labels: Mapping[str, str], tiers: Sequence[str]
     """Saving against `full` by difficulty, for the tasks of one family: one line a policy, one symbol a tier."""
     points = [
         {
-            "label": _short(labels[row["policy"]]), "tier": row["tier"], "verdict": row["verdict"],
+            "label": labels[row["policy"]], "tier": row["tier"], "verdict": row["verdict"],
             "saving": row["saving"], "low": row["saving_low"], "high": row["saving_high"],
             "fill": _tier_color(row["tier"], tiers) if row["verdict"] == "saves" else "transparent",
         }
@@ -142,7 +143,11 @@ def savings(rows: Sequence[Row], labels: Mapping[str, str], tiers: Sequence[str]
     dots = base.mark_point(size=70, strokeWidth=1.8).encode(
         alt.X("saving:Q"), y, offset, color, shape, alt.Fill("fill:N", scale=None), tooltip=tips
     )
-    return alt.layer(zero, interval, dots).properties(width="container", height=alt.Step(16))
+    losing = _over([point for point in points if point["verdict"] == "worse"])
+    crosses = losing.mark_text(text="✗ less accurate", align="left", dx=6, fontSize=11, color=LOSS).encode(
+        alt.X("high:Q"), y, offset
+    )
+    return alt.layer(zero, interval, dots, crosses).properties(width="container", height=alt.Step(16))
 
 
 def stops(found: Sequence[Stops], labels: Mapping[str, str], marks: Marks) -> Chart:
@@ -152,7 +157,7 @@ def stops(found: Sequence[Stops], labels: Mapping[str, str], marks: Marks) -> Ch
     names: dict[str, tuple[str, list[int]]] = {first: ("#c43b6b", [3, 3])}
     lines += [{"line": first, "x": x, "y": y} for x, y in cumulate(found[0].first_right, found[0].pairs)]
     for one in found:
-        name = _short(labels[one.policy])
+        name = labels[one.policy]
         names[name] = (marks.color(one.policy), marks.dash(one.policy))
         lines += [{"line": name, "x": x, "y": y} for x, y in cumulate(one.thinking, one.pairs)]
     order = list(names)
@@ -206,16 +211,12 @@ def _point(row: Row, full: Row | None, labels: Mapping[str, str], marks: Marks) 
         low, high = (full["spent"] * (1 - row[end]) for end in ("saving_high", "saving_low"))
     saving = "–" if policy == FULL or row["saving"] is None else f"{row['saving']:.1%}"
     return {
-        "policy": policy, "label": _short(labels[policy]), "spent": spent, "spent_low": low, "spent_high": high,
+        "policy": policy, "label": labels[policy], "spent": spent, "spent_low": low, "spent_high": high,
         "accuracy": row["accuracy"], "low": row["accuracy_low"], "high": row["accuracy_high"],
         "shown": f"{row['accuracy']:.1%} ({row['accuracy_low']:.1%} to {row['accuracy_high']:.1%})",
         "saving": saving, "verdict": row["verdict"], "cap": is_cap(policy), "color": color,
         "shape": marks.shape(policy), "fill": color if row["verdict"] in ("saves", "baseline") else "transparent",
     }  # fmt: skip
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= 24 else label[:23] + "…"
 
 
 def _tier_color(tier: str, tiers: Sequence[str]) -> str:

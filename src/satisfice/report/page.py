@@ -27,9 +27,10 @@ from satisfice.report.words import (
     facts,
     headlines,
     illustration,
-    label,
+    name_policies,
     percent,
     points,
+    shorten,
     split_task,
 )
 
@@ -71,7 +72,8 @@ def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Ma
         texts[outcome.policy, *outcome.key] = zlib.compress(json.dumps(sample).encode(), 1)
     rows: Sequence[Row] = results["rows"]
     policies, tasks = _named(results, rows, "policy"), _named(results, rows, "task")
-    labels = {policy: label(policy) for policy in policies}
+    labels = name_policies(policies, results.get("environment", {}).get("typed", {}))
+    short = shorten(labels)
     marks = charts.Marks(policies)
     specs: dict[str, Any] = {}
     frontiers: dict[str, Any] = {}
@@ -80,18 +82,27 @@ def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Ma
         here = [row for row in rows if row["task"] == task]
         if not here:
             continue
-        frontiers[task] = charts.frontier(here, labels, marks, width=430)
-        specs[f"frontier-{i}"] = charts.frontier(here, labels, marks)
+        frontiers[task] = charts.frontier(here, short, marks, width=430)
+        specs[f"frontier-{i}"] = charts.frontier(here, short, marks)
         # Where a cap stops needs no chart.
         found = compare_stops(outcomes, task, [one for one in policies if not is_cap(one)])
         if found:
-            specs[f"stops-{i}"] = charts.stops(found, labels, marks)
+            specs[f"stops-{i}"] = charts.stops(found, short, marks)
         gains = gains_over_caps(outcomes, task, policies)
         cells = [_cells(row, labels, gains.get(row["policy"])) for row in here]
-        parts.append({"i": i, "task": task, "n": _counts(here), "rows": cells, "stops": _stops(found, labels)})
+        parts.append(
+            {
+                "i": i,
+                "task": task,
+                "n": _counts(here),
+                "rows": cells,
+                "more": _folded(cells),
+                "stops": _stops(found, labels),
+            }
+        )
     families = _families(rows, tasks)
     for i, (_, tiers, tiered) in enumerate(families):
-        specs[f"savings-{i}"] = charts.savings(tiered, labels, tiers)
+        specs[f"savings-{i}"] = charts.savings(tiered, short, tiers)
     wanted = {task: choose(outcomes, task, policies, PROBLEMS_PER_TASK) for task in tasks}
     keys = {key for chosen in wanted.values() for key in chosen}
     shown = (json.loads(zlib.decompress(text)) for key, text in texts.items() if key[1:] in keys)
@@ -182,6 +193,13 @@ def _cells(row: Row, labels: Mapping[str, str], gain: Mapping[str, Any] | None) 
             str(row["n"]),
         ],
     }  # fmt: skip
+
+
+def _folded(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a class for each of the last columns: folded away, but for those that show something wrong."""
+    wrong = (percent(None), percent(0.0))
+    columns = range(len(cells[0]["rest"]))
+    return ["" if i < 4 and any(row["rest"][i] not in wrong for row in cells) else "more" for i in columns]
 
 
 def _seconds(value: float | None) -> str:

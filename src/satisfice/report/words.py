@@ -1,15 +1,18 @@
 """What the report says in words, all of it made from the result rows."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from satisfice.core.errors import BadInput
 from satisfice.report.samples import FULL, Outcome, is_baseline
 
 Row = Mapping[str, Any]
 
 ENOUGH_POCKET = 2000
 ENOUGH = 1500
+MANY = 100_000
 """Problems a task below which a run is an illustration: for the bundled pocket model, and for language models."""
 
 
@@ -45,6 +48,54 @@ def label(policy: str) -> str:
     from satisfice.catalog import build
 
     return f"cap:{getattr(build(policy), 'tokens', '?')}"
+
+
+def name_policies(policies: Sequence[str], typed: Mapping[str, str]) -> dict[str, str]:
+    """Return for each policy how it was typed, where that is known, or else `label` of it.
+
+    >>> name_policies(["fixed-budget", "deer(threshold=0.9)"], {"fixed-budget": "cap:96"})
+    {'fixed-budget': 'cap:96', 'deer(threshold=0.9)': 'deer(threshold=0.9)'}
+    """
+    return {policy: typed.get(policy) or label(policy) for policy in policies}
+
+
+def shorten(labels: Mapping[str, str], width: int = 24) -> dict[str, str]:
+    """Return names of at most `width` characters for charts, all different.
+
+    A long name keeps its id and those of its fields in which it differs from others with that id.
+
+    >>> list(shorten({"a": "deer", "b": "deer(threshold=0.97, reuse_answer=true)",
+    ...               "c": "deer(threshold=0.9, reuse_answer=true)"}).values())
+    ['deer', 'deer(threshold=0.97)', 'deer(threshold=0.9)']
+    """
+    parts = {policy: _fields(text) for policy, text in labels.items()}
+    found: dict[str, str] = {}
+    for policy, text in labels.items():
+        name, fields = parts[policy]
+        if len(text) > width and fields:
+            others = [theirs for other, (one, theirs) in parts.items() if one == name and other != policy and theirs]
+            own = [field for field in fields if not all(field in theirs for theirs in others)] if others else fields
+            text = f"{name}({', '.join(own)})" if own else name
+        found[policy] = _unused(text, width, set(found.values()))
+    return found
+
+
+def _fields(text: str) -> tuple[str, list[str]]:
+    """Split a policy into its id and its fields."""
+    from satisfice.core.spec import split
+
+    name, _, rest = text.partition("(")
+    try:
+        return name, [field.strip() for field in split(rest.rstrip().removesuffix(")"))]
+    except BadInput:  # no fields, or not as we write them
+        return text, []
+
+
+def _unused(text: str, width: int, used: set[str]) -> str:
+    short, number = text if len(text) <= width else text[: width - 1] + "…", 2
+    while short in used:
+        short, number = f"{text[: width - 4]}… {number}", number + 1
+    return short
 
 
 def split_task(task: str) -> tuple[str, str]:
@@ -93,11 +144,52 @@ def headlines(rows: Sequence[Row], labels: Mapping[str, str]) -> list[dict[str, 
                 "full": full and {"accuracy": percent(full["accuracy"]), "spent": f"{full['spent']:.0f}"},
                 "saves": [_claim(row, labels) for row in saving],
                 "worse": [labels[row["policy"]] for row in here if row["verdict"] == "worse"],
-                "open": [labels[row["policy"]] for row in here if row["verdict"] == "no claim"],
+                "open": [_undecided(row, full, labels) for row in here if row["verdict"] == "no claim"],
                 "idle": [labels[row["policy"]] for row in here if row["verdict"] == "no saving"],
             }
         )
     return found
+
+
+def settling(row: Row) -> int | None:
+    """Return about how many problems would decide about a policy, if its figures stayed; None where none would.
+
+    An interval narrows with the root of the number. It settles when it lies above -margin, or below zero.
+
+    >>> row = {"delta_accuracy": -0.01, "delta_accuracy_low": -0.03, "delta_accuracy_high": 0.01, "margin": 0.02}
+    >>> settling({**row, "n": 200}), settling({**row, "n": 200, "delta_accuracy": 0.0, "delta_accuracy_low": -0.02})
+    (800, 200)
+    """
+    n = row.get("paired") or row["n"]
+    change, low, high = (row[f"delta_accuracy{end}"] for end in ("", "_low", "_high"))
+    if None in (change, low, high):
+        return None
+    ways = []
+    if change > -row["margin"]:
+        ways.append(n * ((change - low) / (change + row["margin"])) ** 2)
+    if change < 0:
+        ways.append(n * ((high - change) / change) ** 2)
+    if not ways:
+        return None
+    needed = max(n, min(ways))
+    step = 10 ** max(0, math.floor(math.log10(needed)) - 1)
+    return math.ceil(round(needed / step, 6)) * step
+
+
+def _undecided(row: Row, full: Row | None, labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the figures of a policy about which nothing can be said yet, and what would settle it."""
+    n, needed = row.get("paired") or row["n"], settling(row)
+    if full is not None and full["accuracy"] == 0:
+        outlook = "full is never right here, so there is nothing to lose and nothing to conclude"
+    elif needed is None:
+        outlook = "there are too few pairs to say how many would settle it"
+    elif needed > MANY:
+        outlook = f"more than {MANY:,} problems would be needed to settle it"
+    elif needed <= n:
+        outlook = "a few more problems would settle it"
+    else:
+        outlook = f"about {needed:,} problems would settle it"
+    return _claim(row, labels) | {"outlook": outlook}
 
 
 def _claim(row: Row, labels: Mapping[str, str]) -> dict[str, str]:
@@ -132,7 +224,7 @@ def facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = []
     for block in ("config", "environment"):
         for name, value in results.get(block, {}).items():
-            if value not in (None, "", [], {}):
+            if value not in (None, "", [], {}) and name != "typed":
                 found.append((name.replace("_", " "), _text(value)))
     return found
 

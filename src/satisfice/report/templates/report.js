@@ -181,5 +181,19 @@ function readChains() {
   list();
 }
 
+// A table that is cut off at its right edge says so, by a shadow and a word in its caption.
+function markCutTables() {
+  const mark = () => {
+    for (const box of document.querySelectorAll(".scroll"))
+      box.classList.toggle("right", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+  };
+  for (const box of document.querySelectorAll(".scroll")) box.addEventListener("scroll", mark, { passive: true });
+  window.addEventListener("resize", mark);
+  const columns = document.getElementById("columns");
+  if (columns) columns.addEventListener("change", mark);
+  mark();
+}
+
 drawCharts();
+markCutTables();
 if (document.getElementById("reader")) readChains();
