@@ -48,8 +48,20 @@ async function visit(frame) {
     next.click();
   }
   set("kind", "lost");
+  const box = page.querySelector(".results").closest(".scroll");
+  const table = () => ({
+    columns: [...page.querySelector(".results thead tr").children].filter((head) => head.offsetWidth > 0).length,
+    cut: box.scrollWidth > box.clientWidth + 2, sign: box.classList.contains("right"),
+  });
+  const folded = table();
+  page.getElementById("columns").click();
+  const whole = table();
+  box.scrollLeft = box.scrollWidth;
+  await pause(100);
+  const end = table();
   return {
     width: frame.contentWindow.innerWidth, scroll: page.scrollingElement.scrollWidth, title: page.title,
+    folded, whole, end,
     charts: all("[data-chart]").length, drawn: all("[data-chart] svg").length, walked, images: all("img").length,
     lost: all("#reader .badge").slice(0, 2).map((badge) => badge.textContent),
   };
@@ -107,6 +119,15 @@ def test_it_draws_and_fits_at_two_widths(visit: tuple[list[dict[str, Any]], str,
         assert seen["charts"] == seen["drawn"] == 5  # frontier and stops of two tasks, savings of their family
         assert seen["scroll"] <= seen["width"]
         assert all(step["scroll"] <= seen["width"] for step in seen["walked"])
+
+
+def test_wide_tables_fold_and_say_when_they_are_cut_off(visit: tuple[list[dict[str, Any]], str, str]) -> None:
+    wide, narrow = visit[0]
+    assert wide["folded"] == {"columns": 7, "cut": False, "sign": False}
+    assert narrow["folded"] == {"columns": 7, "cut": True, "sign": True}
+    for seen in (wide, narrow):
+        assert seen["whole"] == {"columns": 18, "cut": True, "sign": True}
+        assert seen["end"] == {"columns": 18, "cut": True, "sign": False}  # at the end there is nothing more to see
 
 
 def test_its_scripts_run_without_a_complaint(visit: tuple[list[dict[str, Any]], str, str]) -> None:

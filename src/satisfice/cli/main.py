@@ -92,7 +92,7 @@ def bench(
     from satisfice.measure.run import run_bench
     from satisfice.report.page import draw
 
-    with RunProgress(err_console, plan.size) as progress:
+    with RunProgress(err_console, plan.size, typed=plan.typed) as progress:
         results = asyncio.run(run_bench(plan, engine, out, listener=progress.listener, draw=draw))
     for note in progress.notes:
         err_console.print(note, highlight=False, markup=False)
@@ -146,7 +146,15 @@ def solve(
     shown = Console(quiet=True) if as_json else out_console
     solution = asyncio.run(
         solve_live(
-            rule, engine, problem, shown, seed=seed, temperature=temperature, max_tokens=max_tokens, verify=verify
+            rule,
+            engine,
+            problem,
+            shown,
+            seed=seed,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            verify=verify,
+            name=policy,
         )
     )
     if as_json:

@@ -1,7 +1,7 @@
 """Progress of long work: a bar on a terminal, a line now and then where the output is kept in a file."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -68,13 +68,17 @@ class Bar:
 class RunProgress(Bar):
     """A bar for a whole run of `size` samples or chains; `listener` is what the run reports to."""
 
-    def __init__(self, console: Console, size: int, what: str = "solving") -> None:
+    def __init__(
+        self, console: Console, size: int, what: str = "solving", *, typed: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(console, size, what)
+        self._typed = typed or {}  # how a person wrote the policies
         self.notes: list[str] = []
         self.listener = Listener(start=self.start, sample=self._sample, note=self.notes.append)
 
     def _sample(self, row: dict[str, Any]) -> None:
-        self.step(f"{row['task']} {row.get('policy', self._what)}")
+        policy = row.get("policy", self._what)
+        self.step(f"{row['task']} {self._typed.get(policy, policy)}")
 
 
 def _time(seconds: float) -> str:

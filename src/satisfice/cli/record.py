@@ -69,7 +69,7 @@ def replay(
             recording, policies, tasks=tuple(names(tasks)), seeds=numbers("seeds", seeds), limit=limit, margin=margin,
             allow_files=True,
         )  # fmt: skip
-    with RunProgress(err_console, plan.size, "replaying") as progress:
+    with RunProgress(err_console, plan.size, "replaying", typed=plan.typed) as progress:
         results = asyncio.run(replay_all(plan, ReplayEngine(recording), out, listener=progress.listener, draw=draw))
     for note in progress.notes:
         err_console.print(note, highlight=False, markup=False)

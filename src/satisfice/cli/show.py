@@ -119,9 +119,9 @@ def solution_row(
 async def solve_live(
     policy: Policy, engine: Engine, problem: Problem, console: Console, *, seed: int = 0,
     temperature: float | None = None, max_tokens: int | None = None,
-    verify: Callable[[Problem, str], Verdict] | None = None,
+    verify: Callable[[Problem, str], Verdict] | None = None, name: str = "",
 ) -> Solution:  # fmt: skip
-    """Solve one problem and show it while it happens."""
+    """Solve one problem and show it while it happens; `name` is what the policy is called, in place of its id."""
     watcher = _Watcher(console, longest_cue=max(map(len, engine.profile.cues), default=0))
     parse = functools.partial(extract_strict, form=engine.profile.answer_form)
     console.print(f"[bold]{escape(problem.question)}[/]\n", highlight=False, soft_wrap=True)
@@ -147,7 +147,7 @@ async def solve_live(
     shown = f"[bold]{escape(answer)}[/]" if answer else "[yellow]none[/]"
     console.print(f"\nanswer: {shown}{escape(said)}", highlight=False, soft_wrap=True)
     ended = {
-        "model": "the model ended its thinking", "rule": f"{policy.card.id} ended the thinking",
+        "model": "the model ended its thinking", "rule": f"{name or policy.card.id} ended the thinking",
         "limit": "a token limit ended the thinking", "turn": "the model ended its turn without an answer",
     }  # fmt: skip
     ledger = solution.ledger
