@@ -306,3 +306,16 @@ def test_the_command_writes_down_a_promise_and_what_came_of_it(pair: Pair, tmp_p
         told("deer", "--recording", recording, "--values", "a,b")
     with pytest.raises(BadInput, match="network must be logistic or mlp"):
         told("lynx", "--recording", recording, "--network", "forest")
+
+
+def test_the_command_that_finds_no_threshold_says_so_by_its_exit_code(pair: Pair, tmp_path: Path) -> None:
+    arguments = ["deer", "--recording", str(pair[0].folder), "--values", "0.5", "--out", str(tmp_path / "p.json")]
+    none = CliRunner().invoke(app, ["calibrate", *arguments, "--json"])
+    assert none.exit_code == 1
+    assert "Use none of them" in none.stderr
+    found = json.loads(none.stdout)
+    assert found["use"] is None
+    assert found["found"] == json.loads((tmp_path / "p.json").read_text())
+    some = CliRunner().invoke(app, ["calibrate", *arguments[:3], "--values", "0.95", "--json", *arguments[5:]])
+    assert some.exit_code == 0
+    assert json.loads(some.stdout)["use"] == "deer"
