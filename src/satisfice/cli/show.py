@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from satisfice.answers import extract_strict, same
+from satisfice.answers.extract import AnswerForm
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine
 from satisfice.core.files import clean
@@ -101,7 +102,10 @@ def card_lines(measured: Mapping[str, Any]) -> Iterator[str]:
 
 
 def solution_row(
-    solution: Solution, problem: Problem, form: str, verify: Callable[[Problem, str], Verdict] | None
+    solution: Solution,
+    problem: Problem,
+    form: AnswerForm,
+    verify: Callable[[Problem, str], Verdict] | None,
 ) -> dict[str, Any]:
     """Return what became of one problem, for other programs."""
     answer = None if solution.error else extract_strict(solution.text, form)

@@ -171,8 +171,8 @@ def settling(row: Row) -> int | None:
         ways.append(n * ((high - change) / change) ** 2)
     if not ways:
         return None
-    needed = max(n, min(ways))
-    step = 10 ** max(0, math.floor(math.log10(needed)) - 1)
+    needed: float = max(n, min(ways))
+    step: int = 10 ** max(0, math.floor(math.log10(needed)) - 1)
     return math.ceil(round(needed / step, 6)) * step
 
 
