@@ -67,6 +67,8 @@ def shorten(labels: Mapping[str, str], width: int = 24) -> dict[str, str]:
     >>> list(shorten({"a": "deer", "b": "deer(threshold=0.97, reuse_answer=true)",
     ...               "c": "deer(threshold=0.9, reuse_answer=true)"}).values())
     ['deer', 'deer(threshold=0.97)', 'deer(threshold=0.9)']
+    >>> shorten({"a": "deer(threshold=0.97, reuse_answer=true)"})
+    {'a': 'deer(threshold=0.97, …)'}
     """
     parts = {policy: _fields(text) for policy, text in labels.items()}
     found: dict[str, str] = {}
@@ -75,7 +77,7 @@ def shorten(labels: Mapping[str, str], width: int = 24) -> dict[str, str]:
         if len(text) > width and fields:
             others = [theirs for other, (one, theirs) in parts.items() if one == name and other != policy and theirs]
             own = [field for field in fields if not all(field in theirs for theirs in others)] if others else fields
-            text = f"{name}({', '.join(own)})" if own else name
+            text = _fitting(name, own, width)
         found[policy] = _unused(text, width, set(found.values()))
     return found
 
@@ -89,6 +91,15 @@ def _fields(text: str) -> tuple[str, list[str]]:
         return name, [field.strip() for field in split(rest.rstrip().removesuffix(")"))]
     except BadInput:  # no fields, or not as we write them
         return text, []
+
+
+def _fitting(name: str, fields: Sequence[str], width: int) -> str:
+    """Return a policy with as many of its fields as fit, at least one."""
+    for many in range(len(fields), 0, -1):
+        text = f"{name}({', '.join([*fields[:many], *(['…'] if many < len(fields) else [])])})"
+        if len(text) <= width:
+            break
+    return text if fields else name
 
 
 def _unused(text: str, width: int, used: set[str]) -> str:
