@@ -14,7 +14,7 @@ from satisfice.cli import complete
 from satisfice.cli.calibrate import calibrate
 from satisfice.cli.common import Config, err_console, load, out_console, print_json, quiet_libraries, resumable
 from satisfice.cli.methods import methods
-from satisfice.cli.options import Json, Model, Policies, Tasks, names, options_of
+from satisfice.cli.options import MODEL, Json, Model, Policies, Tasks, names, options_of
 from satisfice.cli.recommend import recommend
 from satisfice.cli.record import export, record, replay
 from satisfice.cli.serve import serve
@@ -165,7 +165,7 @@ def solve(
 def doctor(
     model: Annotated[
         str | None,
-        typer.Option(help="A model or a server's address to look at, too.", autocompletion=complete.models),
+        typer.Option(help=f"A model to look at, too: {MODEL}", autocompletion=complete.models),
     ] = None,
     verl: Annotated[bool, typer.Option("--verl", help="Instead: what verl has loaded of satisfice.")] = False,
     as_json: Json = False,
@@ -230,9 +230,7 @@ def _doctor_verl(as_json: bool) -> None:
 
 @app.command()
 def card(
-    model: Annotated[
-        str, typer.Argument(help="A model, named as in --model.", autocompletion=complete.models)
-    ] = "pocket",
+    model: Annotated[str, typer.Argument(help=MODEL, autocompletion=complete.models)] = "pocket",
     as_json: Json = False,
     tasks: Annotated[str | None, typer.Option(help="Tasks, easiest first. Default: the tiers of chain-sum.")] = None,
     limit: Annotated[int, typer.Option(help="Problems a tier.", min=1)] = 2000,

@@ -17,14 +17,11 @@ MOST = 100_000  # numbers in a list
 
 TYPES = {"int": int, "float": float, "bool": bool, "text": str, "choice": str}
 
-Model = Annotated[
-    str,
-    typer.Option(
-        help="`pocket`; `smollm2` or `smollm2+reasoning`; a folder with a model; MODEL+ADAPTER; "
-        "http://SERVER/v1; vllm:MODEL. Options follow a question mark: MODEL?profile=qwen3.",
-        autocompletion=complete.models,
-    ),
-]
+MODEL = (
+    "`pocket`; `smollm2` or `smollm2+reasoning`; a folder with a model; MODEL+ADAPTER; http://SERVER:PORT; vllm:MODEL. "
+    "Options follow a question mark: MODEL?profile=qwen3."
+)
+Model = Annotated[str, typer.Option(help=MODEL, autocompletion=complete.models)]
 Tasks = Annotated[
     str,
     typer.Option(

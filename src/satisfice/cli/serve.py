@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from satisfice.cli import complete
 from satisfice.cli.common import err_console
 from satisfice.cli.options import names
 from satisfice.core.errors import BadInput, MissingExtra
@@ -18,8 +19,17 @@ def serve(
     upstream: Annotated[
         list[str] | None, typer.Option(help="An OpenAI-compatible server; several: any of them may fail.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="`pocket`, or a folder with a model, in place of a server.")] = None,
-    policy: Annotated[str, typer.Option(help="The rule for requests that do not name one.")] = "full",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A model in this process, in place of a server: as for `satisfice solve`, without addresses.",
+            autocompletion=complete.models,
+        ),
+    ] = None,
+    policy: Annotated[
+        str,
+        typer.Option(help="The rule for requests that do not name one.", autocompletion=complete.methods_of("policy")),
+    ] = "full",
     offer: Annotated[
         list[str] | None, typer.Option(help="NAME=POLICY that requests may name; files are allowed here only.")
     ] = None,
@@ -42,7 +52,7 @@ def serve(
     at_once: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 256,
     at_once_per_key: Annotated[int, typer.Option(help="Of these, with one key.", min=1)] = 128,
     tokens_per_minute: Annotated[int | None, typer.Option(help="Sampled for one key.", min=1)] = None,
-    slow_s: Annotated[float, typer.Option(help="A client that takes nothing for so long is hung up on.")] = 60.0,
+    slow_s: Annotated[float, typer.Option(help="Disconnect clients that read nothing for this long (seconds).")] = 60.0,
     drain_s: Annotated[int, typer.Option(help="Time for running requests when the server is stopped.", min=0)] = 30,
     log_requests: Annotated[bool, typer.Option("--log-requests", help="One line a request; never its text.")] = False,
 ) -> None:
