@@ -76,6 +76,7 @@ def test_version_and_help_load_no_torch():
         (("--seeds", "0,0"), "different from one another"),
         (("--margin", "2"), "margin must be a fraction"),
         (("--limit", "0"), "--limit"),
+        (("--limit", "100000000"), "limit is 100,000,000, and a generated task has at most 100,000 problems"),
         (("--limits", "5"), "--limit"),
         (("--out", "file.txt/run"), "file.txt"),
         (("--out", "occupied"), "holds no run (thesis.tex)"),
@@ -89,6 +90,10 @@ def test_bench_refuses_before_any_compute_and_writes_nothing(tmp_path, refused, 
     assert message in refused("bench", "--limit", "2", *arguments)
     assert sorted(p for p in tmp_path.rglob("*")) == before
     assert (tmp_path / "occupied" / "thesis.tex").read_text() == "mine"
+
+
+def test_solve_refuses_an_index_that_nobody_would_wait_for(refused):
+    assert "0<=x<=99999" in refused("solve", "--index", "100000000")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from satisfice.cli.serve import serve
 from satisfice.cli.train import train
 from satisfice.core.errors import BadInput, MissingExtra, SatisficeError
 from satisfice.measure.plan import Plan, make_plan
+from satisfice.tasks.load import MOST
 
 app = typer.Typer(
     help="Make reasoning models stop when they have thought enough, and measure it honestly.",
@@ -120,7 +121,7 @@ def solve(
         str,
         typer.Option(help="Where the problem comes from when no question is given.", autocompletion=complete.tasks),
     ] = "chain-sum:hard",
-    index: Annotated[int, typer.Option(help="Which problem of the task, from 0.", min=0)] = 0,
+    index: Annotated[int, typer.Option(help="Which problem of the task, from 0.", min=0, max=MOST - 1)] = 0,
     seed: Annotated[int, typer.Option(help="Of the chain.", min=0)] = 0,
     temperature: Annotated[float | None, typer.Option(help="Default: the model's own.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest chain, tokens. Default: the model's own.")] = None,
