@@ -340,6 +340,8 @@ def test_so_many_problems_do_settle_it(change: float, below: float, above: float
         assert change >= 0
         return
     assert needed >= n
+    if needed == 1_000_000:  # so many or more: told as more than a hundred thousand
+        return
     narrow = (n / needed) ** 0.5
     assert change - below * narrow >= -0.02 - 1e-9 or change + above * narrow <= 1e-9
 

@@ -175,14 +175,15 @@ def settling(row: Row) -> int | None:
     change, low, high = (row[f"delta_accuracy{end}"] for end in ("", "_low", "_high"))
     if None in (change, low, high):
         return None
-    ways = []
+    ways = []  # how many times too wide the interval is, on either side
     if change > -row["margin"]:
-        ways.append(n * ((change - low) / (change + row["margin"])) ** 2)
+        ways.append((change - low) / (change + row["margin"]))
     if change < 0:
-        ways.append(n * ((high - change) / change) ** 2)
+        ways.append((high - change) / -change)
     if not ways:
         return None
-    needed: float = max(n, min(ways))
+    wide: float = min(max(1.0, min(ways)), MANY)
+    needed = min(n * wide * wide, 10.0 * MANY)
     step: int = 10 ** max(0, math.floor(math.log10(needed)) - 1)
     return math.ceil(round(needed / step, 6)) * step
 
