@@ -43,6 +43,8 @@ def test_one_method_is_shown_whole(name: str) -> None:
     assert row["summary"] in shown
     assert row["where"] in shown
     assert f"evidence: {row['fidelity']}" in shown
+    for model, preset in row["presets"].items():
+        assert f"{name}@{model}: {preset['spec']}, fixed by the study {preset['study']}" in shown
 
 
 def test_an_alias_is_a_name_too() -> None:

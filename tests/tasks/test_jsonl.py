@@ -92,7 +92,7 @@ def test_rows_may_say_their_split(tmp_path: Path) -> None:
     [
         (rows(("a", "train"), ("b", "test")), "", "the split 'test'; it must be one of train"),
         (rows(("a", "train"), ("b", None)), "", "the split None"),
-        (rows(("a", None), ("b", "train")), "", "'b' has a 'split' and others have none"),
+        (rows(("a", None), ("b", "train")), "", "has a 'split' and others have none"),
         (rows(("a", None)), "?split=hsah", "Did you mean 'hash'"),
         (rows(("a", None)), "?splt=hash", "Did you mean 'split'"),
     ],

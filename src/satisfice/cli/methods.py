@@ -90,6 +90,8 @@ def _whole(row: Mapping[str, Any], about: str) -> Iterator[str]:
     yield f"source: {source or 'standard practice'}"
     if row["paper"].startswith("arXiv:"):
         yield f"        https://arxiv.org/abs/{row['paper'].removeprefix('arXiv:')}"
+    for model, preset in row.get("presets", {}).items():
+        yield f"preset {row['id']}@{model}: {preset['spec']}, fixed by the study {preset['study']}"
     yield f"evidence: {row['fidelity']}: {EVIDENCE[row['fidelity']]}"
 
 
