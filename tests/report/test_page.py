@@ -367,8 +367,8 @@ def test_any_names_become_short_and_different(texts: list[str]) -> None:
     assert all(len(text) <= 24 for text in short.values())
 
 
-def test_the_report_calls_a_policy_as_it_was_typed(run: Run, tmp_path: Path) -> None:
-    results, samples = run
+def test_the_report_calls_a_policy_as_it_was_typed(recorded: Run, tmp_path: Path) -> None:
+    results, samples = recorded
     typed = {"environment": {**results["environment"], "typed": {"deer": "deer:0.95"}}}
     write_report(tmp_path, {**results, **typed}, samples)
     html = (tmp_path / "report.html").read_text("utf-8")
