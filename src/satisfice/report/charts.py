@@ -144,9 +144,7 @@ def savings(rows: Sequence[Row], labels: Mapping[str, str], tiers: Sequence[str]
         alt.X("saving:Q"), y, offset, color, shape, alt.Fill("fill:N", scale=None), tooltip=tips
     )
     losing = _over([point for point in points if point["verdict"] == "worse"])
-    crosses = losing.mark_text(text="✗", align="left", dx=5, fontSize=13, color=LOSS).encode(
-        alt.X("high:Q"), y, offset
-    )
+    crosses = losing.mark_text(text="✗", align="left", dx=5, fontSize=13, color=LOSS).encode(alt.X("high:Q"), y, offset)
     return alt.layer(zero, interval, dots, crosses).properties(width="container", height=alt.Step(16))
 
 
