@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.answers import extract_strict, same
-from satisfice.catalog import METHODS, canonical, parse_policies
+from satisfice.catalog import METHODS, canonical, check_fit, parse_policies
 from satisfice.core.errors import BadInput, NotRecorded, Unfit
-from satisfice.core.fit import check_fit
 from satisfice.core.ladder import Ladder
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Policy, Session, solve
@@ -59,7 +58,7 @@ def ladders_of(recording: Recording) -> Iterator[Rungs]:
     for method in METHODS.values():
         for ladder in getattr(method, "ladders", ()):
             try:
-                check_fit(method.card, engine.name, engine.provides)
+                check_fit([method()], engine.name, engine.provides)
             except Unfit:
                 continue
             policies = tuple(_policies(method, ladder, recording))
