@@ -7,7 +7,7 @@ import pytest
 
 from satisfice.core.errors import Unfit
 from satisfice.core.rollouts import Rollouts
-from satisfice.methods.shaping import Dapo, Grpo, KimiLength, Palu
+from satisfice.methods.shaping import Dapo, Dler, Grpo, KimiLength, Palu
 from satisfice.testing import rollouts
 from satisfice.training.preflight import WINDOW, Alarms, check_hope, examine
 
@@ -91,3 +91,13 @@ def test_no_alarm_in_an_ordinary_training_and_none_without_figures() -> None:
     lengths = np.linspace(200, 60, 50)
     assert not any(alarms(step(length=float(length), entropy=0.3)) for length in lengths)
     assert not any(Alarms()({"loss": 1.0}) for _ in range(9))
+
+
+def test_advantages_that_a_few_tokens_decide_are_told() -> None:
+    alarms = Alarms()
+    rows = [{**step(), "shaping/largest_advantage": size} for size in (3.0,) * WINDOW + (80.0,) * WINDOW]
+    told = [text for row in rows for text in alarms(row)]
+    assert len(told) == 1
+    assert "Advantages reach" in told[0]
+    batch = rollouts([1, 0, 0, 0], [20_000, 1, 2, 3])
+    assert any("Advantages reach 58" in note for note in check_hope(batch, Dler(limit=32_000), {}, 32_000))

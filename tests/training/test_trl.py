@@ -93,7 +93,7 @@ def test_a_state_goes_through_checkpoints_and_a_resumed_training_ends_the_same(t
     assert names <= set(logs[0])
     last = latest_checkpoint(tmp_path / "whole")
     assert last is not None
-    assert read_state(last, trainer.shaper) == state
+    assert read_state(last, trainer.shaper, "0/1") == state
 
     with tiny(tmp_path / "parts", spec, parts=2, steps=1, settings=saving) as trainer:
         trainer.train()
@@ -226,7 +226,9 @@ def test_what_a_step_has_grown_trains_the_policy_and_what_has_ended_the_value_he
 
 def test_remembered_rollouts_take_the_places_of_groups_that_say_nothing(tmp_path: Path) -> None:
     # Most rollouts run into this limit: a right one is something special, and many groups have none.
-    with tiny(tmp_path, "spear(imitate=1)", limit=72, steps=3, rows=16) as trainer:
+    with tiny(
+        tmp_path, "spear(imitate=1, only_with_tools=false, advantage=grpo(kl=0))", limit=72, steps=3, rows=16
+    ) as trainer:
         trainer.train()
         logs = [row for row in trainer.state.log_history if "rollouts/replayed" in row]
         state, batch = trainer.shaper_state, trainer._batch
@@ -271,6 +273,52 @@ def test_what_cannot_work_is_refused_before_anything_runs(
         pass
 
 
+def test_prompts_state_their_budgets_and_rewards_are_measured_against_them(tmp_path: Path) -> None:
+    with tiny(tmp_path, "curriculum-budget(start=64, interval=1)", steps=2) as trainer:
+        decode = trainer.processing_class.decode
+        seen = []
+        roll = trainer.roll
+
+        def rolled(questions: Any) -> Any:
+            found = roll(questions)
+            seen.extend(decode(ids) for ids in found["prompt_ids"])
+            return found
+
+        trainer.roll = rolled
+        trainer.train()
+        logs = [row for row in trainer.state.log_history if "shaping/budget" in row]
+    assert [row["shaping/budget"] for row in logs] == pytest.approx([64, 44.8])
+    assert all("Use at most 64 tokens." in text for text in seen[:8])
+    assert all("Use at most 44 tokens." in text for text in seen[8:])
+    assert len(seen) == 16
+
+
+@pytest.mark.parametrize(("chosen", "worst"), [(None, -1), ("0/1", 0)])
+def test_a_run_has_the_rewards_that_its_method_is_made_for_unless_it_chooses(
+    tmp_path: Path, chosen: str | None, worst: int
+) -> None:
+    with tiny(tmp_path, "dapo(keep=none)", rewards=chosen) as trainer:
+        trainer.train()
+        (row,) = [row for row in trainer.state.log_history if "rollouts/reward" in row]
+    right = row["rollouts/accuracy"]
+    assert row["rollouts/reward"] == pytest.approx(right + worst * (1 - right))
+
+
+def test_a_divergence_in_the_rewards_is_that_from_where_the_training_began(tmp_path: Path) -> None:
+    with tiny(tmp_path, "lp-sigmoid(form=code, advantage=rloo(kl=0.5))") as trainer:
+        with torch.no_grad():
+            for weight in trainer.model.parameters():
+                weight.mul_(1.01)
+        trainer._generate_and_score_completions(inputs_of(trainer))
+        advantage, shaper = trainer._batch["advantage"], trainer.shaper
+        spread = max(float(np.ptp(line[line != 0])) for line in advantage if (line != 0).any())
+        assert spread > 1e-3, "within a rollout only the divergence makes a difference"
+        trainer.train()
+        assert np.isfinite(trainer.state.log_history[0]["grad_norm"])
+        assert shaper.loss.kl_in == "reward"
+        assert "loss/kl" not in trainer.state.log_history[0]
+
+
 def test_a_checkpoint_of_another_method_or_without_its_end_is_not_taken(tmp_path: Path) -> None:
     from satisfice.methods.shaping import Grpo, LaserD
 
@@ -279,11 +327,13 @@ def test_a_checkpoint_of_another_method_or_without_its_end_is_not_taken(tmp_path
         if text:
             (tmp_path / f"checkpoint-{number}" / "satisfice.json").write_text(text)
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
-    assert read_state(tmp_path / "checkpoint-5", Grpo()) == {}
+    assert read_state(tmp_path / "checkpoint-5", Grpo(), "0/1") == {}
     with pytest.raises(BadInput, match="training with grpo, not laser-d"):
-        read_state(tmp_path / "checkpoint-5", LaserD())
+        read_state(tmp_path / "checkpoint-5", LaserD(), "0/1")
     with pytest.raises(BadInput, match="no readable satisfice"):
-        read_state(tmp_path / "checkpoint-9", Grpo())
+        read_state(tmp_path / "checkpoint-9", Grpo(), "0/1")
+    with pytest.raises(BadInput, match=r"rewards of 0/1, not \+-1"):
+        read_state(tmp_path / "checkpoint-5", Grpo(), "+-1")
 
 
 def test_two_processes_give_the_same_advantages_as_one(tmp_path: Path) -> None:

@@ -62,6 +62,10 @@ MASK = Column(
     "mask", "the loss counts this token: the policy sampled it, for this rollout",
     per="token", example=lambda some: _first(some.length, some.token_share.shape[1]),
 )  # fmt: skip
+REFERENCE_LOGPROB = Column(
+    "reference_logprob", "log-probability of the token under the reference policy, nats",
+    per="token", example=lambda some: -some.token_share,
+)  # fmt: skip
 SEGMENT = Column(
     "segment", "which part (turn, step) of a rollout the token belongs to, counted from 0",
     per="token", example=lambda some: np.sort(np.floor(3 * some.token_share), axis=1).astype(np.int64),

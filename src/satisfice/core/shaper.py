@@ -22,6 +22,7 @@ from satisfice.core.errors import BadInput
 from satisfice.core.fields import check_fields
 from satisfice.core.fit import asks, cards
 from satisfice.core.method import Kind
+from satisfice.core.problem import Problem
 from satisfice.core.rollouts import Bools, Column, Floats, Ints, Rollouts
 
 State = Mapping[str, Any]
@@ -30,6 +31,11 @@ State = Mapping[str, Any]
 STATELESS: State = {}
 
 Aggregation = Literal["token", "sequence", "constant"]
+RewardRange = Literal["0/1", "+-1"]
+"""What a right and a wrong verdict are worth before any shaping."""
+
+DIVERGENCE = frozenset({"logprob", "reference_logprob", "mask"})
+"""Columns that a divergence in the reward is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +57,7 @@ class Loss:
     constant: int | None = None  # tokens; None: the length limit of the trainer
     kl: float = 0.0  # weight of the divergence from the reference policy; 0: none is needed
     kl_kind: Literal["k1", "k2", "k3"] = "k3"  # d, d^2 / 2, exp(d) - d - 1 with d = logp_ref - logp
+    kl_in: Literal["loss", "reward"] = "loss"  # reward: the shaper charges it, by the column `reference_logprob`
     entropy: float = 0.0  # weight of the entropy bonus, averaged over tokens by the same shares as the loss
     top_entropy: float = 1.0  # share of tokens, those of highest entropy, that are trained on
     refresh: bool = False  # advantages depend on log-probs: shape again with current ones before every update
@@ -208,6 +215,22 @@ class Monitoring(Protocol):
     def monitor(self, state: State, rollouts: Rollouts, /) -> State: ...
 
 
+@runtime_checkable
+class Asking(Protocol):
+    """A shaper whose prompts must state a number, such as a token budget: without it the reward means nothing.
+
+    A trainer that cannot change prompts must refuse it.
+    """
+
+    asks: ClassVar[str]  # the column of the number
+
+    def requested(self, state: State, prompt: str, given: float | None, /) -> float:
+        """Return the number for a prompt, by its lasting name; `given` is what the data says, if it does."""
+
+    def suffix(self, value: float, /) -> str:
+        """Return what the prompt says, after the question."""
+
+
 def check_advantage(shaper: Any) -> None:
     """For `__post_init__` of a method that hands its reward on: check its fields, and the method it hands it to.
 
@@ -269,4 +292,57 @@ def columns_of(shaper: Shaper) -> frozenset[Column]:
 
 def reads(shaper: Shaper) -> frozenset[str]:
     """Return the names of the columns that a shaper, or one inside it, cannot do without."""
-    return frozenset(one.name for one in asks(shaper, "data"))
+    charged = DIVERGENCE if shaper.loss.kl and shaper.loss.kl_in == "reward" else frozenset[str]()
+    return charged | {one.name for one in asks(shaper, "data")}
+
+
+def reward_range(shaper: Shaper) -> RewardRange:
+    """Return what a right and a wrong verdict are worth to a method where a run does not say: 1 and 0 for most."""
+    own: RewardRange = getattr(shaper, "reward_range", "0/1")
+    return own
+
+
+def worth(correct: ArrayLike, kind: RewardRange) -> Floats:
+    """Return the rewards of verdicts: 1 for right, and 0 or -1 for wrong.
+
+    >>> worth([True, False], "0/1"), worth([True, False], "+-1")
+    (array([1., 0.]), array([ 1., -1.]))
+    """
+    right = np.asarray(correct, dtype=np.float64)
+    return right if kind == "0/1" else 2 * right - 1
+
+
+def asking(shaper: Shaper) -> Asking | None:
+    """Return the method whose prompts must state a number, the shaper or one inside it; None: they state nothing."""
+    if isinstance(shaper, Asking):
+        return shaper
+    return next(filter(None, map(asking, _inner(shaper))), None)
+
+
+def with_request(shaper: Shaper, state: State, problem: Problem) -> Problem:
+    """Return the problem as a training with this method asks it: what the prompt must state stands in its question.
+
+    The number also stands in the metadata of what is returned, so that the reward is measured against what the model
+    was told.
+
+    Raises:
+        BadInput: the problem brings something else than a number.
+    """
+    method = asking(shaper)
+    if method is None:
+        return problem
+    given = problem.metadata.get(method.asks)
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int | float)):
+        raise BadInput(f"{problem.task}: {method.asks} of problem {problem.id} must be a number, got {given!r}.")
+    value = method.requested(state, problem.id, given)
+    return dataclasses.replace(
+        problem,
+        question=f"{problem.question} {method.suffix(value)}",
+        metadata={**problem.metadata, method.asks: value},
+    )
+
+
+def _inner(shaper: Shaper) -> list[Any]:
+    """The methods in a shaper's fields."""
+    parts = [getattr(shaper, part.name) for part in dataclasses.fields(shaper)]  # type: ignore[arg-type]
+    return [part for part in parts if isinstance(getattr(part, "card", None), Card)]

@@ -2,30 +2,36 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from satisfice.core.errors import BadInput
-from satisfice.core.shaper import STATELESS, Shaper, State
+from satisfice.core.shaper import STATELESS, RewardRange, Shaper, State
 from satisfice.training.segments import Underway
 
 STATE_FILE = "satisfice.json"
 """In each checkpoint: the shaper's state. Written last, so a checkpoint that has it is complete."""
 
 
-def write_state(checkpoint: Path, shaper: Shaper, state: State, underway: Underway | None = None) -> None:
-    """Put a shaper's state, and the rollouts that are on their way, into a checkpoint that is otherwise complete."""
+def write_state(
+    checkpoint: Path, shaper: Shaper, state: State, rewards: RewardRange, underway: Underway | None = None
+) -> None:
+    """Put a shaper's state, and the rollouts that are on their way, into a checkpoint that is otherwise complete.
+
+    `rewards` is what verdicts are worth in this training.
+    """
     draft = checkpoint / f".{STATE_FILE}"
-    row = {"shaper": shaper.card.id, "state": dict(state)}
+    row: dict[str, Any] = {"shaper": shaper.card.id, "reward_range": rewards, "state": dict(state)}
     if underway is not None:
         row["underway"] = underway.to_json()
     draft.write_text(json.dumps(row), "utf-8")
     draft.replace(checkpoint / STATE_FILE)
 
 
-def read_state(checkpoint: Path, shaper: Shaper) -> State:
-    """The state of a shaper from a checkpoint.
+def read_state(checkpoint: Path, shaper: Shaper, rewards: RewardRange) -> State:
+    """Return the state of a shaper from a checkpoint.
 
     Raises:
-        BadInput: the checkpoint is of another shaper or is not complete.
+        BadInput: the checkpoint is of another shaper or range of rewards, or is not complete.
     """
     try:
         row = json.loads((checkpoint / STATE_FILE).read_text("utf-8"))
@@ -34,6 +40,12 @@ def read_state(checkpoint: Path, shaper: Shaper) -> State:
         raise BadInput(f"checkpoint {checkpoint} has no readable {STATE_FILE}: {error}. Use an older one.") from error
     if name != shaper.card.id:
         raise BadInput(f"checkpoint {checkpoint} is of a training with {name}, not {shaper.card.id}.")
+    there = row.get("reward_range", "0/1")  # not written before runs could choose it
+    if there != rewards:
+        raise BadInput(
+            f"checkpoint {checkpoint} is of a training with rewards of {there}, not {rewards}. "
+            f"Set reward-range to {there} to go on, or start anew."
+        )
     return dict(state) if state else STATELESS
 
 

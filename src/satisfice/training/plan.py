@@ -9,7 +9,7 @@ from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
 from satisfice.core.flags import Flag, check_settings, deciding
 from satisfice.core.problem import Problem
-from satisfice.core.shaper import Shaper, reads
+from satisfice.core.shaper import RewardRange, Shaper, reads, reward_range
 from satisfice.tasks import Task
 
 LATER = {"lora": 0, "rollout_dtype": "float32"}
@@ -47,6 +47,9 @@ class TrainPlan:
         Literal["local", "transformers", "vllm"], Flag("Who samples: our engine, or TRL by transformers or vllm.")
     ] = "local"
     rollout_dtype: Annotated[Literal["float32", "bfloat16"], Flag("In which our engine samples.")] = "float32"
+    reward_range: Annotated[
+        RewardRange | None, Flag("What right and wrong are worth. Default: what the method is made for.", decides=False)
+    ] = None
     lora: Annotated[int, Range(0), Flag("Rank of an adapter, a few MB, to train in place of the weights; 0: none.")] = 0
 
     def __post_init__(self) -> None:
@@ -72,6 +75,11 @@ class TrainPlan:
         require("tasks", ", ".join(names), all(task.problems for task in self.tasks), "tasks that have problems")
         n = len(self.problems)
         require("prompts", self.prompts, self.prompts <= n, f"at most {n}, the number of different problems there are")
+
+    @property
+    def rewards(self) -> RewardRange:
+        """What right and wrong verdicts are worth in this training."""
+        return reward_range(self.shaper) if self.reward_range is None else self.reward_range
 
     @property
     def problems(self) -> list[Problem]:
@@ -112,5 +120,6 @@ class TrainPlan:
             "problems": {task.name: {"n": len(task.problems), "digest": task.digest} for task in self.tasks},
             "shaper": canonical(self.shaper),
             "shaper_fields": as_json(self.shaper),
+            "reward_range": self.rewards,
             **{name: value for name, value in deciding(self).items() if value != LATER.get(name, ...)},
         }

@@ -12,6 +12,16 @@ from satisfice.core.shaper import Shaper, State
 
 HOPELESS = 0.9  # share of rollouts that the limit ends, from which on a training is refused
 WINDOW = 5  # steps that an alarm averages over
+LARGE = 10.0  # advantage beyond which a few tokens decide the update
+WATCHED = {
+    "accuracy": "rollouts/accuracy",
+    "length": "rollouts/length",
+    "entropy": "loss/entropy",
+    "clip_share": "loss/clip_share",
+    "truncated": "rollouts/truncated",
+    "largest_advantage": "shaping/largest_advantage",
+}
+"""Figures of a step that alarms look at."""
 
 
 def examine(batch: Rollouts) -> dict[str, Any]:
@@ -60,6 +70,8 @@ def check_hope(batch: Rollouts, shaper: Shaper, state: State, limit: int) -> lis
             "method that presses on length where all are right."
         )
     notes = []
+    if (most := shaped.metrics.get("largest_advantage", 0.0)) > LARGE:
+        notes.append(large_advantages(most))
     if felt.mean() < 0.1:
         notes.append(f"Only {felt.mean():.0%} of the rollouts tell {name} anything; training will be slow.")
     if seen["truncated"] > 0.1:
@@ -67,6 +79,14 @@ def check_hope(batch: Rollouts, shaper: Shaper, state: State, limit: int) -> lis
     if seen["accuracy"] < 0.05:
         notes.append(f"Only {seen['accuracy']:.1%} of the untrained model's rollouts are right.")
     return notes
+
+
+def large_advantages(most: float) -> str:
+    """Return the warning about advantages as large as this."""
+    return (
+        f"Advantages reach {most:.0f}: statistics over tokens, in a batch in which a few rollouts have nearly all of "
+        "them. Short rollouts decide the update. Lower --max-tokens or the method's cap, or take scope=sequence."
+    )
 
 
 class Alarms:
@@ -83,19 +103,19 @@ class Alarms:
 
     def __call__(self, row: Mapping[str, Any]) -> list[str]:
         """New alarms after this step."""
-        for name in ("rollouts/accuracy", "rollouts/length", "loss/entropy", "loss/clip_share", "rollouts/truncated"):
+        for name in WATCHED.values():
             value = row.get(name)
             if isinstance(value, int | float):
                 if len(self._first.setdefault(name, [])) < WINDOW:
                     self._first[name].append(float(value))
                 self._last.setdefault(name, deque(maxlen=WINDOW)).append(float(value))
-        found = dict(filter(None, map(self._check, ("accuracy", "length", "entropy", "clip_share", "truncated"))))
+        found = dict(filter(None, map(self._check, WATCHED)))
         new = [text for name, text in found.items() if name not in self._ringing]
         self._ringing = set(found)
         return new
 
     def _check(self, name: str) -> tuple[str, str] | None:
-        key = f"loss/{name}" if name in ("entropy", "clip_share") else f"rollouts/{name}"
+        key = WATCHED[name]
         if len(self._last.get(key, ())) < WINDOW:
             return None
         then, now = float(np.mean(self._first[key])), float(np.mean(self._last[key]))
@@ -111,6 +131,8 @@ class Alarms:
                 return name, f"Entropy fell from {then:.3f} to {now:.3f} nats: the model has stopped exploring."
             case "clip_share" if now > 0.3:
                 return name, f"{now:.0%} of the tokens are clipped: the updates are too large."
+            case "largest_advantage" if now > LARGE:
+                return name, large_advantages(now)
             case "truncated" if now > 0.5 and now > 2 * then:
                 return name, f"The limit now ends {now:.0%} of the rollouts, {then:.0%} at the start."
         return None

@@ -15,7 +15,7 @@ from satisfice.core.problem import Problem, Verdict
 from satisfice.core.profile import Profile
 from satisfice.core.rollouts import Rollouts
 from satisfice.core.session import Session
-from satisfice.core.shaper import Shaper, State, columns_of
+from satisfice.core.shaper import RewardRange, Shaper, State, columns_of, worth
 from satisfice.core.steering import Rolled, Steering, sampled_tokens
 from satisfice.methods.shaping.laser_de import goes_in_circles
 from satisfice.tasks import Task
@@ -226,8 +226,15 @@ def as_row(rollout: Rollout, named: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def batch_of(rows: Sequence[Mapping[str, Any]], tokens: Mapping[str, Sequence[Sequence[float]]]) -> Rollouts:
-    """Rows of `as_row`, all with a known verdict, as a batch; `tokens` are further columns, a list a rollout."""
+def batch_of(
+    rows: Sequence[Mapping[str, Any]],
+    tokens: Mapping[str, Sequence[Sequence[float]]],
+    kind: RewardRange = "0/1",
+) -> Rollouts:
+    """Return rows of `as_row`, all with a known verdict, as a batch.
+
+    `tokens` are further columns, a list for each rollout; `kind` says what verdicts are worth.
+    """
     width = max(len(row["ids"]) for row in rows)
 
     def wide(values: Sequence[Sequence[float]], kind: Any = np.float64) -> np.ndarray[Any, Any]:
@@ -236,9 +243,11 @@ def batch_of(rows: Sequence[Mapping[str, Any]], tokens: Mapping[str, Sequence[Se
             row[: len(line)] = line
         return out
 
+    correct = np.array([row["verdict"] == Verdict.RIGHT.value for row in rows])
     return Rollouts(
         group=np.array([row["group"] for row in rows]),
-        correct=np.array([row["verdict"] == Verdict.RIGHT.value for row in rows]),
+        correct=correct,
+        reward=worth(correct, kind),
         length=np.array([row["length"] for row in rows]),
         truncated=np.array([row["truncated"] for row in rows]),
         prompt=np.array([row["prompt"] for row in rows]),

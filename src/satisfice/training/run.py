@@ -21,7 +21,7 @@ from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
 from satisfice.core.fit import require
 from satisfice.core.problem import Problem, Verdict
-from satisfice.core.shaper import Monitoring, caps_for, reads, start
+from satisfice.core.shaper import Monitoring, caps_for, reads, start, with_request
 from satisfice.core.steering import Steering
 from satisfice.models.resolve import model_folder, weights_mark
 from satisfice.tasks.judge import Judging
@@ -134,11 +134,11 @@ def _prepared(
     if looked is None:
         some = LOOKED_AT // 4 if isinstance(plan.shaper, Steering) else LOOKED_AT  # each of these may take many chains
         rollouts = _answers(plan, source, problems[:some], plan.group)
-        named = column_names(problems, plan.shaper)
+        named = column_names([rollout.problem for rollout in rollouts], plan.shaper)
         known = [as_row(rollout, named) for rollout in rollouts if rollout.verdict is not Verdict.UNKNOWN]
         if not known:
             raise BadInput("tasks: the scorer fails on every answer, so nothing can be learned from it.")
-        batch = batch_of(known, {})
+        batch = batch_of(known, {}, plan.rewards)
         batch = replace(batch, tokens={**batch.tokens, **_flat_signals(batch["mask"])})
         looked = examine(batch)
         looked["notes"] = check_hope(batch, plan.shaper, start(plan.shaper), plan.max_tokens)
@@ -155,10 +155,15 @@ def _prepared(
 
 def _flat_signals(mask: Any) -> dict[str, Any]:
     """Stand-ins for what costs a forward pass and says nothing about hope."""
-    return {"logprob": np.where(mask, -0.5, 0.0), "entropy": np.where(mask, 0.5, 0.0), "value": np.zeros(mask.shape)}
+    logprob = np.where(mask, -0.5, 0.0)
+    return {
+        "logprob": logprob, "reference_logprob": logprob, "entropy": np.where(mask, 0.5, 0.0),
+        "value": np.zeros(mask.shape),
+    }  # fmt: skip
 
 
 def _answers(plan: TrainPlan, source: LocalSource, problems: Sequence[Problem], times: int) -> list[Rollout]:
+    problems = [with_request(plan.shaper, start(plan.shaper), problem) for problem in problems]
     caps = caps_for(plan.shaper, start(plan.shaper), [problem.id for problem in problems])
     limits = [plan.max_tokens if caps is None else min(plan.max_tokens, int(caps[i])) for i in range(len(problems))]
     if isinstance(plan.shaper, Steering):
@@ -223,7 +228,7 @@ def _trainer(
         watched = getattr(plan.shaper, "monitor_prompts", 0) if isinstance(plan.shaper, Monitoring) else 0
         trainer = ShapedTrainer(
             model, shaper=plan.shaper, source=sampler, problems=problems, args=args, refill=plan.refill,
-            processing_class=AutoTokenizer.from_pretrained(folder, local_files_only=True),
+            rewards=plan.rewards, processing_class=AutoTokenizer.from_pretrained(folder, local_files_only=True),
             monitor=problems[:watched], callbacks=[_Rows(out, told)],
         )  # fmt: skip
     if isinstance(sampler, TrlSource):
@@ -292,9 +297,10 @@ def _opened(out: Path, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     run: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "config": dict(config)}
     if (out / RUN).is_file():
         run = json.loads((out / RUN).read_text("utf-8"))
-        changed = sorted(key for key in {*config, *run["config"]} if config.get(key) != run["config"].get(key))
+        there = {"reward_range": "0/1", **run["config"]}  # not written before runs could choose it
+        changed = sorted(key for key in {*config, *there} if config.get(key) != there.get(key))
         if changed:
-            told = "; ".join(f"{key}: {run['config'].get(key)} there, {config.get(key)} here" for key in changed[:3])
+            told = "; ".join(f"{key}: {there.get(key)} there, {config.get(key)} here" for key in changed[:3])
             raise BadInput(
                 f"out: {out} holds a training with another config ({told}). Give another folder, or the same settings "
                 "to go on with that one. Nothing was written."

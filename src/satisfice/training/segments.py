@@ -129,7 +129,8 @@ def _raw(engine: Engine, row: Growing, problem: Problem) -> Rollout:
     base = engine.open(problem.question, problem.id)
     prompt = tuple(base.ids)
     base.close()
+    cut = row.ended and (not row.ids or row.ids[-1] not in engine.end_ids)
     return Rollout(
         problem=problem, group=row.group, prompt=prompt, ids=row.ids, verdict=Verdict.UNKNOWN, columns={},
-        truncated=row.ended and row.ids[-1] not in engine.end_ids, spent=row.new, parts=row.parts, finished=row.ended,
+        truncated=cut, spent=row.new, parts=row.parts, finished=row.ended,
     )  # fmt: skip

@@ -5,13 +5,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from trl.trainer.utils import use_adapter
 
 from satisfice.training.rollout import Rollout
 from satisfice.training.value_head import heard_values
 
 
-def signals(trainer: Any, mine: Sequence[Rollout], *, values: bool) -> list[dict[str, list[float]]]:
-    """Log-probability, entropy and, where there is a value head, value of each token, in parts as in training."""
+def signals(
+    trainer: Any, mine: Sequence[Rollout], *, values: bool, reference: bool = False
+) -> list[dict[str, list[float]]]:
+    """Return log-probability and entropy of each token, and where wanted its value and reference log-probability.
+
+    Rows go through the model in parts as in training.
+    """
     pad, device = trainer._tokenizer.pad_token_id, trainer.accelerator.device
     found: list[dict[str, list[float]]] = []
     for at in range(0, len(mine), size := trainer.args.per_device_train_batch_size):
@@ -30,10 +36,23 @@ def signals(trainer: Any, mine: Sequence[Rollout], *, values: bool) -> list[dict
                 trainer.model, ids, mask, width - before, compute_entropy=True
             )
             told = {"logprob": logprob, "entropy": entropy, "value": heard(width - before)}
+            if reference:
+                told["reference_logprob"] = _under_reference(trainer, ids, mask, width - before)
         for row, rollout in enumerate(part):
             end = len(rollout.ids)
             found.append({n: v[row, :end].float().tolist() for n, v in told.items() if v is not None})
     return found
+
+
+def _under_reference(trainer: Any, ids: Tensor, mask: Tensor, kept: int) -> Tensor:
+    """Log-probabilities under the policy that training began with: a model of its own, or this one without adapter."""
+    if trainer.ref_model is not None:
+        logprob: Tensor = trainer._get_per_token_logps_and_entropies(trainer.ref_model, ids, mask, kept)[0]
+        return logprob
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
+        logprob = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, kept)[0]
+    return logprob
 
 
 def brief_chances(trainer: Any, model: Any, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -4,19 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from satisfice.core.problem import Problem
-from satisfice.core.shaper import Shaper, State
+from satisfice.core.shaper import Shaper, State, asking
 from satisfice.core.steering import Steering
 from satisfice.training.rollout import SAID, Ask, AskGroup, Rollout
 from satisfice.training.segments import Growing
 
-_ITS_OWN = frozenset({"ids", "mask", "segment", "logprob", "entropy", "prompt", "value"})
+_ITS_OWN = frozenset({"ids", "mask", "segment", "logprob", "reference_logprob", "entropy", "prompt", "value"})
 """Columns that the trainer itself makes of the rollouts."""
 
 
 def made_for(shaper: Shaper) -> frozenset[str]:
     """Columns that there are in a training with this shaper, beside those of the problems."""
     steered = shaper.makes if isinstance(shaper, Steering) else frozenset()
-    return SAID | _ITS_OWN | steered
+    asked = asking(shaper)
+    return SAID | _ITS_OWN | steered | (frozenset() if asked is None else {asked.asks})
 
 
 class Source(Protocol):

@@ -27,16 +27,19 @@ from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.fit import require
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.rollouts import Floats, Rollouts
-from satisfice.core.shaper import (
+from satisfice.core.shaper import (  # fmt: skip
     Cutting,
     Monitoring,
+    RewardRange,
     Shaped,
     Shaper,
     advance,
     caps_for,
     reads,
+    reward_range,
     start,
-)  # fmt: skip
+    with_request,
+)
 from satisfice.core.steering import Replaying, Segmented, Steering
 from satisfice.training.checkpoint import read_state, read_underway, write_state
 from satisfice.training.replay import picked, silent_rows, with_memories
@@ -49,7 +52,7 @@ from satisfice.training.trl_loss import Tokens, batch_loss, by_length, check_ter
 from satisfice.training.value_head import heard_values, with_value_head
 
 ROWS = 8  # that go through the model together on a CPU
-_BY_MODEL = frozenset({"logprob", "entropy", "value"})  # columns that cost a forward pass
+_BY_MODEL = frozenset({"logprob", "reference_logprob", "entropy", "value"})  # columns that cost a forward pass
 
 
 class ShapedTrainer(GRPOTrainer):
@@ -61,7 +64,7 @@ class ShapedTrainer(GRPOTrainer):
 
     `refill` asks for groups of which the shaper keeps nothing to be replaced, at most so many times a step, with other
     problems. `monitor` are the problems that a monitoring shaper watches. `before` may note something at the start of
-    each step.
+    each step. `rewards` says what verdicts are worth before any shaping; None: what the method is made for.
 
     Raises:
         Unfit: the shaper reads columns that there are not, or wants a loss that is not computed here.
@@ -70,9 +73,10 @@ class ShapedTrainer(GRPOTrainer):
     def __init__(
         self, model: Any, *, shaper: Shaper, source: Source, problems: Sequence[Problem], args: GRPOConfig,
         processing_class: Any, monitor: Sequence[Problem] = (), refill: int = 0, limit: int | None = None,
-        callbacks: Sequence[TrainerCallback] = (),
+        callbacks: Sequence[TrainerCallback] = (), rewards: RewardRange | None = None,
     ) -> None:  # fmt: skip
-        self._named = column_names(problems, shaper)
+        stated = [with_request(shaper, start(shaper), problem) for problem in problems]
+        self._named = column_names(stated, shaper)
         require(shaper, "the trainer", made_for(shaper) | self._named, host="data")
         check_terms(shaper.loss, shaper.card.id)
         if isinstance(shaper, Steering | Segmented) and not source.steers:
@@ -94,6 +98,7 @@ class ShapedTrainer(GRPOTrainer):
         self.limit = int(limit or args.max_completion_length or 0)
         self._problems = {problem.question: problem for problem in problems}
         self._pool, self._monitor, self._refill = list(problems), list(monitor), refill
+        self.rewards = reward_range(shaper) if rewards is None else rewards
         self._batch: dict[str, Floats] = {}
         self._underway = Underway()
         self._values = "value" in reads(shaper)
@@ -229,9 +234,14 @@ class ShapedTrainer(GRPOTrainer):
             "shaped_reward": [None if np.isnan(r) else float(r) for r in reward[first : first + len(mine)]],
         }
 
+    def _stated(self, problem: Problem) -> Problem:
+        """The problem with what the shaper wants its prompt to state."""
+        return with_request(self.shaper, self.shaper_state, problem)
+
     def _ask(
         self, problems: Sequence[Problem], groups: Sequence[int], rows: Sequence[int], round_: int, *, salt: str = ""
     ) -> list[Rollout]:
+        problems = [self._stated(problem) for problem in problems]
         caps = caps_for(self.shaper, self.shaper_state, [problem.id for problem in problems])
         limits = [self.limit] * len(problems) if caps is None else [min(self.limit, int(cap)) for cap in caps]
         if isinstance(self.shaper, Steering) and not salt:  # a monitor looks at plain rollouts
@@ -276,7 +286,7 @@ class ShapedTrainer(GRPOTrainer):
         step = self._underway.filled(
             list(zip(fresh, limits, strict=True)), (2 if shaper.whole_groups else 1) * want, size, self.args.seed
         )
-        known = {problem.id: problem for problem in self._pool}
+        known = {problem.id: self._stated(problem) for problem in self._pool}
         spent, taken, self._underway = grow_until(
             step, want, lambda rows: self.source.grow(rows, known, shaper.segment), whole=shaper.whole_groups
         )
@@ -305,12 +315,13 @@ class ShapedTrainer(GRPOTrainer):
             raise Unfit("not one verdict of this batch is known: the scorer of the task fails on every answer.")
         some = [rows[place] for place in known]
         by_model = sorted(reads(self.shaper) & _BY_MODEL)
-        return rows, known, batch_of(some, {name: [row[name] for row in some] for name in by_model})
+        return rows, known, batch_of(some, {name: [row[name] for row in some] for name in by_model}, self.rewards)
 
     def _described(self, mine: Sequence[Rollout]) -> list[dict[str, Any]]:
         rows = [as_row(rollout, self._named) for rollout in mine]
         if reads(self.shaper) & _BY_MODEL:
-            for row, told in zip(rows, signals(self, mine, values=self._values), strict=True):
+            reference = "reference_logprob" in reads(self.shaper)
+            for row, told in zip(rows, signals(self, mine, values=self._values, reference=reference), strict=True):
                 row |= told
         return rows
 
@@ -337,7 +348,7 @@ class ShapedTrainer(GRPOTrainer):
         some = {place - first: one for place, one in zip(places, chosen, strict=False) if place in here}
         everything = [memory for memory, _ in chosen]
         self._batch = with_memories(self._batch, some, everything, self.shaper.loss, self.limit, weight)
-        by_id = {problem.id: problem for problem in self._pool}
+        by_id = {problem.id: self._stated(problem) for problem in self._pool}
         for place, (memory, _) in some.items():
             problem = by_id[memory["prompt"]]
             mine[place] = replace(
@@ -368,13 +379,13 @@ class ShapedTrainer(GRPOTrainer):
 
     def load_shaper_state(self, checkpoint: Path) -> None:
         """Take the shaper's state from a checkpoint, before `train(resume_from_checkpoint=...)`."""
-        self.shaper_state = read_state(checkpoint, self.shaper)
+        self.shaper_state = read_state(checkpoint, self.shaper, self.rewards)
         self._underway = read_underway(checkpoint)
 
     def write_shaper_state(self, checkpoint: Path) -> None:
         """Put what the shaper remembers, and the rollouts that are on their way, into a checkpoint."""
         underway = self._underway if isinstance(self.shaper, Segmented) else None
-        write_state(checkpoint, self.shaper, self.shaper_state, underway)
+        write_state(checkpoint, self.shaper, self.shaper_state, self.rewards, underway)
 
 
 class _KeepState(TrainerCallback):

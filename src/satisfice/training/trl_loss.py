@@ -70,7 +70,7 @@ def batch_loss(loss: Loss, part: Tokens) -> tuple[Tensor, dict[str, float]]:
         share = share * (part.entropy.detach() >= line)
     total = (share * policy).sum()
     told = {"policy_loss": float(total.detach())}
-    if loss.kl:
+    if loss.kl and loss.kl_in == "loss":
         assert part.reference is not None
         kl = divergence(loss.kl_kind, torch.where(mask, part.reference - part.logprob, 0.0))
         total = total + loss.kl * (part.plain_share * kl).sum()

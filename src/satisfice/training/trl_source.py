@@ -154,7 +154,7 @@ class TrlSource:
         raw = [
             Rollout(
                 problem=ask.problem, group=ask.group, prompt=tuple(prompt), ids=tuple(ids[: ask.limit]),
-                truncated=ids[min(len(ids), ask.limit) - 1] not in engine.end_ids,
+                truncated=not ids or ids[min(len(ids), ask.limit) - 1] not in engine.end_ids,
                 verdict=Verdict.UNKNOWN, columns={}, spent=len(ids),
             )
             for ask, prompt, ids in zip(asks, prompts, answers, strict=True)

@@ -1,11 +1,12 @@
 """Stopping what takes too long: the budget, what is remembered, and episodes in a grid of reasoning-gym."""
 
 import asyncio
+import math
 
 import numpy as np
 import pytest
 import reasoning_gym
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.core.problem import Problem
@@ -130,3 +131,13 @@ def test_a_wanderer_is_stopped_at_the_budget_and_its_tokens_end_there() -> None:
     free, _ = walked(script, item, 200)
     assert short.actions == free.actions[:8]  # the same chain, only shorter
     assert len(short.ends) == len(short.actions) <= 8
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 60), st.integers(0, 400), st.integers(1, 200), st.floats(0.5, 3))
+def test_the_warm_up_is_the_codes_before_it_rounds(known: int, step: int, steps: int, power: float) -> None:
+    least = min(2, known)
+    ratio = 1.0 if step > steps else (math.log(max(step, 1)) / math.log(steps + 1)) ** power
+    found = warm_up_length(known, step, steps, power=power)
+    assert found == pytest.approx(least + (known - least) * ratio)
+    assert least <= found <= known

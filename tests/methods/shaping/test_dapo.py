@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import Dapo
+from satisfice.core.shaper import reward_range, worth
+from satisfice.methods.shaping import Dapo, Grpo, KimiLength
 from satisfice.methods.shaping.dapo import differs, overlong
 from satisfice.testing import rollouts
 
@@ -37,3 +40,27 @@ def test_groups_without_a_difference_are_not_kept_but_groups_of_one_are() -> Non
 def test_a_cache_larger_than_the_limit_is_refused() -> None:
     with pytest.raises(BadInput, match="dapo: cache must not exceed limit"):
         Dapo(limit=10, cache=11)
+
+
+def test_its_charge_is_sized_against_verdicts_of_plus_and_minus_one() -> None:
+    assert (reward_range(Dapo()), reward_range(Grpo()), reward_range(KimiLength(advantage=Dapo()))) == (
+        "+-1", "0/1", "0/1",
+    )  # fmt: skip
+    batch = rollouts([1, 0, 0, 0], [20480, 16000, 16000, 16000])
+    shaped = Dapo()(batch.rewarded(worth(batch.correct, "+-1")))
+    assert shaped.advantage == pytest.approx([1.5, -0.5, -0.5, -0.5], abs=1e-4)
+    assert not Dapo()(batch.rewarded(worth(batch.correct, "0/1"))).advantage.any(), "right at the limit, worth nothing"
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10**6))
+def test_with_plus_and_minus_one_a_right_rollout_is_never_below_a_wrong_one_of_its_length(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 9))
+    correct, length = rng.random(n) < 0.5, rng.integers(1, 20481, n)
+    batch = rollouts(correct, length)
+    shaped = Dapo()(batch.rewarded(worth(batch.correct, reward_range(Dapo()))))
+    base = np.where(correct, 1.0, -1.0) + np.clip((20480 - 4096 - length) / 4096, -1, 0)
+    assert shaped.reward == pytest.approx(base)
+    if correct.any() and not correct.all():
+        assert shaped.reward[correct].min() >= 0 > shaped.reward[~correct].max()

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from satisfice.methods.shaping import DaDler, Dler
 from satisfice.testing import rollouts
@@ -75,3 +77,23 @@ def test_what_the_released_code_does_otherwise_is_an_option() -> None:
     assert gain == pytest.approx([0.1, 0, 0, 0])
     assert (Dler().loss.kl_kind, Dler(divergence="k3").loss.kl_kind) == ("k2", "k3")
     assert Dler().card.fidelity == "paper"
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10**6))
+def test_the_released_form_is_the_released_trainers(seed: int) -> None:
+    """Its reward, its whitening over tokens, and what it adds for right rollouts afterwards."""
+    rng = np.random.default_rng(seed)
+    groups, size = int(rng.integers(1, 4)), int(rng.integers(2, 6))
+    correct, cut = rng.random((2, groups * size)) < 0.5
+    length = rng.integers(1, 60, groups * size)
+    batch = rollouts(correct, length, np.repeat(np.arange(groups), size), truncated=cut)
+    score = np.where(cut, 0.1, 1.0) * correct
+    keep = np.repeat([len(set(rows)) > 1 for rows in correct.reshape(groups, size).tolist()], size)
+    shaped = Dler(cut_pay=0.1, right_gain=0.1, divergence="k3")(batch)
+    assert shaped.keep.tolist() == keep.tolist()
+    if keep.any() and length[keep].sum() > 1:
+        centred = score - np.repeat(score.reshape(groups, size).mean(1), size)
+        tokens = np.repeat(centred[keep], length[keep])
+        whitened = (centred - tokens.mean()) / np.sqrt(tokens.var(ddof=1) + 1e-8)
+        assert shaped.advantage[keep] == pytest.approx((whitened + 0.1 * (score >= 1))[keep])

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.methods.shaping import Dot
@@ -54,6 +54,7 @@ def test_the_tokens_of_highest_covariance_have_a_loss_without_clipping() -> None
     assert kl_cov_loss(2.0, 0.5, 1.0) == pytest.approx(-1.0 + math.log(2))
 
 
+@settings(max_examples=200)
 @given(st.floats(-5, 5), st.floats(-3, 3))
 def test_no_token_is_clipped(change: float, advantage: float) -> None:
     ratio = math.exp(change)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.methods.shaping import DrGrpo
@@ -39,6 +39,7 @@ def test_a_charge_of_another_method_is_not_forgiven_by_being_cut() -> None:
     assert DrGrpo()(batch).advantage.tolist() == [-0.5, 0.5]
 
 
+@settings(max_examples=200)
 @given(st.integers(0, 10**6))
 def test_it_is_the_released_actor_and_learner(seed: int) -> None:
     rng = np.random.default_rng(seed)

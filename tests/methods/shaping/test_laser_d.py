@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.core.shaper import advance, start
@@ -77,6 +77,7 @@ def test_a_right_rollout_that_was_cut_does_not_make_a_prompt_easier() -> None:
     assert LaserD()(batch, state).reward.tolist() == [1.5, -1, -0.5]
 
 
+@settings(max_examples=200)
 @given(st.integers(0, 10**6))
 def test_the_band_counts_full_scores(seed: int) -> None:
     rng = np.random.default_rng(seed)

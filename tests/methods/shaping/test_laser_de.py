@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.methods.shaping import LaserDe
@@ -61,6 +61,7 @@ def test_the_released_runs_forgave_every_long_wrong_rollout() -> None:
     assert [LaserDe()(batch, STATE).reward[3], LaserDe(detect=False)(batch, STATE).reward[3]] == [-0.5, 0.0]
 
 
+@settings(max_examples=200)
 @given(st.integers(0, 10**6))
 def test_the_detector_is_what_its_docstring_says(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from satisfice.core.shaper import reads
 from satisfice.methods.shaping import Grpo, LpSigmoid, Rloo
 from satisfice.testing import random_rollouts, rollouts
 
@@ -55,3 +58,41 @@ def test_lengths_in_other_units_change_nothing() -> None:
 def test_without_alpha_it_is_rloo() -> None:
     assert np.array_equal(LpSigmoid(alpha=0)(G4).advantage, Rloo()(G4).advantage)
     assert LpSigmoid().loss.kl == 0.001
+
+
+def test_the_form_of_the_code_whitens_over_all_tokens() -> None:
+    shaped = LpSigmoid(form="code")(G4)
+    assert shaped.advantage == pytest.approx([0.737, 0.696, 0.613, -1.526], abs=1e-3)
+    assert LpSigmoid().card.fidelity == "paper", "the default is not what the code trains with"
+
+
+def test_the_loss_of_the_code_is_averaged_by_rollout_and_the_divergence_is_in_the_reward() -> None:
+    loss = LpSigmoid(form="code").loss
+    assert (loss.aggregation, loss.kl, loss.kl_kind, loss.kl_in) == ("sequence", 0.001, "k1", "reward")
+    assert reads(LpSigmoid(form="code")) == {"logprob", "reference_logprob", "mask"}
+    assert (LpSigmoid().loss.kl_in, reads(LpSigmoid())) == ("loss", frozenset())
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10**6), st.floats(0, 2))
+def test_the_form_of_the_code_is_the_released_trainer(seed: int, kl: float) -> None:
+    """Written as its steps are: rewards at the last token, less the divergence of each; returns; one buffer."""
+    rng = np.random.default_rng(seed)
+    groups, size, width = int(rng.integers(1, 4)), int(rng.integers(2, 6)), 7
+    n = groups * size
+    length = rng.integers(1, width + 1, n)
+    mask = np.arange(width) < length[:, None]
+    logprob, reference = -rng.exponential(1, (2, n, width))
+    batch = rollouts(
+        rng.random(n) < 0.6, length, np.repeat(np.arange(groups), size), truncated=rng.random(n) < 0.2,
+        mask=mask, logprob=logprob, reference_logprob=reference,
+    )  # fmt: skip
+    method = LpSigmoid(form="code", advantage=Rloo(kl=kl))
+    paid = LpSigmoid(advantage=Rloo(kl=kl))(batch).reward.reshape(groups, size)
+    baseline = (paid.sum(1, keepdims=True) - paid) / (size - 1)
+    token_reward = -kl * (logprob - reference) * mask
+    token_reward[np.arange(n), length - 1] += (paid - baseline).reshape(-1)
+    returns = np.cumsum(token_reward[:, ::-1], axis=1)[:, ::-1]
+    mean = returns[mask].mean()
+    expected = (returns - mean) / np.sqrt(max(((returns[mask] - mean) ** 2).mean(), 1e-8))
+    assert method(batch).advantage == pytest.approx(np.where(mask, expected, 0.0), abs=1e-6)

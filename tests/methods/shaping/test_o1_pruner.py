@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput
 from satisfice.methods.shaping import O1Pruner
@@ -66,3 +68,23 @@ def test_the_choice_changes_with_the_tokens() -> None:
         for seed in range(30)
     }
     assert len(keep) == 4, "each rollout is drawn now and then"
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10**6))
+def test_the_rows_used_are_weighed_as_the_released_script_weighs_its_data_set(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups, size, used = int(rng.integers(1, 5)), int(rng.integers(2, 13)), int(rng.integers(1, 3))
+    correct, length = rng.random(groups * size) < 0.5, rng.integers(1, 500, groups * size)
+    shaped = O1Pruner(used=used)(rollouts(correct, length, np.repeat(np.arange(groups), size)))
+    weights = []
+    for g in range(groups):
+        rows = range(g * size, (g + 1) * size)
+        mean_length, accuracy = sum(length[i] for i in rows) / size, sum(bool(correct[i]) for i in rows) / size
+        for i in rows:
+            if shaped.keep[i]:
+                weight = (mean_length - length[i]) / length[i] + 5 * (int(correct[i]) - accuracy)
+                weights.append(min(max(weight, -2), 4))
+    assert len(weights) == groups * used
+    if np.std(weights) > 1e-9:
+        assert shaped.advantage[shaped.keep] == pytest.approx((weights - np.mean(weights)) / np.std(weights))

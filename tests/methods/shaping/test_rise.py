@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.core.chain import Chain
@@ -29,6 +29,7 @@ def test_the_default_temperature_is_the_codes() -> None:
     assert weight[0] / weight[1] == pytest.approx(12.18, abs=0.01)
 
 
+@settings(max_examples=200)
 @given(st.lists(st.booleans(), min_size=1, max_size=8), st.floats(0.1, 5))
 def test_weights_of_an_attempt_do_not_depend_on_the_others_and_are_the_codes_in_another_unit(
     right: list[bool], temperature: float

@@ -10,6 +10,7 @@ from satisfice.core.problem import Verdict
 from satisfice.core.rollouts import Rollouts
 from satisfice.core.shaper import Loss, Shaped
 from satisfice.training.verl.batch import More, advantages_for, read_reward, reward_of, rollouts_of
+from satisfice.training.verl.estimator import Estimator
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(Verdict)), st.booleans()), min_size=1))
@@ -99,3 +100,15 @@ def test_a_shaper_sees_the_same_batch_whatever_fills_it_up() -> None:
     one, two = rollouts_of(reward, mask, group)[0], rollouts_of(*wide, group)[0]
     for name in Rollouts.__dataclass_fields__.keys() & {"correct", "length", "truncated", "reward"}:
         assert np.array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_the_estimator_gives_a_method_the_rewards_that_it_is_made_for() -> None:
+    for spec, kind, wrong in (("dapo", None, -1), ("dapo", "0/1", 0), ("grpo", None, 0), ("grpo", "+-1", -1)):
+        settings = {"shaper": spec, **({} if kind is None else {"reward_range": kind})}
+        estimator = Estimator(spec)
+        estimator.settle(settings)
+        reward, mask, group = example()
+        batch, _ = rollouts_of(reward, mask, group, None, estimator.rewards)
+        assert batch.reward.tolist() == [1, wrong, 1]
+    with pytest.raises(BadInput, match="reward_range must be 0/1 or"):
+        Estimator("grpo").settle({"shaper": "grpo", "reward_range": "0..1"})

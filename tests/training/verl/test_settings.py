@@ -89,3 +89,15 @@ def test_the_doctor_says_how_to_get_verl() -> None:
 def test_nothing_of_the_library_imports_verl() -> None:
     code = "import sys, satisfice, satisfice.training.verl.estimator; sys.exit('verl' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_a_run_states_what_verdicts_are_worth() -> None:
+    def found(shaper: object, **more: str) -> object:
+        return settings_for(shaper, max_tokens=512, **more)["algorithm.reward_range"]  # type: ignore[arg-type]
+
+    assert (found(shaping.Grpo()), found(shaping.Dapo()), found(shaping.Dapo(), rewards="0/1")) == ("0/1", "+-1", "0/1")
+
+
+def test_a_divergence_in_the_rewards_is_refused() -> None:
+    with pytest.raises(Unfit, match="puts the divergence into the rewards"):
+        settings_for(shaping.LpSigmoid(form="code"), max_tokens=512)

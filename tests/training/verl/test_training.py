@@ -71,6 +71,17 @@ def test_a_training_with_caps_and_its_resumption(tmp_path: Path) -> None:
     assert three["training/global_step"] == 3
 
 
+def test_prompts_state_the_budget_of_the_step(tmp_path: Path) -> None:
+    out = prepared(tmp_path / "run", "curriculum-budget(start=64, interval=1)")
+    dumped = tmp_path / "rollouts"
+    one, two = trained(out, f"trainer.rollout_data_dir={dumped}", "trainer.save_freq=-1")
+    assert (one["shaping/budget"], two["shaping/budget"]) == pytest.approx((64, 44.8))
+    for step, budget in ((1, 64), (2, 44)):
+        rows = [json.loads(line) for line in (dumped / f"{step}.jsonl").read_text().splitlines()]
+        assert len(rows) == 16
+        assert all(f"Use at most {budget} tokens." in row["input"] for row in rows)
+
+
 def test_a_shaper_that_makes_its_own_groups(tmp_path: Path) -> None:
     rows = trained(prepared(tmp_path / "run", "s-grpo"), "trainer.total_training_steps=1", "trainer.save_freq=-1")
     (row,) = rows

@@ -26,7 +26,9 @@ class ActivevlnEarlyStop(ShapesReward):
     which is none. In tasks of several steps the same rule counts actions: `step_budget` and `episode`.
 
     Reference code: https://github.com/arvillion/ActiveVLN (Apache-2.0), for navigation, where L_q is the length of a
-    given path; taking it from the policy's own rollouts is ours. State: the lengths, by name of the prompt.
+    given path; taking it from the policy's own rollouts, and the budget to tokens, is ours. The code's warm-up, which
+    sets the agent down close to the goal, is off by default there and is `warm_up_length` here. State: the lengths, by
+    name of the prompt.
     """
 
     card: ClassVar = Card(
@@ -34,7 +36,7 @@ class ActivevlnEarlyStop(ShapesReward):
         paper="arXiv:2509.12618",
         where="official code",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="reconstructed",
         system="activevln",
         requires=frozenset({PROMPT}),
         ours=("longest", "reference", "memory"),
@@ -83,15 +85,19 @@ def step_budget(known: float, tolerance: float = 2.0, longest: int = 120) -> int
 
 
 def warm_up_length(known: int, step: int, steps: int, *, least: int = 2, power: float = 2.0) -> float:
-    """Actions that are left to the agent when it is set down close to the goal, after `step` of `steps` trainings.
+    """Return how many actions are left to the agent when it is set down close to the goal, at a step of its training.
 
-    >>> [round(warm_up_length(20, k, 100), 2) for k in (1, 10, 100)]
-    [2.0, 6.48, 19.92]
+    From `least`, or all there are if those are fewer, to all of them after `steps` steps. The code takes whole actions,
+    rounded down, draws a random share instead on request, and starts some episodes from the beginning.
+
+    >>> [round(warm_up_length(20, k, 100), 2) for k in (1, 10, 100, 101)], warm_up_length(1, 1, 100)
+    ([2.0, 6.48, 19.92, 20.0], 1.0)
     """
-    if step < 1:
-        return float(least)
-    share: float = (math.log(step) / math.log(steps + 1)) ** power
-    return least + (known - least) * share
+    if step > steps:
+        return float(known)
+    fewest = min(least, known)
+    share: float = (math.log(max(step, 1)) / math.log(steps + 1)) ** power
+    return fewest + (known - fewest) * share
 
 
 class Environment(Protocol):

@@ -61,7 +61,7 @@ class Bingo(ShapesReward):
         paper="arXiv:2506.08125",
         where="significance-aware and dynamic length reward",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="paper",
         system="bingo",
         ours=("advantage",),
         requires=frozenset({SIGNIFICANT, INSIGNIFICANT, REFERENCE_SIGNIFICANT, REFERENCE_INSIGNIFICANT}),

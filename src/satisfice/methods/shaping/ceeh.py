@@ -30,16 +30,16 @@ class Ceeh:
     visit of a prompt sets its record and feels no length. Reference code: https://github.com/QinwenLuo/CEEH
     (Apache-2.0).
 
-    Differs from the code: groups are formed by prompt, not by the place of rows; the overlong penalty of its
-    configuration is a method of its own.
+    Differs from the code, of which we have a digest only: groups are formed by prompt, not by the place of rows; its
+    configuration adds DAPO's charge for the last 4096 tokens before the limit, which is a method of its own here.
     """
 
     card: ClassVar = Card(
         id="ceeh",
         paper="arXiv:2602.22642",
-        where="official code",
+        where="digest of the official code",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="ceeh",
         requires=frozenset({PROMPT, ENTROPY}),
         ours=("prompts", "total_steps"),

@@ -37,7 +37,7 @@ class CosineLength(ShapesReward):
         paper="arXiv:2502.03373",
         where="cosine reward, repetition penalty",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="paper",
         system="demystify-long-cot",
         requires=frozenset({IDS, MASK}),
         ours=("advantage",),

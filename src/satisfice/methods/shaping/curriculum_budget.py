@@ -1,5 +1,6 @@
 """Reward rollouts near a token budget that shrinks as training goes on."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -19,7 +20,8 @@ Shape = Literal["triangle", "band"]
 class CurriculumBudget(CountsSteps):
     """Reward rollouts near a token budget that shrinks as training goes on.
 
-    The prompt states the budget of the step, `budget(state)`, and the reward pays for keeping to it.
+    The prompt states the budget of the step, `budget(state)`, and the reward pays for keeping to it. Trainers put it
+    there; the words are ours.
 
         B(t) = max(1, start decay^floor(t / interval))
         r_i = w_c c_i + w_l len(L_i) + w_f fmt_i,    len(L) = L / B up to B, 1 - (L - B) / B up to 2 B, then 0
@@ -45,6 +47,7 @@ class CurriculumBudget(CountsSteps):
         requires=frozenset({THINKING_CLOSED, ANSWER_FOUND}),
         ours=("form_weight", "eps", "kl"),
     )
+    asks: ClassVar = "budget"
     pressure: ClassVar = Pressure(wrong=True, all_right=True)
 
     start: Annotated[float, Range(1)] = 256.0  # tokens
@@ -73,6 +76,12 @@ class CurriculumBudget(CountsSteps):
             return max(1.0, self.start * self.decay**n)
         last = self.start * self.decay**self.drops
         return max(1.0, self.start - (self.start - last) * n / max(self.drops, 1))
+
+    def requested(self, state: State, prompt: str, given: float | None) -> float:
+        return float(math.floor(self.budget(state)))
+
+    def suffix(self, value: float) -> str:
+        return f"Use at most {value:g} tokens."
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         budget, groups = self.budget(state), rollouts.groups

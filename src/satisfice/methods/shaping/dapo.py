@@ -10,7 +10,7 @@ from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.rollouts import Bools, Floats, Rollouts
-from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
+from satisfice.core.shaper import STATELESS, Loss, Pressure, RewardRange, Shaped, State
 from satisfice.methods.shaping.grpo import Grpo
 
 Metric = Literal["accuracy", "reward", "none"]
@@ -24,8 +24,10 @@ class Dapo:
 
     then GRPO's advantage, a mean over all tokens and a clip that leaves more room upwards. Groups in which every
     verdict is the same are not kept, to be replaced by other prompts; groups of one always are. The charge falls on
-    wrong rollouts too. The paper's verdicts are +1 and -1: give them as the batch's `reward`. Reference code: the
-    recipe in verl (Apache-2.0), whose dual clip is off by default here because the paper has none.
+    wrong rollouts too. It is sized against verdicts of +1 and -1, which trainers give this method unless a run chooses
+    another range; a batch of one's own has them as its `reward`. With 0 and 1 a right rollout at the limit earns what
+    a wrong one does. Reference code: the recipe in verl (Apache-2.0); its dual clip (3) is off by default here because
+    the paper has none, which is why the card names the paper.
     """
 
     card: ClassVar = Card(
@@ -33,9 +35,10 @@ class Dapo:
         paper="arXiv:2503.14476",
         where="Eq. 13 (overlong); dynamic sampling; clip-higher",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="paper",
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=False)
+    reward_range: ClassVar[RewardRange] = "+-1"
 
     limit: Annotated[int, Range(1)] = 20480  # L_max, tokens
     cache: Annotated[int, Range(1)] = 4096  # L_cache: how far before the limit the charge begins, tokens

@@ -35,7 +35,7 @@ class Dot:
     """
 
     card: ClassVar = Card(
-        id="dot", paper="arXiv:2601.03969", where="official code", needs=frozenset(), fidelity="code", system="dot"
+        id="dot", paper="arXiv:2601.03969", where="official code", needs=frozenset(), fidelity="paper", system="dot"
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=True)
 

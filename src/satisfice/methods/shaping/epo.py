@@ -26,8 +26,9 @@ class Epo:
     each token is weighed by 1 - beta alpha above the corridor, 1 + beta alpha below it and 1 inside.
 
     `form=code` is what https://github.com/WujiangXu/EPO (Apache-2.0) does: P is a constant outside the corridor, hence
-    without gradient, so that the bonus is plain and only the logged loss moves. (That code also keeps Hbar by turn and
-    applies the term from turn 25 on; neither is done here.)
+    without gradient, so that the bonus is plain and only the logged loss moves. Differs from that code in either form:
+    it keeps Hbar by turn, one scalar here; it applies the term only where some rollout of a part has come to turn 25,
+    every step here; and its sequence mode compares the mean entropy of a whole response.
     """
 
     card: ClassVar = Card(

@@ -38,7 +38,7 @@ class LaserDe(ShapesReward, MonitorsTargets):
         paper="arXiv:2505.15612",
         where="LASER-DE",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="paper",
         system="laser",
         requires=frozenset({REPETITIVE}),
     )

@@ -33,7 +33,7 @@ class Odin(ShapesReward):
         paper="arXiv:2402.07319",
         where="official code",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="paper",
         system="odin",
         requires=frozenset({SCORE}),
         ours=("advantage",),

@@ -38,9 +38,10 @@ class Spa:
     the end of the turn, fitted so that the turns of a rollout sum to its outcome (`fit_progress`). For tasks of many
     turns; no brevity is asked for.
 
-    Differs from the paper: that is PPO with a value head; here the group's mean is the baseline. The script that
-    organises the data in https://github.com/WangHanLinHenry/SPA-RL-Agent (MIT) overwrites v_k with the return less the
-    mean of the others (`left_out_return`), so its estimator is used only where that line is removed.
+    Formulas are from a digest of the code. Differs from the paper: that is PPO with a value head; here the group's
+    mean is the baseline. The script that organises the data in https://github.com/WangHanLinHenry/SPA-RL-Agent (MIT)
+    overwrites v_k with the return less the mean of the others (`left_out_return`), so its estimator is used only
+    where that line is removed.
     """
 
     card: ClassVar = Card(
@@ -48,7 +49,7 @@ class Spa:
         paper="arXiv:2505.20732",
         where="progress estimator, grounding reward",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="spa-rl",
         requires=frozenset({GROUNDED, MASK, PROGRESS, SEGMENT}),
         ours=("weight", "discount", "clip_low", "clip_high"),

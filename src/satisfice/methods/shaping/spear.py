@@ -12,7 +12,7 @@ from satisfice.core.card import Card
 from satisfice.core.fields import Range
 from satisfice.core.rollouts import IDS, LOGPROB, MASK, PROMPT, Bools, Column, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
-from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.dr_grpo import DrGrpo
 
 TURNS = Column(
     "turns",
@@ -26,41 +26,49 @@ class Spear:
     """Imitate one's own best rollouts of earlier steps, more and more, while tool calls are rewarded less and less.
 
         r_i = reward_i + min(1, 0.1 turns_i) 0.5 (1 + cos(pi k / K_explore)),    0 after K_explore steps
-        remember rollouts with A > 0, forget them after `age` steps or when there are more than `size`
-        A' = (R - m50) / s50,    used where A' > 0
+        remember rollouts with A > 0 and a tool call, forget them after `age` steps or when there are more than `size`
+        A' = R - m50,    used where A' > 0
         loss += 0.5 (1 - cos(pi k / K_imitate)) loss on remembered ones,    weight 1 after K_imitate steps
 
-    m50 and s50 are the medians of the groups' means and standard deviations over the last `baseline` rewards, so that
-    what was good when it was remembered is measured by what is usual now. Both losses leave out a few tokens of high
-    covariance between advantage and log-probability (`clip_cov_tokens`), so that entropy does not collapse. For tasks
-    with tools; no brevity is asked for. State: the memory.
+    m50 is the median of the groups' means over the last `baseline` groups, so that what was good when it was
+    remembered is measured by what is usual now. Nothing is divided by a standard deviation, neither in a batch nor in
+    the replay, as in all of the authors' scripts; `divide=true` with `advantage=grpo` divides in both (the replay by
+    the median of the groups' deviations). Both losses leave out a few tokens of high covariance between advantage and
+    log-probability (`clip_cov_tokens`), so that entropy does not collapse. For tasks with tools; no brevity is asked
+    for. State: the memory.
 
     Differs from the code, https://github.com/TencentYoutuResearch/SPEAR, of which no line is used here: remembered
-    rollouts take the places of those whose groups say nothing, so a step has as many rows as without them. The memory
-    is part of the state and so of every checkpoint: keep `size` small for long rollouts.
+    rollouts take the places of those whose groups say nothing, so a step has as many rows as without them, where that
+    code waits until half as many again as `size` are remembered, trains on all of them at once and forgets them. Its
+    loss keeps the three quarters of groups that spread most. The scripts set the covariance bounds that stand here
+    under names that its loss does not read, so that it runs with verl's: `cov_share=0.0002, cov_high=5`. Its schedules
+    end at 200 steps for tools and at 100 (ALFWorld), 200 (WebShop) or 300 (mathematics) for imitation. The memory is
+    part of the state and so of every checkpoint: keep `size` small for long rollouts.
     """
 
     card: ClassVar = Card(
         id="spear",
         paper="arXiv:2509.22601",
-        where="official code",
+        where="official code, its replay in another order",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="paper",
         system="spear",
         requires=frozenset({IDS, LOGPROB, MASK, PROMPT, TURNS}),
         ours=("advantage",),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 
-    explore: Annotated[int, Range(1)] = 100  # steps in which tool calls are rewarded
-    imitate: Annotated[int, Range(1)] = 200  # steps in which imitation grows to its full weight
+    explore: Annotated[int, Range(1)] = 200  # steps in which tool calls are rewarded
+    imitate: Annotated[int, Range(1)] = 300  # steps in which imitation grows to its full weight
     size: Annotated[int, Range(1)] = 2048  # rollouts that are remembered
-    age: Annotated[int, Range(1)] = 10  # steps after which one is forgotten
-    baseline: Annotated[int, Range(1)] = 10_240  # rewards that the usual is taken from
+    age: Annotated[int, Range(1)] = 5  # steps after which one is forgotten
+    baseline: Annotated[int, Range(1)] = 10_240  # groups that the usual is taken from
     cov_share: Annotated[float, Range(0, 1)] = 0.02  # of the tokens: most that are left out of a loss; 0: none
     cov_low: Annotated[float, Range(0)] = 1.0
     cov_high: Annotated[float, Range(0)] = 40.0
-    advantage: Shaper = Grpo(kl=0)
+    only_with_tools: bool = True  # rollouts without a tool call are not remembered
+    divide: bool = False  # the replay's advantages by the median of the groups' standard deviations
+    advantage: Shaper = DrGrpo(clip_high=0.28, cut_pays=True)
 
     def __post_init__(self) -> None:
         check_advantage(self)
@@ -69,36 +77,34 @@ class Spear:
     def loss(self) -> Loss:
         inner = self.advantage.loss
         term = {"share": self.cov_share, "low": self.cov_low, "high": self.cov_high}
-        return replace(inner, terms={**inner.terms, **({"clip-cov": term} if self.cov_share else {})})
+        return replace(inner, dual_clip=10.0, terms={**inner.terms, **({"clip-cov": term} if self.cov_share else {})})
 
     def init(self) -> State:
-        return {"step": 0, "memory": [], "means": [], "stds": [], "counts": []}
+        return {"step": 0, "memory": [], "means": [], "stds": []}
 
     def update(self, state: State, rollouts: Rollouts) -> State:
-        """Remember what was better than its group, and what was usual."""
+        """Remember what was better than its group and called a tool, and what was usual."""
         groups, names, step = rollouts.groups, rollouts.prompts(), state["step"]
         reward, mask = self._reward(rollouts, step), np.asarray(rollouts["mask"], dtype=np.bool_)
         shaped = self.advantage(rollouts.rewarded(reward))
         better = np.atleast_2d(shaped.advantage.T).max(axis=0) > 1e-9  # the mean itself is not better
+        if self.only_with_tools:
+            better &= rollouts["turns"] > 0
         new = []
         for i in np.flatnonzero(better):
             ids, logprob = (rollouts[name][i, mask[i]] for name in ("ids", "logprob"))
             one = {"prompt": names[i], "step": step, "reward": float(reward[i]), "ids": ids.tolist()}
             new.append({**one, "logprob": [round(float(p), 5) for p in logprob]})
         new.sort(key=lambda one: (one["prompt"], one["ids"], one["reward"], one["logprob"]))
-        young = [one for one in state["memory"] if step - one["step"] < self.age]
-        usual = (groups.mean(reward), groups.std(reward, ddof=1), groups.size)
+        young = [one for one in state["memory"] if step - one["step"] <= self.age]
+        usual = (groups.mean(reward), groups.std(reward, ddof=1))
         seen = sorted(zip(*(values[groups.first] for values in usual), strict=True))
-        means, stds, counts = (
-            [*state[name], *(row[i] for row in seen)] for i, name in enumerate(("means", "stds", "counts"))
-        )
-        keep = _latest(counts, self.baseline)
+        means, stds = ([*state[name], *(row[i] for row in seen)] for i, name in enumerate(("means", "stds")))
         return {
             "step": step + 1,
             "memory": [*young, *new][-self.size :],
-            "means": [float(x) for x in means[keep:]],
-            "stds": [float(x) for x in stds[keep:]],
-            "counts": [int(x) for x in counts[keep:]],
+            "means": [float(x) for x in means[-self.baseline :]],
+            "stds": [float(x) for x in stds[-self.baseline :]],
         }
 
     def replay(self, state: State) -> list[tuple[Mapping[str, Any], float]]:
@@ -106,7 +112,8 @@ class Spear:
         memory: Sequence[Mapping[str, Any]] = state["memory"]
         if not memory or not state["means"]:
             return []
-        again = recalibrated([one["reward"] for one in memory], state["means"], state["stds"])
+        stds = state["stds"] if self.divide else None
+        again = recalibrated([one["reward"] for one in memory], state["means"], stds)
         return [(one, float(a)) for one, a in zip(memory, again, strict=True) if a > 0]
 
     def imitation(self, state: State) -> float:
@@ -126,33 +133,36 @@ class Spear:
         return rollouts.reward + turn_bonus(rollouts["turns"], step, self.explore)
 
 
-def turn_bonus(turns: ArrayLike, step: int, steps: int = 100) -> Floats:
+def turn_bonus(turns: ArrayLike, step: int, steps: int = 200) -> Floats:
     """Reward for calling tools, which fades over the first `steps` steps, [B].
 
-    >>> [turn_bonus([6], k).round(4).tolist() for k in (0, 50, 100)]
+    >>> [turn_bonus([6], k, 100).round(4).tolist() for k in (0, 50, 100)]
     [[0.6], [0.3], [0.0]]
     """
     fades = 0.5 * (1 + math.cos(math.pi * step / steps)) if step < steps else 0.0
     return np.minimum(1.0, 0.1 * np.asarray(turns, dtype=np.float64)) * fades
 
 
-def replay_weight(step: int, steps: int = 200) -> float:
+def replay_weight(step: int, steps: int = 300) -> float:
     """Weight of the loss on remembered rollouts.
 
-    >>> [round(replay_weight(k), 4) for k in (0, 50, 100, 200, 300)]
+    >>> [round(replay_weight(k, 200), 4) for k in (0, 50, 100, 200, 300)]
     [0.0, 0.1464, 0.5, 1.0, 1.0]
     """
     return 0.5 * (1 - math.cos(math.pi * step / steps)) if step < steps else 1.0
 
 
-def recalibrated(reward: ArrayLike, means: ArrayLike, stds: ArrayLike, *, eps: float = 1e-6) -> Floats:
-    """Advantages of remembered rollouts by what is usual now, [n]: the medians of groups' means and deviations.
+def recalibrated(reward: ArrayLike, means: ArrayLike, stds: ArrayLike | None = None, *, eps: float = 1e-6) -> Floats:
+    """Return advantages of remembered rollouts by what is usual now, [n]: the reward less the median of group means.
 
-    >>> recalibrated([1.0, 0.2], [0.4, 0.5, 0.9], [0.5, 0.25, 0.1]).round(3)
-    array([ 2. , -1.2])
+    With `stds` they are divided by the median of the groups' deviations.
+
+    >>> recalibrated([1.0, 0.2], [0.4, 0.5, 0.9]), recalibrated([1.0, 0.2], [0.4, 0.5, 0.9], [0.5, 0.25, 0.1]).round(3)
+    (array([ 0.5, -0.3]), array([ 2. , -1.2]))
     """
-    r, m, s = (np.asarray(values, dtype=np.float64) for values in (reward, means, stds))
-    return np.asarray((r - np.median(m)) / (np.median(s) + eps))
+    r, m = (np.asarray(values, dtype=np.float64) for values in (reward, means))
+    above: Floats = r - np.median(m)
+    return above if stds is None else above / (np.median(np.asarray(stds, dtype=np.float64)) + eps)
 
 
 def clip_cov_tokens(
@@ -183,13 +193,3 @@ def clip_cov_tokens(
     drawn = np.random.default_rng(seed).permutation(there)[:most]
     chosen.reshape(-1)[np.flatnonzero(valid)[drawn]] = True
     return chosen
-
-
-def _latest(counts: Sequence[int], most: int) -> int:
-    """From which group on the groups have at most so many rewards; at least the last."""
-    total = 0
-    for at in range(len(counts) - 1, -1, -1):
-        total += counts[at]
-        if total > most:
-            return min(at + 1, len(counts) - 1)
-    return 0

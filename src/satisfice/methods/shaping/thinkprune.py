@@ -21,8 +21,9 @@ class ThinkPrune(ShapesReward, CountsSteps):
 
         r_i = c_i [L_i <= cap]
 
-    A rollout that does not end within the cap is cut, so it has no answer and no reward; within it length is free. The
-    paper states the cap in the system prompt too, which is the prompt's affair. State: the step.
+    A rollout that does not end within the cap is cut, so it has no answer and no reward; within it length is free.
+    The paper and the code state the cap in the system prompt too, which is not done here, so that the trained model
+    needs no such words: a difference from both. State: the step.
 
     Reference code: https://github.com/UCSB-NLP-Chang/ThinkPrune (Apache-2.0), where every stage is a run of its own
     from a checkpoint of the one before (step 180 in its example).
@@ -33,7 +34,7 @@ class ThinkPrune(ShapesReward, CountsSteps):
         paper="arXiv:2504.01296",
         where="iterative length pruning",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="paper",
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Verdict
 from satisfice.core.rollouts import Bools, Floats, Ints, Rollouts
-from satisfice.core.shaper import Loss, Shaped
+from satisfice.core.shaper import Loss, RewardRange, Shaped, worth
 from satisfice.training.rollout import SAID
 
 TRUNCATED = 2.0**-10
@@ -69,10 +69,13 @@ def read_reward(reward: Floats) -> tuple[Bools, Bools, Bools]:
     return correct == 1.0, truncated, known
 
 
-def rollouts_of(reward: Floats, mask: Bools, group: NDArray[Any], more: More | None = None) -> tuple[Rollouts, Ints]:
+def rollouts_of(
+    reward: Floats, mask: Bools, group: NDArray[Any], more: More | None = None, kind: RewardRange = "0/1"
+) -> tuple[Rollouts, Ints]:
     """The rows whose verdict is known as a batch, and their numbers; rows without a token only fill up.
 
-    `reward` and `mask` have shape [B, T], `group` names each row's prompt within the batch.
+    `reward` and `mask` have shape [B, T], `group` names each row's prompt within the batch; `kind` says what
+    verdicts are worth to the shaper, whatever number verl carries.
 
     Raises:
         BadInput: rewards that do not come from `reward_of`, or not one known verdict.
@@ -85,6 +88,7 @@ def rollouts_of(reward: Floats, mask: Bools, group: NDArray[Any], more: More | N
     batch = Rollouts(
         group=np.asarray(group)[rows].astype(np.str_),
         correct=correct[rows],
+        reward=worth(correct[rows], kind),
         length=some.sum(axis=1) if more is None else more.length[rows],
         truncated=truncated[rows],
         prompt=None if more is None else more.prompt[rows],

@@ -1,6 +1,6 @@
 """Advantage estimators in verl's form, one for each shaper. verl itself is not imported here."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -15,13 +15,16 @@ from satisfice.core.shaper import (
     Capping,
     Cutting,
     Monitoring,
+    RewardRange,
     Shaped,
     Shaper,
     State,
     Stateful,
     advance,
+    asking,
     columns_of,
     reads,
+    reward_range,
     start,
 )
 from satisfice.core.steering import Segmented, Steering
@@ -50,6 +53,7 @@ class Estimator:
         self.method = method  # None: whatever the settings name
         self.shaper: Shaper = build(method or "grpo", SHAPER)
         self.state: State = start(self.shaper)
+        self.rewards: RewardRange = reward_range(self.shaper)
         self.more: More | None = None
         self.by_trainer = self.kept = False
         self.shaped: Shaped | None = None  # of the last call, with the batch it is of
@@ -69,7 +73,7 @@ class Estimator:
             check_alone(self.shaper, kept=self.kept)
         mask = response_mask.detach().cpu().numpy().astype(np.bool_)
         reward = token_level_rewards.detach().cpu().double().numpy()
-        batch, rows = rollouts_of(reward, mask, np.asarray(index), self.more)
+        batch, rows = rollouts_of(reward, mask, np.asarray(index), self.more, self.rewards)
         shaped = self.shaper(batch, self.state)
         self.state = advance(self.shaper, self.state, batch)
         self.shaped, self.batch = shaped, batch
@@ -95,7 +99,12 @@ class Estimator:
                     f"algorithm.shaper is {shaper.card.id}, and algorithm.adv_estimator is {PREFIX}{self.method}. "
                     "Name one method in both."
                 )
-            self.shaper, self.state = shaper, start(shaper)
+            self.shaper, self.state, self.rewards = shaper, start(shaper), reward_range(shaper)
+        chosen = None if config is None else config.get("reward_range")
+        if chosen is not None:
+            if chosen not in get_args(RewardRange):
+                raise BadInput(f"algorithm.reward_range must be 0/1 or +-1, got {chosen}.")
+            self.rewards = chosen
         self._settled = True
 
 
@@ -107,6 +116,11 @@ def check_alone(shaper: Shaper, *, kept: bool) -> None:
     """
     check_trained(shaper)
     name = shaper.card.id
+    if (asked := asking(shaper)) is not None:
+        raise Unfit(
+            f"{name} measures rewards against what the prompt must state ({asked.asks}), and verl's own trainer "
+            f"does not put it there: the model would be trained against a number that it cannot see. Set {TRAINER}."
+        )
     if reads(shaper) - BY_ESTIMATOR:
         try:
             require(shaper, "verl's own trainer", BY_ESTIMATOR, host="data")
@@ -137,6 +151,8 @@ def check_trained(shaper: Shaper) -> None:
     ):
         if isinstance(shaper, kind):
             raise Unfit(f"{name} {what}, for which verl's queue of rollouts has no place. {BY_TRL}")
+    if shaper.loss.kl and shaper.loss.kl_in == "reward":
+        raise Unfit(f"{name} puts the divergence into the rewards, before it compares them. {BY_TRL}")
     if "entropy" in reads(shaper) and shaper.loss.entropy:
         raise Unfit(f"{name} gives each token an entropy bonus of its own, and verl has one for all. {BY_TRL}")
     unseen = sorted(set(shaper.loss.terms) - TERMS)
@@ -152,4 +168,6 @@ def check_trained(shaper: Shaper) -> None:
 
 def from_data(shaper: Shaper) -> frozenset[str]:
     """Columns that the rows of the data must hold, because nobody inside verl can make them."""
-    return reads(shaper) - BY_TRAINER - (shaper.makes if isinstance(shaper, Steering) else frozenset())
+    asked = asking(shaper)
+    stated = frozenset() if asked is None else frozenset({asked.asks})
+    return reads(shaper) - BY_TRAINER - stated - (shaper.makes if isinstance(shaper, Steering) else frozenset())

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Self
 
-from satisfice.core.errors import BadInput
+from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.profile import Profile
+from satisfice.core.shaper import Shaper, State, asking, with_request
 from satisfice.tasks import Task, load_task
 
 Score = Callable[..., Any]
@@ -35,6 +36,25 @@ def problem_of(row: Mapping[str, Any]) -> Problem:
         answer=str(answer),
         metadata=info,
     )
+
+
+def stated(shaper: Shaper, state: State, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `raw_prompt` and `extra_info` of a row with what the shaper wants its prompt to state; {}: nothing.
+
+    Raises:
+        Unfit: the prompt's last message is no text, so nothing can be put behind it.
+    """
+    asked = asking(shaper)
+    if asked is None:
+        return {}
+    messages = [dict(message) for message in row["raw_prompt"]]
+    if not isinstance(messages[-1].get("content"), str):
+        raise Unfit(
+            f"{shaper.card.id} states {asked.asks} in the prompt, and a prompt of the data does not end in text."
+        )
+    problem = with_request(shaper, state, problem_of(row))
+    info = {**(row.get("extra_info") or {}), "id": problem.id, asked.asks: problem.metadata[asked.asks]}
+    return {"raw_prompt": [*messages[:-1], {**messages[-1], "content": problem.question}], "extra_info": info}
 
 
 class RowJudge:

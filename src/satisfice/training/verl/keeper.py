@@ -62,7 +62,7 @@ def save(estimator: Estimator, checkpoint: Path) -> None:
     """Write what the shaper remembers into a checkpoint; nothing for shapers that remember nothing."""
     if isinstance(estimator.shaper, Stateful):
         checkpoint.mkdir(parents=True, exist_ok=True)
-        write_state(checkpoint, estimator.shaper, estimator.state)
+        write_state(checkpoint, estimator.shaper, estimator.state, estimator.rewards)
 
 
 def load(estimator: Estimator, checkpoint: Path) -> None:
@@ -72,4 +72,4 @@ def load(estimator: Estimator, checkpoint: Path) -> None:
         BadInput: the checkpoint has no state, or another shaper's.
     """
     if isinstance(estimator.shaper, Stateful):
-        estimator.state = read_state(checkpoint, estimator.shaper)
+        estimator.state = read_state(checkpoint, estimator.shaper, estimator.rewards)

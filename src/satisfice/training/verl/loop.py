@@ -42,7 +42,7 @@ class Told(AgentLoopOutput):
         row.pop("own_reward")
         own = row.pop("own")
         rewards = row["response_mask"].float() * 0.0
-        rewards[-1] = self.own_reward
+        rewards[-1:] = self.own_reward
         row["rm_scores"] = rewards
         extra = dict(row["extra_fields"])
         row["extra_fields"] = {**extra, NAME: own, "reward_extra_info": {"acc": own["acc"], "tokens": own["length"]}}

@@ -10,11 +10,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from satisfice.catalog import build, canonical, methods_of
 from satisfice.core.errors import BadInput, SatisficeError
-from satisfice.core.shaper import SHAPER, Shaper
+from satisfice.core.shaper import SHAPER, RewardRange, Shaper
 from satisfice.tasks import Task, load_task
 from satisfice.training.verl.settings import nested, settings_for
 
@@ -36,13 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--gpus", type=int, default=1, help="GPUs a node; 0: try it on the CPU")
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--reward-range", choices=get_args(RewardRange), help="of verdicts; default: the method's own")
     args = parser.parse_args(arguments)
     shaper = build(args.shaper, SHAPER, allow_files=True)
     names = [name.strip() for name in args.tasks.split(",")]
     settings = run_settings(
         shaper, args.out.absolute(), model=args.model, prompts=args.prompts, group=args.group,
         max_tokens=args.max_tokens, max_prompt=args.max_prompt, rate=args.learning_rate, gpus=args.gpus,
-        nodes=args.nodes, steps=args.steps,
+        nodes=args.nodes, steps=args.steps, rewards=args.reward_range,
     )  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
     write_rows(args.out / "train.parquet", [load_task(name, split="train", limit=args.limit) for name in names])
@@ -84,7 +85,7 @@ def write_rows(path: Path, tasks: Sequence[Task]) -> None:
 
 def run_settings(
     shaper: Shaper, out: Path, *, model: str, prompts: int, group: int, max_tokens: int, max_prompt: int, rate: float,
-    gpus: int, nodes: int, steps: int,
+    gpus: int, nodes: int, steps: int, rewards: RewardRange | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """All settings of a run that differ from verl's own."""
     if prompts < 1 or group < 2:
@@ -122,7 +123,7 @@ def run_settings(
         "trainer.test_freq": 10,
     }
     where = ON_GPU if gpus else ON_CPU
-    return {**common, **settings_for(shaper, max_tokens=max_tokens), **where}
+    return {**common, **settings_for(shaper, max_tokens=max_tokens, rewards=rewards), **where}
 
 
 ON_GPU = {

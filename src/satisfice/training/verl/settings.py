@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from satisfice.catalog import canonical
-from satisfice.core.shaper import Shaper
+from satisfice.core.shaper import RewardRange, Shaper, reward_range
 from satisfice.methods.shaping import FAMILY
 from satisfice.training.verl.estimator import OWN, PREFIX, check_trained
 
@@ -15,8 +15,10 @@ AVERAGES: Mapping[str, str] = {
 DIVERGENCES: Mapping[str, str] = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}
 
 
-def settings_for(shaper: Shaper, *, max_tokens: int) -> dict[str, Any]:
-    """verl's keys, with dots, and their values. `max_tokens`: of the longest rollout.
+def settings_for(shaper: Shaper, *, max_tokens: int, rewards: RewardRange | None = None) -> dict[str, Any]:
+    """Return verl's keys, with dots, and their values.
+
+    `max_tokens`: of the longest rollout; `rewards`: what verdicts are worth, by default what the method is made for.
 
     Raises:
         Unfit: the method wants what verl cannot do.
@@ -26,6 +28,7 @@ def settings_for(shaper: Shaper, *, max_tokens: int) -> dict[str, Any]:
     return {
         "algorithm.adv_estimator": PREFIX + shaper.card.id if shaper.card.id in FAMILY.methods else OWN,
         "algorithm.shaper": spec,
+        "algorithm.reward_range": reward_range(shaper) if rewards is None else rewards,
         "algorithm.use_kl_in_reward": False,
         "reward.reward_manager.name": "satisfice",
         "trainer.v1.trainer_mode": "satisfice",

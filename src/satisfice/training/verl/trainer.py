@@ -19,11 +19,12 @@ from verl.utils import tensordict_utils as tu
 
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.fit import require
-from satisfice.core.shaper import Monitoring, caps_for, reads
+from satisfice.core.shaper import Monitoring, asking, caps_for, reads
 from satisfice.core.steering import Steering
 from satisfice.training.verl import keeper
 from satisfice.training.verl.batch import More, rollouts_of
 from satisfice.training.verl.estimator import check_trained, from_data
+from satisfice.training.verl.judging import stated
 from satisfice.training.verl.loop import LIMIT, NAME, STATE
 
 
@@ -67,6 +68,7 @@ class ShapedTrainer(PPOTrainerSync):
 
     def _next_train_batch(self, num_prompts: int | None = None) -> Any:
         batch = super()._next_train_batch(num_prompts)
+        self._state_requests(batch)
         names = [str(info.get("id", "")) for info in batch["extra_info"]]
         caps = caps_for(self.shaper, self.estimator.state, names)
         if caps is not None:
@@ -76,13 +78,25 @@ class ShapedTrainer(PPOTrainerSync):
             batch["__rollout_n__"] = _column([1] * len(batch))
         return batch
 
+    def _state_requests(self, batch: Any) -> None:
+        """Put what the shaper wants prompts to state into them, with the number that is right in this step."""
+        if asking(self.shaper) is None:
+            return
+        keys = [key for key in ("raw_prompt", "extra_info", "reward_model", "data_source") if key in batch.keys()]  # noqa: SIM118
+        rows = [
+            dict(zip(keys, values, strict=True)) for values in zip(*(list(batch[key]) for key in keys), strict=True)
+        ]
+        told = [stated(self.shaper, self.estimator.state, row) for row in rows]
+        for key in ("raw_prompt", "extra_info"):
+            batch[key] = _column([row[key] for row in told])
+
     def on_step_begin(self) -> None:
         """Sample the prompts that the shaper watches, when it wants it."""
         super().on_step_begin()
         if isinstance(self.shaper, Monitoring) and self.shaper.monitor_due(self.estimator.state):
             with self._watched() as batch:
                 reward, mask, group, more = self._columns(batch)
-                rollouts, _ = rollouts_of(reward, mask, group, more)
+                rollouts, _ = rollouts_of(reward, mask, group, more, self.estimator.rewards)
             self.estimator.state = self.shaper.monitor(self.estimator.state, rollouts)
 
     @contextmanager
