@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from satisfice.core.fit import asks
 from satisfice.core.shaper import reads, start
 from satisfice.methods.shaping import FAMILY
 from satisfice.testing import random_rollouts
@@ -18,10 +19,12 @@ UNREAD = {"format-length-surrogate", "longwriter-length", "odin", "spa", "trajec
 def kind(name: str) -> Literal["right", "wrong", "malformed", "unread"]:
     """How a method takes it: four rollouts alike but for their verdicts, of which the second right one was cut."""
     method = FAMILY.methods[name]()
-    batch = random_rollouts(0, groups=1, size=4, names=reads(method))
+    batch = random_rollouts(0, groups=1, size=4, columns=asks(method, "data"))
     alike = {
         column: np.full_like(values, values[0]) for column, values in batch.columns.items() if column != "well_formed"
     }
+    if "finished" in alike:
+        alike["finished"] = np.ones(4)
     if "well_formed" in reads(method):
         alike["well_formed"] = np.array([1, 0, 1, 1])
     rows = dataclasses.replace(
