@@ -67,18 +67,26 @@ def _read(text: str) -> list[Any]:
 
 
 def _close(a: Any, b: Any) -> bool:
-    """Whether two numbers that are equal after rounding are equal for their size too."""
-    from sympy import Expr, Float, N
+    """Whether two expressions that are equal after rounding are equal for their size too."""
+    from sympy import Expr, Rational
 
-    if not (isinstance(a, Expr) and isinstance(b, Expr) and a.is_number and b.is_number):
+    if not (isinstance(a, Expr) and isinstance(b, Expr)):
         return True
     if a == b:
         return True
-    if a.is_Rational and b.is_Rational and not (a.has(Float) or b.has(Float)):
-        return False
-    x, y = N(a, DIGITS + 10), N(b, DIGITS + 10)
-    if not (x.is_number and y.is_number) or x.has("nan") or y.has("nan"):
+    names = sorted(a.free_symbols | b.free_symbols, key=str)
+    point = {name: Rational(2 * place + 5, place + 3) for place, name in enumerate(names)}
+    return _close_numbers(a.subs(point), b.subs(point)) if names else _close_numbers(a, b)
+
+
+def _close_numbers(a: Any, b: Any) -> bool:
+    from sympy import Float, N, nan, zoo
+
+    if not (a.is_number and b.is_number) or a.has(nan, zoo) or b.has(nan, zoo):
         return True
-    tolerance = ROUNDED if a.has(Float) or b.has(Float) else 10.0**-DIGITS
+    rounded = a.has(Float) or b.has(Float)
+    if a.is_Rational and b.is_Rational and not rounded:
+        return bool(a == b)
+    x, y = N(a, DIGITS + 10), N(b, DIGITS + 10)
     size = max(abs(x), abs(y))
-    return bool(size == 0 or abs(x - y) <= tolerance * size)
+    return bool(size == 0 or abs(x - y) <= (ROUNDED if rounded else 10.0**-DIGITS) * size)

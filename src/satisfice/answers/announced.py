@@ -32,10 +32,10 @@ _OPENERS = (
 )
 _NUMERIC = r"(?:[\d$\\(\[{*-][^a-zA-Z\n]*)?"
 _ENDS = re.compile(
-    r"(?P<stop>(?<=[^\s.])[.!?](?=[*_`\"”')\]]*(?:\s|$))|;(?=\s)|。)"
+    r"(?P<stop>(?<=[^\s.!?])[.!?]+(?=[*_`\"”')\]]*(?:\s|$))|;(?=\s)|。)"
     rf"|(?P<clause>,\s+(?:{_OPENERS})\b|,\s+the\b(?!.*\s(?:and|or)\s)|\s+(?:because|since|which|whereas|so\s+that|as\s+(?:we|i|it|shown|required|expected))\b)"
     r"|(?P<aside>\s+[([](?=[^()\[\]\n]*(?:[^\W\d_]{3}|[≈~]|\\approx)[^()\[\]\n]*[)\]]|\s*-?\d+\.\d+\s*[)\]])|(?<=[^\W\d_]{3})\s+\()"
-    r"|(?P<dash>\s+(?:[—–]|--?)\s+(?=[^\W\d_]{2}|I\s))"
+    r"|(?P<dash>\s*—\s*(?=\S)|\s+(?:–|--?)\s+(?=[^\W\d_]{2}|I\s))"
     r"|(?P<about>\s*(?:≈|\\approx\b))",
     re.IGNORECASE,
 )

@@ -213,9 +213,12 @@ def _percent(text: str) -> Number | None:
 def _quantities(a: str, b: str, algebra: Algebra) -> bool | None:
     """Numbers with a unit: units that are both there must agree, one that is missing is taken for granted."""
     first, second = read_quantity(a), read_quantity(b)
-    if first is None and second is None:
+    glued = first or read_quantity(a, glued=True), second or read_quantity(b, glued=True)
+    if first is None and second is None and None in glued:
         return None
-    first, second = first or read_quantity(a, glued=True), second or read_quantity(b, glued=True)
+    first, second = glued
+    if "%" in (a[-1], b[-1]):
+        return False
     if first is None or second is None:
         return _equal(first[0] if first else a, second[0] if second else b, algebra)
     if not first[1].agrees(second[1]):
