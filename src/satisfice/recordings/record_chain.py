@@ -25,7 +25,7 @@ from satisfice.recordings.files import SCHEMA_VERSION, token_type
 from satisfice.recordings.record_folder import Taken
 from satisfice.recordings.record_plan import Job, RecordPlan
 from satisfice.recordings.recording import LOOK, Ask
-from satisfice.recordings.rule_words import is_closing, rule_word
+from satisfice.recordings.rule_words import every_word, is_closing, rule_word
 from satisfice.tasks import Task
 from satisfice.tasks.judge import Judging
 
@@ -87,7 +87,7 @@ class Taker:
             )
             width = int(one.hidden[plan.hidden[0]].shape[1])
         texts = {ask.text for ask in self.asks}
-        for value in vars(profile).values():
+        for value in (*vars(profile).values(), *every_word(profile)):
             texts |= (
                 {value} if isinstance(value, str) else set(word_forms(value)) if isinstance(value, tuple) else set()
             )

@@ -1,5 +1,6 @@
 """The words of single rules, for a recording that is to serve them."""
 
+from collections.abc import Iterator
 from dataclasses import fields
 
 from satisfice.catalog import METHODS
@@ -26,6 +27,13 @@ def rule_word(profile: Profile, rule: str, word: str) -> str | tuple[str, ...]:
         raise UnknownName(f"word of {rule}", word, known)
     found: str | tuple[str, ...] = getattr(profile.words(rule, words), word)
     return found
+
+
+def every_word(profile: Profile) -> Iterator[str | tuple[str, ...]]:
+    """Yield what a model says for each word of each rule of the catalogue."""
+    for name, method in METHODS.items():
+        if (words := getattr(method, "words", None)) is not None:
+            yield from vars(profile.words(name, words)).values()
 
 
 def is_closing(word: str) -> bool:
