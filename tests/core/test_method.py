@@ -1,12 +1,13 @@
 """Kinds and families: who belongs where."""
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import pytest
 
-from satisfice.catalog import FAMILIES, kind_of
+from satisfice.catalog import FAMILIES, KINDS, kind_of
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.method import Family, Kind, join
@@ -95,6 +96,12 @@ def test_families_with_a_shared_id_or_another_id_than_the_card_are_refused() -> 
 def test_the_battery_of_a_kind_is_loaded_when_it_is_used() -> None:
     with pytest.raises(AttributeError, match="none"):
         MERGE.check(Mean())
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=str)
+def test_the_battery_that_a_kind_names_is_there(kind: Kind[Any]) -> None:
+    module, _, function = kind.battery.partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
 
 
 @dataclass(frozen=True, kw_only=True)
