@@ -44,7 +44,7 @@ POLICY: Kind[Policy] = Kind(
     protocol=Policy,
     example="full,cap:96,first-finish(n=8, stop=deer)",
     about="A policy is called with a session, `await policy(session)`, and returns the chain whose answer counts.",
-    battery="satisfice.testing.policies:check_fit",
+    battery="satisfice.testing.policies:check_policy",
 )
 
 
