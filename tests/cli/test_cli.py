@@ -141,7 +141,12 @@ def test_doctor_says_what_is_there():
     report = json.loads(satisfice("doctor", "--json").stdout)
     assert report["engines"]["local"]["ready"]
     assert "fork" in report["engines"]["local"]["provides"]
-    assert set(report["engines"]["http"]["provides"]) == {"abort", "fork", "inject", "render"}  # the rest depends on the server
+    assert set(report["engines"]["http"]["provides"]) == {
+        "abort",
+        "fork",
+        "inject",
+        "render",
+    }  # the rest depends on the server
     vllm = report["engines"]["vllm"]
     assert vllm["ready"] or "pip install 'satisfice[vllm]'" in vllm["why"]
     assert report["pocket"]["weights"]
