@@ -52,8 +52,10 @@ def baseline_of(subjects: Sequence[Subject]) -> Subject | None:
     return subjects[0].under(BASELINE) if subjects else None
 
 
-def names_of(subjects: Sequence[Subject]) -> dict[Subject, str]:
+def names_of(subjects: Sequence[Subject], policies: Mapping[str, str] | None = None) -> dict[Subject, str]:
     """Return the shortest names that tell subjects apart: the policy; the model where there are several; the sampler.
+
+    `policies` says what to call them; by default their canonical texts.
 
     >>> [*names_of(cross(["pocket", "runs/a/model"], [""], ["full", "deer"])).values()]
     ['pocket: full', 'pocket: deer', 'model: full', 'model: deer']
@@ -62,7 +64,7 @@ def names_of(subjects: Sequence[Subject]) -> dict[Subject, str]:
     samplers = len({subject.sampler for subject in subjects}) > 1
     return {
         subject: (f"{models[subject.model]}: " if len(models) > 1 else "")
-        + subject.policy
+        + (policies or {}).get(subject.policy, subject.policy)
         + (f" [{subject.sampler or 'own sampler'}]" if samplers else "")
         for subject in subjects
     }

@@ -156,9 +156,7 @@ def labels_of(subjects: Sequence[Subject], typed: Mapping[str, str] | None = Non
     ['a: full', 'b: cap:48']
     """
     shown = name_policies([subject.policy for subject in subjects], typed or {})
-    return {
-        subject: name.replace(subject.policy, shown[subject.policy]) for subject, name in names_of(subjects).items()
-    }
+    return names_of(subjects, shown)
 
 
 def _parts(shard: str | None) -> list[tuple[int, int]]:
