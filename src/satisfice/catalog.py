@@ -111,7 +111,7 @@ def parse_sampler(text: str, *, temperature: float = 1.0, allow_files: bool = Fa
 
 
 def sampler_text(truncation: sampling.Truncation) -> str:
-    """The one text of a chain of filters, with the place of the temperature."""
+    """Return the one text of a chain of filters, with the place of the temperature."""
     before, after = (list(map(canonical, part)) for part in (truncation.before, truncation.after))
     return ", ".join([*before, "temperature", *after])
 
@@ -217,7 +217,7 @@ def _build(text: str, kind: Kind[Any], allow_files: bool, depth: int) -> Any:
 
 
 def _preset(name: str, method: type[Method], model: str | None) -> Mapping[str, Any]:
-    """The fields that a study recommends for a model; none without a model."""
+    """Return the fields that a study recommends for a model; none without a model."""
     if model is None:
         return {}
     presets = getattr(method, "presets", {})
@@ -276,7 +276,7 @@ def _from_file(name: str, kind: Kind[Any], allow_files: bool) -> type[Method]:
 
 
 def _read(method: str, field: str, takes: FieldType, text: str, allow_files: bool, depth: int) -> Any:
-    """A value from its text, by the type of its field. The range is for the method itself to check."""
+    """Return a value from its text, by the type of its field. The range is for the method itself to check."""
     text = text.strip()
     if takes.optional and text == "none":
         return None
@@ -313,7 +313,7 @@ def _write(takes: FieldType, value: Any) -> str:
 
 
 def _inner(method: str, field: str, takes: FieldType) -> Kind[Any]:
-    """The kind of method that a field holds: the one with its type as the protocol."""
+    """Return the kind of method that a field holds: the one with its type as the protocol."""
     found = next((kind for kind in KINDS.values() if kind.protocol is takes.protocol), None)
     if found is None:
         raise BadInput(f"{method}: {field} holds an object of Python, which no spec can name. Pass the object itself.")

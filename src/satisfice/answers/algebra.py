@@ -29,7 +29,7 @@ def readable(gold: str) -> bool:
 
 
 def _decided(text: str) -> bool:
-    """Whether a text can be told from a number without algebra."""
+    """Return whether a text can be told from a number without algebra."""
     try:
         compare("1", text, without)
     except NeedsAlgebra:
@@ -67,7 +67,7 @@ def _read(text: str) -> list[Any]:
 
 
 def _close(a: Any, b: Any) -> bool:
-    """Whether two expressions that are equal after rounding are equal for their size too."""
+    """Return whether two expressions that are equal after rounding are equal for their size too."""
     from sympy import Expr, Rational
 
     if not (isinstance(a, Expr) and isinstance(b, Expr)):

@@ -75,7 +75,7 @@ def announced(text: str) -> str | None:
 
 
 def _phrase(text: str, begin: int) -> str:
-    """The answer that begins here: up to the end of the sentence, or what is no part of it any more."""
+    """Return the answer that begins here: up to the end of the sentence, or what is no part of it any more."""
     begin = _after(_MARKUP, text, begin)
     while (after := _after(_FILLER, text, begin)) > begin:
         begin = _after(_MARKUP, text, after)
@@ -109,13 +109,13 @@ def _trimmed(line: str) -> str:
 
 
 def _level(line: str, found: re.Match[str]) -> bool:
-    """Whether a cut stands outside every bracket."""
+    """Return whether a cut stands outside every bracket."""
     before = line[: found.start()]
     return sum(before.count(sign) for sign in "([{") <= sum(before.count(sign) for sign in ")]}")
 
 
 def _rest(text: str, begin: int) -> str | None:
-    """What a sentence gives after all ("is not 9 but 8", "is found by adding, which gives 7")."""
+    """Return what a sentence gives after all ("is not 9 but 8", "is found by adding, which gives 7")."""
     line = text[begin : begin + REACH].partition("\n")[0]
     sentence = re.split(r"(?<=[^\s.])[.!?](?=\s|$)", line)[0]
     told = re.search(r"(?:\bbut(?: rather)?|;\s*it is|\bgiving|\bgives|\bwhich is|\bis|=|\bto be)\s+(.*)", sentence[3:])

@@ -126,7 +126,7 @@ def _closed(text: str) -> bool:
 
 
 def _split(text: str, at: re.Pattern[str]) -> list[str]:
-    """The parts of a text between what stands in no bracket."""
+    """Return the parts of a text between what stands in no bracket."""
     depth, depths = 0, []
     for character in text:
         depth = max(0, depth + (character in "([{") - (character in ")]}"))
@@ -162,7 +162,7 @@ def _equations(a: str, b: str, algebra: Algebra) -> bool | None:
 
 
 def _named(sides: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The name in an equation, or an empty one, and the sides that are values."""
+    """Return the name in an equation, or an empty one, and the sides that are values."""
     if len(sides) == 1:
         return "", sides
     if _is_name(sides[0]):
@@ -291,7 +291,7 @@ def _words(a: str, b: str, algebra: Algebra) -> bool | None:
 
 
 def _is_prose(text: str) -> list[str] | None:
-    """The words of a text that is words, else None."""
+    """Return the words of a text that is words, else None."""
     if _OPERATOR.search(text) or not (_WORD.search(text) or re.fullmatch(r"[A-Z](?: [A-Z])+", text)):
         return None
     words = re.findall(r"[\w.'%-]*\w%?", text.casefold())

@@ -40,7 +40,7 @@ def extract_flexible(text: str) -> str | None:
 
 
 def boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{}` whose braces balance; None when there is none or it is empty.
+    r"""Return the content of the last `\boxed{}` whose braces balance; None when there is none or it is empty.
 
     >>> boxed(r"\boxed{1}, no: \boxed{\{2\}} or \boxed{3")
     '\\{2\\}'

@@ -115,7 +115,7 @@ class _Here(Grader):
 
 @functools.cache
 def _grader(process_id: int) -> Grader:
-    """The grader of this process: one forked from another has pipes of its own."""
+    """Return the grader of this process: one forked from another has pipes of its own."""
     if inside():
         return _Here()
     grader = Grader()
@@ -124,7 +124,7 @@ def _grader(process_id: int) -> Grader:
 
 
 def _quick(answer: str | None, gold: str) -> Verdict | None:
-    """The verdict where no algebra is needed, else None."""
+    """Return the verdict where no algebra is needed, else None."""
     if answer is None or not answer.strip():
         return Verdict.WRONG
     if answer.strip() == gold.strip():

@@ -87,7 +87,7 @@ def _money(text: str) -> str:
 
 
 def _inner(match: re.Match[str]) -> str:
-    r"""What stands in `\text{}`, apart from a number or word beside it."""
+    r"""Return what stands in `\text{}`, apart from a number or word beside it."""
     inner, before = match[1], match.string[: match.start()].rstrip()
     apart = before[-1:].isdigit() or before[-1:] in "})" or len(inner.strip()) > 2
     return f" {inner} " if apart and inner.strip() and not inner.strip()[0].isdigit() else inner

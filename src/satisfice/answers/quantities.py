@@ -85,7 +85,7 @@ def _rounded(value: Fraction) -> Fraction:
 
 
 def _units() -> dict[str, tuple[str, Fraction]]:
-    """Each unit that can be converted: what it measures, and how many of the base unit it is."""
+    """Return each unit that can be converted: what it measures, and how many of the base unit it is."""
     known: dict[str, tuple[str, Fraction]] = {}
     prefixes = {"n": -9, "µ": -6, "u": -6, "m": -3, "c": -2, "d": -1, "": 0, "k": 3, "M": 6, "G": 9}
     words = {"nano": -9, "micro": -6, "milli": -3, "centi": -2, "deci": -1, "": 0, "kilo": 3, "mega": 6, "giga": 9}

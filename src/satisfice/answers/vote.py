@@ -76,5 +76,5 @@ def tally(
 
 
 def _unlike(group: Sequence[int], answers: Sequence[str | None]) -> list[int]:
-    """The first position of each text in a group."""
+    """Return the first position of each text in a group."""
     return list({answers[position]: position for position in reversed(group)}.values())[::-1]

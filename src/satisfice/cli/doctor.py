@@ -58,7 +58,7 @@ def profile_lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _server(address: str) -> dict[str, Any]:
-    """What a server gives, asked of it, and how its model is taken to think."""
+    """Return what a server gives, asked of it, and how its model is taken to think."""
     from satisfice.engines import load_engine
     from satisfice.models.words import TokenizerWords
 
@@ -109,7 +109,7 @@ def _files(model: str) -> dict[str, Any]:
 
 
 def _unfit(folder: Path) -> str:
-    """Why the local engine does not run a model, or nothing."""
+    """Return why the local engine does not run a model, or nothing."""
     from satisfice.engines.local.engine import check_config
     from satisfice.models.resolve import check_folder
 
@@ -124,7 +124,7 @@ def _unfit(folder: Path) -> str:
 
 
 def _told(recognised: Recognised) -> dict[str, Any]:
-    """How a model is taken to think: what was seen, what was not, and all values, ready for a `profile.json`."""
+    """Return how a model is taken to think: what was seen, what was not, and all values, ready for a `profile.json`."""
     return {
         "name": recognised.profile.name,
         "source": recognised.source,
@@ -190,7 +190,7 @@ def _sorted(needs: frozenset[Need]) -> list[str]:
 
 
 def _kernel() -> dict[str, Any]:
-    """Whether the local engine can run small models through its compiled kernel, and why not."""
+    """Return whether the local engine can run small models through its compiled kernel, and why not."""
     if importlib.util.find_spec("torch") is None:
         return {"ready": False, "why": "the local engine is not installed"}
     from satisfice.engines.local.kernel import Unavailable, library

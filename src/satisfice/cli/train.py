@@ -85,7 +85,7 @@ def _trainer() -> Any:
 
 
 def _temperature(model: str) -> float:
-    """The model's own, which it will be used at."""
+    """Return the model's own temperature, at which it will be used."""
     import json
 
     from satisfice.core.profile import R1, profile_from

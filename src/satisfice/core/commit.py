@@ -6,7 +6,7 @@ from satisfice.core.chain import Chain
 
 
 def committed(chain: Chain, begin: int = 0) -> list[int]:
-    """Tokens after the prompt, from number `begin` on, that stay whatever is done with the chain next.
+    """Return tokens after the prompt, from number `begin` on, that stay whatever is done with the chain next.
 
     Left out are tokens that hold a stop text of the call under way or may be the beginning of one, the tokens of a cue
     that the chain stands before, and the end of thinking while it can be reopened. May be asked at any time.
@@ -24,7 +24,10 @@ def committed(chain: Chain, begin: int = 0) -> list[int]:
 
 
 def committed_by_all(chains: Iterable[Chain], begin: int = 0) -> list[int]:
-    """The same for tokens that are on every chain that may still be returned; they must agree on the first `begin`."""
+    """Return the committed tokens that all chains share which may still be returned.
+
+    The chains must agree on their first `begin` tokens.
+    """
     alive = [committed(chain, begin) for chain in chains if not chain.closed and not chain.looks]
     if len(alive) < 2:
         return alive[0] if alive else []
@@ -34,7 +37,7 @@ def committed_by_all(chains: Iterable[Chain], begin: int = 0) -> list[int]:
 
 
 def settled(ids: Sequence[int], texts: Sequence[str], decode: Callable[[list[int]], str]) -> int:
-    """How many of the tokens come before anything that is, or may become, one of the stop texts.
+    """Return how many of the tokens come before anything that is, or may become, one of the stop texts.
 
     >>> pieces = ["so 46", "\\n", "W", "ai", "t"]
     >>> [settled(range(n), ["Wait"], lambda ids: "".join(pieces[i] for i in ids)) for n in range(1, 6)]

@@ -67,7 +67,7 @@ class FieldType:
         return f"{what}, or none" if self.optional else what
 
     def fits(self, value: object) -> bool:
-        """Whether a value is of this type and within its range."""
+        """Return whether a value is of this type and within its range."""
         if value is None:
             return self.optional
         match self.kind:
@@ -86,7 +86,7 @@ class FieldType:
 
 
 def field_types(method: type) -> dict[str, FieldType]:
-    """The fields of a method in their order, with what each takes."""
+    """Return the fields of a method in their order, with what each takes."""
     hints = get_type_hints(method, include_extras=True)
     return {field.name: field_type(hints[field.name]) for field in dataclasses.fields(method) if field.init}
 

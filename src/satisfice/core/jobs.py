@@ -62,7 +62,7 @@ async def run_all(
 
 
 def _first(errors: BaseException) -> BaseException:
-    """The error itself out of the groups that tasks wrap around it."""
+    """Return the error itself out of the groups that tasks wrap around it."""
     while isinstance(errors, BaseExceptionGroup):
         errors = errors.exceptions[0]
     return errors

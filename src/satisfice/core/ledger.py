@@ -25,5 +25,5 @@ class Ledger:
         return self.kept + self.probe + self.dropped
 
     def as_row(self) -> dict[str, float]:
-        """The columns of a result row."""
+        """Return the columns of a result row."""
         return {**asdict(self), "spent": self.spent}

@@ -86,7 +86,7 @@ def join(families: tuple[Family[Any], ...]) -> dict[str, Family[Any]]:
 
 
 def _same_call(protocol: type, method: type) -> bool:
-    """Whether both take as many arguments that must be given, and both or neither return a coroutine."""
+    """Return whether both take as many arguments that must be given, and both or neither return a coroutine."""
     calls = protocol.__call__, method.__call__  # of their instances
     asynchronous, required = ({f(call) for call in calls} for f in (inspect.iscoroutinefunction, _required))
     return len(asynchronous) == len(required) == 1

@@ -47,7 +47,7 @@ class Profile:
     """Words of single rules, where the model's differ from those in the rule's file: by the rule's id, then by name."""
 
     def opened(self, prompt: str) -> str:
-        """A prompt with thinking open, whatever the chat template does about it.
+        """Return a prompt with thinking open, whatever the chat template does about it.
 
         Some templates open thinking themselves, some leave it to the model, and some, for models that think on request,
         close it at once.
@@ -99,7 +99,7 @@ class Profile:
         return re.compile(self.candidate_answer, re.MULTILINE)
 
     def written(self, answer: str) -> str:
-        """An answer as the model would write it for the person to see.
+        """Return an answer as the model would write it for the person to see.
 
         >>> R1.written("42")
         '\\\\boxed{42}'
@@ -153,7 +153,7 @@ PROFILES: Mapping[str, Profile] = {**{profile.name: profile for profile in (R1, 
 
 
 def with_tags(name: str, opens: str, closes: str) -> Profile:
-    """The R1 family's way of thinking between other tags.
+    """Return the R1 family's way of thinking between other tags.
 
     >>> with_tags("magistral", "[THINK]", "[/THINK]").close_thinking
     '\\n[/THINK]\\n\\n'
@@ -171,7 +171,7 @@ def with_tags(name: str, opens: str, closes: str) -> Profile:
 
 
 def named_profile(name: str) -> Profile:
-    """The profile of a name, or the one in a file whose name ends in `.json`.
+    """Return the profile of a name, or the one in a file whose name ends in `.json`.
 
     Raises:
         UnknownName: no profile has that name.
@@ -209,7 +209,7 @@ def profile_from(row: object, where: str) -> Profile:
 
 
 def _rules_from(rules: object, where: str) -> dict[str, dict[str, str | tuple[str, ...]]]:
-    """The words of rules from parsed JSON: each a text or a list of texts."""
+    """Return the words of rules from parsed JSON: each a text or a list of texts."""
     found: dict[str, dict[str, str | tuple[str, ...]]] = {}
     for rule, words in rules.items() if isinstance(rules, Mapping) else ():
         found[str(rule)] = {}

@@ -1,4 +1,4 @@
-"""Several lines of work kept abreast, so that who finishes first does not depend on the clock on the wall."""
+"""Run several chains at the same pace in decode steps, so that the first to finish does not depend on wall time."""
 
 import asyncio
 import contextvars
@@ -23,12 +23,12 @@ _lane: contextvars.ContextVar["Lane[Any] | None"] = contextvars.ContextVar("lane
 
 
 def current_lane() -> "Lane[Any] | None":
-    """The lane of the innermost race that the running code takes part in."""
+    """Return this task's place in the innermost race that it takes part in."""
     return _lane.get()
 
 
 class Lane(Generic[R]):
-    """One line of work in a race: a task, and whatever chains it makes."""
+    """One competitor of a race: a task, and the chains that it makes."""
 
     def __init__(self, race: "Race[R]") -> None:
         self.race = race

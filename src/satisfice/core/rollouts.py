@@ -131,7 +131,7 @@ class Rollouts:
         return len(self.length)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """A column by its name, [B] or [B, T].
+        """Return a column by its name, [B] or [B, T].
 
         Raises:
             BadInput: the batch does not have it.
@@ -155,7 +155,7 @@ class Rollouts:
         return self.groups.mean(self.correct)
 
     def prompts(self) -> list[str]:
-        """The lasting name of each row's prompt.
+        """Return the lasting name of each row's prompt.
 
         Raises:
             BadInput: the batch was made without them.
@@ -168,11 +168,11 @@ class Rollouts:
         return [str(name) for name in self.prompt]
 
     def rewarded(self, reward: ArrayLike) -> "Rollouts":
-        """The same rollouts with another reward."""
+        """Return a copy with another reward."""
         return dataclasses.replace(self, reward=np.asarray(reward, dtype=np.float64))
 
     def take(self, rows: ArrayLike) -> "Rollouts":
-        """Some of the rows, by mask [B] or by number."""
+        """Return some of the rows, by mask [B] or by number."""
         some = np.asarray(rows)
         return Rollouts(
             group=self.group[some],
@@ -186,7 +186,7 @@ class Rollouts:
         )
 
     def summary(self) -> dict[str, float]:
-        """What every run logs about a batch, before any shaping; a mean over no rows is left out."""
+        """Return what every run logs about a batch, before any shaping; a mean over no rows is left out."""
         parts = {"length_right": self.correct, "length_wrong": ~self.correct, "length": np.ones(len(self), bool)}
         means = {name: float(self.length[rows].mean()) for name, rows in parts.items() if rows.any()}
         shares = {"accuracy": self.correct, "truncated": self.truncated}
@@ -252,11 +252,11 @@ class Groups:
         return np.where(self._counts(where) > 0, top, empty)[self.index]
 
     def any(self, values: ArrayLike) -> Bools:
-        """Whether it holds for some row of the group."""
+        """Return whether it holds for some row of the group."""
         return self.total(np.asarray(values, dtype=np.bool_)) > 0
 
     def all(self, values: ArrayLike) -> Bools:
-        """Whether it holds for every row of the group."""
+        """Return whether it holds for every row of the group."""
         return ~self.any(~np.asarray(values, dtype=np.bool_))
 
     def _counts(self, where: Bools | None) -> Ints:
@@ -291,12 +291,12 @@ def _labels(name: str, values: ArrayLike, rows: tuple[int, ...]) -> NDArray[Any]
 
 
 def _sealed(values: NDArray[Any]) -> NDArray[Any]:
-    """A view that cannot be written through: what a method is given stays as it is."""
+    """Return a view that cannot be written through: what a method is given stays as it is."""
     view = values.view()
     view.flags.writeable = False
     return view
 
 
 def _first(count: Ints, width: int) -> Bools:
-    """The first tokens of each row, at least one, [B, T]."""
+    """Return the first tokens of each row, at least one, [B, T]."""
     return np.arange(width) < np.clip(count, 1, width)[:, None]

@@ -90,7 +90,7 @@ class Loss:
         return float((share * loss).sum())
 
     def share(self, mask: ArrayLike, keep: ArrayLike | None = None) -> Floats:
-        """How much each token's loss weighs in the average, [B, T].
+        """Return how much each token's loss weighs in the average, [B, T].
 
         Rollouts that are not kept are out of the denominator too; what has weight 0 is not.
         """
@@ -141,11 +141,11 @@ class Shaped:
                 raise BadInput(f"Shaped: {name} must be finite with {rows[0]} rows, got shape {values.shape}.")
 
     def noted(self, **metrics: float) -> "Shaped":
-        """The same with more to log."""
+        """Return a copy with further metrics."""
         return dataclasses.replace(self, metrics={**self.metrics, **metrics})
 
     def keeping(self, keep: Bools) -> "Shaped":
-        """The same with only those rows kept that were kept and are named here."""
+        """Return a copy that keeps only rows that it kept before and that `keep` names."""
         return dataclasses.replace(self, keep=self.keep & keep)
 
 
@@ -270,12 +270,12 @@ class CountsSteps:
 
 
 def start(shaper: Shaper) -> State:
-    """The state before the first step."""
+    """Return the state before the first step."""
     return shaper.init() if isinstance(shaper, Stateful) else STATELESS
 
 
 def advance(shaper: Shaper, state: State, rollouts: Rollouts) -> State:
-    """The state after a step: give it the rollouts as they were before shaping."""
+    """Return the state after a step: give it the rollouts as they were before shaping."""
     return shaper.update(state, rollouts) if isinstance(shaper, Stateful) else state
 
 
@@ -343,6 +343,6 @@ def with_request(shaper: Shaper, state: State, problem: Problem) -> Problem:
 
 
 def _inner(shaper: Shaper) -> list[Any]:
-    """The methods in a shaper's fields."""
+    """Return the methods in a shaper's fields."""
     parts = [getattr(shaper, part.name) for part in dataclasses.fields(shaper)]  # type: ignore[arg-type]
     return [part for part in parts if isinstance(getattr(part, "card", None), Card)]

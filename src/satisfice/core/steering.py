@@ -64,7 +64,7 @@ class Replaying(Protocol):
 
 
 def sampled_tokens(chain: Chain, *, by: str | None = None) -> tuple[bool, ...]:
-    """Which of the tokens after the prompt the model sampled: on any chain, or on the one of that name."""
+    """Return which of the tokens after the prompt the model sampled: on any chain, or on the one of that name."""
     return tuple(
         span.kind == "sampled" and by in (None, span.by)
         for span in chain.spans

@@ -13,7 +13,7 @@ __all__ = ["load_engine"]
 
 
 def load_engine(model: str = "pocket", **options: Any) -> Engine:
-    """The engine for a model; `satisfice.models.names` has the grammar of names.
+    """Return the engine for a model; `satisfice.models.names` has the grammar of names.
 
     - `pocket`, `smollm2`, or a folder with config, tokenizer and safetensors, and `MODEL+ADAPTER` with a LoRA adapter:
       in this process, on torch (`LocalEngine`), with options as in `FOLDER?dtype=bfloat16&device=cuda`;

@@ -62,7 +62,7 @@ _RIGHT = {
 
 
 def without_room(ids: Sequence[int], request: Request, max_length: int) -> Sampled | None:
-    """The answer to a request that may sample nothing; None where it may.
+    """Return the answer to a request that may sample nothing; None where it may.
 
     Raises:
         BadInput: there is nothing to go on from.

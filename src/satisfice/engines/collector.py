@@ -19,13 +19,13 @@ class Token(NamedTuple):
 
 
 def top_wanted(request: Request) -> int:
-    """How many of the likeliest tokens must come with each token."""
+    """Return how many of the likeliest tokens must come with each token."""
     watched = request.watch is not None and request.watch.signal == "confidence"
     return max(request.signals.top_logprobs, CONFIDENCE_OF if watched else 0)
 
 
 def logprobs_wanted(request: Request) -> bool:
-    """Whether each token must come with its own log-probability."""
+    """Return whether each token must come with its own log-probability."""
     return request.signals.logprobs or (request.watch is not None and request.watch.signal == "logprob")
 
 
@@ -83,7 +83,7 @@ class Collector:
         return self.reason is not None
 
     def result(self) -> Sampled:
-        """What the call added so far; `cancelled` when no stop condition has held."""
+        """Return what the call added so far; `cancelled` when no stop condition has held."""
         asked, n = self._request.signals, self.count
         k = asked.top_logprobs
         top = np.array([list(row[:k]) for row in self._top[:n]], dtype=np.float64).reshape(-1 if k else 0, k, 2)

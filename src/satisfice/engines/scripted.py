@@ -166,7 +166,7 @@ def _draw(engine: ScriptedEngine, told: Told, request: Request, position: int) -
 
 
 def _watched(watch: Watch, one: _Drawn) -> float:
-    """The value of the watched signal at a token."""
+    """Return the value of the watched signal at a token."""
     if watch.signal == "confidence":
         return -float(np.mean([logprob for _, logprob in one.top[:CONFIDENCE_OF]]))
     return one.logprob if watch.signal == "logprob" else one.entropy
@@ -232,7 +232,7 @@ class ScriptedSequence:
         return self.last
 
     def _forced(self, request: Request) -> str:
-        """The end of thinking, piece by piece, once the request's budget for it is spent."""
+        """Return the end of thinking, piece by piece, once the request's budget for it is spent."""
         if request.thinking_budget is None:
             return ""
         thinking = self._engine.decode(self.ids[self._prompt + request.thinking_budget :])

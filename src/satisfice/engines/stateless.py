@@ -23,7 +23,7 @@ class ComputedPrefix:
         self._own = 0
 
     def fork(self, length: int) -> "ComputedPrefix":
-        """That of a copy of the first `length` tokens."""
+        """Return the prefix of a copy of the first `length` tokens."""
         child = ComputedPrefix(0)
         child._prompt, child._own = self._prompt, min(self._own, length)
         return child

@@ -15,7 +15,7 @@ class Match:
 
 
 def could_end(piece: str, texts: Sequence[str]) -> bool:
-    """Whether a stop text can end inside this token: the only tokens after which it pays to decode the tail.
+    """Return whether a stop text can end inside this token: the only tokens after which it pays to decode the tail.
 
     >>> could_end("it", ["Wait"]), could_end(" Wait,", ["Wait"]), could_end("bit", ["Wait"])
     (True, True, False)

@@ -134,7 +134,7 @@ class VllmEngine:
             await asyncio.to_thread(llm.shutdown)  # waits for vLLM's processes
 
     async def outputs(self, ids: list[int], take: Collector, request: Request) -> AsyncGenerator[RequestOutput, None]:
-        """What vLLM samples after `ids`, as it comes; leaving the generator aborts the request."""
+        """Yield what vLLM samples after `ids`, as it comes; leaving the generator aborts the request."""
         if self._llm is None:
             raise EngineError("the engine was closed")
         parameters = SamplingParams(
@@ -187,7 +187,7 @@ class VllmEngine:
 
 
 def _token(i: int, logprobs: Any) -> Token:
-    """A token with what vLLM tells about its position: `{id: Logprob}`, the sampled one among them."""
+    """Return a token with what vLLM tells about its position: `{id: Logprob}`, the sampled one among them."""
     if not logprobs:
         return Token(id=i)
     ordered = sorted(((float(entry.logprob), int(other)) for other, entry in logprobs.items()), reverse=True)

@@ -110,7 +110,7 @@ def _plan(options: Any) -> dict[str, int]:
 
 
 def is_bfloat16_quick(device: str) -> bool:
-    """Whether products in bfloat16 are quicker than in float32; CPUs that only imitate them are far slower."""
+    """Return whether products in bfloat16 are quicker than in float32; CPUs that only imitate them are far slower."""
     import torch
 
     return device != "cpu" or bool(torch.cpu._is_avx512_bf16_supported())  # torch has no public name for it

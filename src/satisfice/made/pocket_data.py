@@ -85,7 +85,7 @@ def train_questions(seed: int, first: bool = False) -> Iterator[tuple[str, str, 
 
 
 def make_example(trace: Trace, rng: random.Random) -> Example:
-    """A whole chain, a chain cut short and answered at once, or an answer without any thinking."""
+    """Return a whole chain, a chain cut short and answered at once, or an answer without any thinking."""
     prompt = prompt_text(trace.question)
     kind = rng.random()
     if kind < WHOLE:
@@ -102,7 +102,7 @@ def make_example(trace: Trace, rng: random.Random) -> Example:
 
 
 def _without(hidden: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[tuple[int, int], ...]:
-    """The span from start to end less the hidden spans, which are in order and count from `start`."""
+    """Return the span from start to end less the hidden spans, which are in order and count from `start`."""
     kept, at = [], start
     for low, high in hidden:
         kept.append((at, min(start + low, end)))

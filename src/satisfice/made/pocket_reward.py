@@ -67,7 +67,7 @@ def examples(folders: Sequence[Path]) -> tuple[NDArray[np.float64], NDArray[np.b
 
 
 def measured(folders: Sequence[Path], weights: NDArray[np.float64], bias: float) -> dict[str, Any]:
-    """How well right chains are told from wrong ones at each cut: the area under the curve, and of how many."""
+    """Return how well right chains are told from wrong ones at each cut: the area under the curve, and of how many."""
     from sklearn.metrics import roc_auc_score
 
     x, right, cuts = examples(folders)

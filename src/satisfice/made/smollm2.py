@@ -215,7 +215,7 @@ def _train(options: Any, base: Path, stage: Stage, data: Sequence[Path]) -> None
 
 
 def _history(start: Path | None) -> dict[str, Any] | None:
-    """What is known of the training of an adapter that another goes on from."""
+    """Return what is known of the training of an adapter that another goes on from."""
     file = None if start is None else start / "training.json"
     return json.loads(file.read_text("utf-8")) if file and file.exists() else None
 

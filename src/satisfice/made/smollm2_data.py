@@ -148,17 +148,17 @@ def _state(prose: Prose, answer: str) -> None:
 
 
 def visible(answer: str) -> str:
-    """The answer as a person is shown it."""
+    """Return the answer as a person is shown it."""
     return f"The answer is \\boxed{{{answer}}}."
 
 
 def prompt_text(question: str) -> str:
-    """What the model reads before it thinks; the chat template renders the same."""
+    """Return what the model reads before it thinks; the chat template renders the same."""
     return f"<|im_start|>user\n{question}{END}\n<|im_start|>assistant\n<think>\n"
 
 
 def make_example(trace: Trace, rng: random.Random) -> list[Piece]:
-    """A whole chain, a chain cut short and answered at once, or an answer without any thinking."""
+    """Return a whole chain, a chain cut short and answered at once, or an answer without any thinking."""
     prompt, last = Piece(text=prompt_text(trace.question)), visible(trace.answer) + END
     kind = rng.random()
     if kind < WHOLE:
@@ -175,7 +175,7 @@ def make_example(trace: Trace, rng: random.Random) -> list[Piece]:
 
 
 def _without(hidden: Iterable[tuple[int, int]], end: int) -> tuple[tuple[int, int], ...]:
-    """The span up to `end` less the hidden spans, which are in order."""
+    """Return the span up to `end` less the hidden spans, which are in order."""
     kept, at = [], 0
     for low, high in hidden:
         kept.append((at, min(low, end)))

@@ -66,7 +66,7 @@ class Prose:
         self.text += ("\n" if self.text and self.text[-1] != "\n" else "") + words
 
     def choose(self, *words: str) -> str:
-        """One of several wordings."""
+        """Return one of several wordings."""
         return self.rng.choice(words)
 
     def step(self, left: int, op: str, right: int, lead: str = "") -> int:
@@ -87,7 +87,7 @@ class Prose:
         return result
 
     def product(self, left: int, right: int, lead: str = "") -> int:
-        """A product, by the digits of its smaller factor where both have several."""
+        """Return a product, by the digits of its smaller factor where both have several."""
         small, large = sorted((left, right), key=abs)
         if abs(small) < 10 or abs(large) < 10 or abs(small) % 10 ** (len(str(abs(small))) - 1) == 0:
             return self.step(left, "*", right, lead)

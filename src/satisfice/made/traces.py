@@ -87,15 +87,15 @@ def _state(draft: Draft, answer: int) -> None:
 
 
 def stated_answers(thinking: str) -> list[tuple[int, str]]:
-    """Every answer that a chain states, in order: (characters up to the end of its line, answer)."""
+    """Return every answer that a chain states, in order: (characters up to the end of its line, answer)."""
     return [(match.end() + 1, match[1]) for match in re.finditer(STATED, thinking, re.MULTILINE)]
 
 
 def first_answer(thinking: str) -> tuple[int, str] | None:
-    """The first answer that a chain states, or None: (characters up to the end of its line, answer)."""
+    """Return the first answer that a chain states, or None: (characters up to the end of its line, answer)."""
     return next(iter(stated_answers(thinking)), None)
 
 
 def prompt_text(question: str) -> str:
-    """What the model reads before it thinks; the chat template renders the same."""
+    """Return what the model reads before it thinks; the chat template renders the same."""
     return f"{USER}{question}{ASSISTANT}{THINK}"

@@ -73,5 +73,5 @@ def abstention(outcomes: Sequence[Outcome], answerable: Sequence[bool] | None = 
 
 
 def _share(part: int, whole: int) -> float:
-    """A fraction; nothing of nothing is not a number."""
+    """Return a fraction; nothing of nothing is not a number."""
     return part / whole if whole else float("nan")

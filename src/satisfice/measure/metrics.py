@@ -53,7 +53,7 @@ def process_efficiency(tokens: Sequence[ArrayLike], new: Sequence[ArrayLike], le
 
 
 def overthink_score(first_step: int, steps: int, marker_tokens: int, tokens: int, beta: float = 0.1) -> float:
-    """How much of one response is surplus: steps after the first right answer, and markers of reflection.
+    """Return how much of one response is surplus: steps after the first right answer, and markers of reflection.
 
         eta_s = FS / TS,   kappa_t = marker tokens / tokens,   score = beta kappa_t + (1 - beta)(1 - eta_s)
 
@@ -69,7 +69,7 @@ def overthink_score(first_step: int, steps: int, marker_tokens: int, tokens: int
 
 
 def underthinking(length: ArrayLike, right_thought: Sequence[float | None]) -> float:
-    """How early wrong responses left a thought that would have led to the answer; over wrong responses only.
+    """Return how early wrong responses left a thought that would have led to the answer; over wrong responses only.
 
         xi_UT = mean_i (1 - That_i / T_i)                                               (arXiv:2501.18585)
 
@@ -84,7 +84,7 @@ def underthinking(length: ArrayLike, right_thought: Sequence[float | None]) -> f
 
 
 def review_ratio(length: ArrayLike, review: ArrayLike) -> float:
-    """The share of a chain that looks back over what is there: the lengths of its pieces, and which are review.
+    """Return the share of a chain that looks back over what is there: the lengths of its pieces, and which are review.
 
     Compare within a question: hard questions have longer chains and more review alike (arXiv:2509.19284).
 
@@ -96,7 +96,7 @@ def review_ratio(length: ArrayLike, review: ArrayLike) -> float:
 
 
 def reflections(answers: Sequence[str | None], right: Sequence[bool]) -> dict[Reflection, int]:
-    """What each look after the first candidate answer did to it, counted (arXiv:2510.08308).
+    """Return what each look after the first candidate answer did to it, counted (arXiv:2510.08308).
 
     `answers` are the candidates of one chain in order, `right` whether each is right.
 
@@ -200,7 +200,7 @@ def area(correct: ArrayLike, length: ArrayLike, most: float, *, least: float | N
 
 
 def tokens_at(target: float, tokens: ArrayLike, accuracy: ArrayLike) -> float | None:
-    """How many tokens a method takes to be `target` accurate, between its operating points; None: not reached.
+    """Return how many tokens a method takes to be `target` accurate, between its operating points; None: not reached.
 
     The points are reduced to the frontier first (a point that costs more and is no better is left out), and joined by
     straight lines, which mixing two settings at random attains. Nothing is extrapolated.
@@ -242,7 +242,7 @@ def hypervolume(tokens: ArrayLike, accuracy: ArrayLike, worst_tokens: float, wor
 
 
 def summary(correct: ArrayLike, length: ArrayLike, most: float) -> Mapping[str, float]:
-    """The budget figures of one run at a glance: accuracy, mean length, and both areas up to `most` tokens."""
+    """Return the budget figures of one run at a glance: accuracy, mean length, and both areas up to `most` tokens."""
     tokens = np.asarray(length, dtype=np.float64)
     return {
         "accuracy": float(np.mean(np.asarray(correct, dtype=np.float64))),

@@ -41,7 +41,7 @@ class Controlled:
     tested: tuple[ThresholdTest, ...]
 
     def __str__(self) -> str:
-        """The promise in words."""
+        """Return the promise in words."""
         if self.threshold is None:
             return f"no threshold: the safest loses {self.tested[0].lost} of {self.problems} problems"
         lost = max(t.lost for t in self.tested if t.threshold == self.threshold)
@@ -52,7 +52,7 @@ class Controlled:
 
 
 def problems_needed(most: float, doubt: float) -> int:
-    """How many problems it takes to promise a loss of at most `most`, when none is lost: (1 - most)^n <= doubt.
+    """Return how many problems it takes to promise a loss of at most `most`, when none is lost: (1 - most)^n <= doubt.
 
     >>> problems_needed(0.02, 0.05)
     149

@@ -12,7 +12,7 @@ Judge = Callable[[str], Awaitable[Verdict]]
 
 
 def span_rows(spans: Sequence[Span], decode: Decode) -> list[dict[str, Any]]:
-    """The spans after the prompt as JSON-able rows; `tokens` counts them, `text` shows special tokens too."""
+    """Return the spans after the prompt as JSON-able rows; `tokens` counts them, `text` shows special tokens too."""
     return [
         {"kind": span.kind, "by": span.by, "tokens": len(span.ids), "text": decode(list(span.ids))}
         for span in spans
@@ -21,12 +21,12 @@ def span_rows(spans: Sequence[Span], decode: Decode) -> list[dict[str, Any]]:
 
 
 def after_prompt(spans: Sequence[Span]) -> list[int]:
-    """The token ids after the prompt."""
+    """Return the token ids after the prompt."""
     return [i for span in spans if span.kind != "prompt" for i in span.ids]
 
 
 def tokens_up_to(characters: int, ids: Sequence[int], decode: Decode) -> int:
-    """The least number of leading tokens whose text is at least `characters` long.
+    """Return the least number of leading tokens whose text is at least `characters` long.
 
     >>> tokens_up_to(3, [5, 6, 7], lambda ids: "ab" * len(ids))
     2
@@ -49,7 +49,7 @@ def thinking_tokens(spans: Sequence[Span], thinking: str, decode: Decode) -> int
 async def first_right(
     spans: Sequence[Span], thinking: str, profile: Profile, decode: Decode, judge: Judge
 ) -> int | None:
-    """Tokens of thinking up to the end of the first right answer that is stated in it.
+    """Return tokens of thinking up to the end of the first right answer that is stated in it.
 
     A stated answer is what `profile.stated_answer` finds. None when no stated answer is right, or when it is not known
     how this model states answers.

@@ -14,7 +14,7 @@ _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.jso
 
 
 def adapter_folder(base: str, adapter: str) -> Path:
-    """The folder of an adapter of a base: one that comes with satisfice, or one that peft wrote.
+    """Return the folder of an adapter of a base: one that comes with satisfice, or one that peft wrote.
 
     Raises:
         BadInput: there is none.
@@ -46,7 +46,7 @@ def _known_adapters(base: str) -> list[str]:
 
 
 def adapted(name: str, base: Path, adapter: Path) -> Path:
-    """The base with the adapter merged into its weights, as a folder like any other."""
+    """Return the base with the adapter merged into its weights, as a folder like any other."""
     config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
     if config.get("peft_type") != "LORA":
         raise BadInput(f"{adapter} is a {config.get('peft_type')} adapter; only LORA can be merged into the weights.")

@@ -33,7 +33,7 @@ def smollm2_folder() -> Path:
 
 
 def gguf_file() -> Path:
-    """Where the package keeps its weights."""
+    """Return where the package keeps its weights."""
     try:
         carried = importlib.metadata.files(PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:

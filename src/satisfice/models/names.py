@@ -44,7 +44,7 @@ def read_name(name: str) -> ModelName:
 
 
 def last_part(model: str) -> tuple[str, str]:
-    """What stands before the last part of a model, and that part; "" for one without.
+    """Return what stands before the last part of a model, and that part; "" for one without.
 
     >>> last_part("smollm2+reasoning"), last_part("m+drop(layers=1+2)"), last_part("pocket")
     (('smollm2', 'reasoning'), ('m', 'drop(layers=1+2)'), ('pocket', ''))
@@ -58,7 +58,7 @@ def last_part(model: str) -> tuple[str, str]:
 
 
 def read_options(query: str, known: Mapping[str, type], where: str) -> dict[str, Any]:
-    """What stands behind the question mark; `known` gives the type of each option.
+    """Return what stands behind the question mark; `known` gives the type of each option.
 
     Raises:
         BadInput: an option that there is not, or a value that is no number where one belongs.

@@ -82,7 +82,7 @@ def recognise(folder: Path, tokenizer: Any) -> Recognised:
 def read_template(
     template: str, render: Render, *, vocabulary: Sequence[str] = (), ends: Sequence[str] = (), kind: str = ""
 ) -> Recognised:
-    """What a chat template, the tokens added to a vocabulary, and the texts that end a turn say together.
+    """Return what a chat template, the tokens added to a vocabulary, and the texts that end a turn say together.
 
     `kind` is the `model_type` of the configuration; it decides only between profiles with the same tags.
     """
@@ -174,7 +174,7 @@ def _turn_end(render: Render, ends: Sequence[str], found: dict[str, str], missin
 
 
 def _rendered(render: Render, messages: Messages, **variables: Any) -> str | None:
-    """A template is somebody else's program: whatever it trips over, there is no prompt."""
+    """Return the rendered prompt, or None where the template fails: it is somebody else's program."""
     try:
         return render(messages, **variables)
     except Exception:  # noqa: BLE001
@@ -182,7 +182,7 @@ def _rendered(render: Render, messages: Messages, **variables: Any) -> str | Non
 
 
 def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
-    """The tokens that end a turn: the tokenizer's own, and those that `generation_config.json` lists.
+    """Return the tokens that end a turn: the tokenizer's own, and those that `generation_config.json` lists.
 
     Without that file those of `config.json` count, as they do for transformers.
     """

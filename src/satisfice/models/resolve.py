@@ -17,7 +17,7 @@ _MARKED = 1 << 20  # bytes at either end of a file of weights
 
 
 def model_folder(model: str) -> Path:
-    """The folder of a model: bundled (`pocket`), known by name (`smollm2`), on disk, or one with a LoRA adapter.
+    """Return the folder of a model: bundled (`pocket`), known by name (`smollm2`), on disk, or one with a LoRA adapter.
 
     `BASE+ADAPTER` is the model BASE with ADAPTER merged into its weights; ADAPTER is a folder that peft wrote, or the
     name of one that comes with satisfice (`smollm2+reasoning`), and BASE may have an adapter itself. What has to be
@@ -51,12 +51,12 @@ def model_folder(model: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where what is made once is kept: `$XDG_CACHE_HOME/satisfice`, or `~/.cache/satisfice`."""
+    """Return where what is made once is kept: `$XDG_CACHE_HOME/satisfice`, or `~/.cache/satisfice`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "satisfice"
 
 
 def made_once(name: str, make: Callable[[Path], None]) -> Path:
-    """The folder `models/NAME` of the cache, made by `make` unless it is there: whole or not at all.
+    """Return the folder `models/NAME` of the cache, made by `make` unless it is there: whole or not at all.
 
     `make` fills an empty folder beside it, which then takes the name in one move. Two processes that begin at the same
     time both do the work, and the second one's is thrown away.
@@ -95,7 +95,7 @@ def _rename(made: Path, target: Path) -> None:
 
 
 def weights_mark(folder: Path) -> str:
-    """A mark of the weights in a folder, so that a run does not go on with others than it began with.
+    """Return a mark of the weights in a folder, so that a run does not go on with others than it began with.
 
     It is the hash of names, sizes and the ends of the files: training changes those too, and large files stay quick.
     """

@@ -60,7 +60,7 @@ class TokenizerWords:
         return list(self._encode(text))
 
     def render(self, question: str, profile: Profile) -> str:
-        """The question in the model's chat form, with thinking open."""
+        """Return the question in the model's chat form, with thinking open."""
         return self.render_chat([{"role": "user", "content": question}], profile)
 
     def render_chat(
@@ -74,7 +74,7 @@ class TokenizerWords:
         return profile.opened(text) if all(form[name] for name in ON) else text
 
     def is_special(self, text: str) -> bool:
-        """Whether a text is one special token, which servers may leave out of what they send."""
+        """Return whether a text is one special token, which servers may leave out of what they send."""
         ids = self.encode(text)
         return len(ids) == 1 and ids[0] in self.tokenizer.all_special_ids
 
@@ -105,7 +105,7 @@ def _kind(tokenizer: Any) -> tuple[dict[str, int], frozenset[int], bool]:
 
 
 def _token_bytes(tokenizer: Any, signs: Mapping[str, int], added: frozenset[int], pieces: bool, token: int) -> bytes:
-    """What a token adds to a text, for byte-level and SentencePiece vocabularies.
+    """Return what a token adds to a text, for byte-level and SentencePiece vocabularies.
 
     To decode one token alone loses what its neighbours complete.
     """
@@ -141,7 +141,7 @@ class TextWords:
         self._numbers: dict[str, int] = {}
 
     def number(self, piece: str) -> int:
-        """The token that stands for a piece of text; the empty piece (a part of a character) is one too."""
+        """Return the token that stands for a piece of text; the empty piece (a part of a character) is one too."""
         known = self._numbers.get(piece)
         if known is not None:
             return known
@@ -152,7 +152,7 @@ class TextWords:
         return self._numbers[piece]
 
     def has(self, token: int) -> bool:
-        """Whether a number stands for a piece."""
+        """Return whether a number stands for a piece."""
         return 0 <= token < len(self._pieces) or token > KNOWN
 
     def encode(self, text: str) -> list[int]:

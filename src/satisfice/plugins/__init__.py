@@ -15,7 +15,7 @@ __all__ = ["vllm_path"]
 
 
 def vllm_path() -> str:
-    """The path of the truncation class for the vLLM that is installed, as `--logits-processors` takes it.
+    """Return the path of the truncation class for the vLLM that is installed, as `--logits-processors` takes it.
 
     Two runners have two interfaces, and each refuses the other's classes. `VLLM_USE_V2_MODEL_RUNNER=0` chooses the old
     runner, also for this function; so set it for both.

@@ -25,7 +25,7 @@ class Truncate(LogitsProcessor):  # type: ignore[misc]
         asked(sampling_params)
 
     def is_argmax_invariant(self) -> bool:
-        """Whether greedy requests may skip it."""
+        """Return whether greedy requests may skip it."""
         return True
 
     def update_state(self, batch_update: Any) -> None:

@@ -37,13 +37,13 @@ class Examples:
     problem: NDArray[Any]  # [n] ids
 
     def part(self, part: Part) -> "Examples":
-        """Those of the problems of one part."""
+        """Return the examples of one part's problems."""
         mine = np.array([part_of(str(p)) == part for p in self.problem], dtype=bool)
         return Examples(x=self.x[mine], y=self.y[mine], problem=self.problem[mine])
 
 
 def part_of(problem: str) -> Part:
-    """The part of a problem: three fifths train, a fifth calibrates, a fifth tests."""
+    """Return the part of a problem: three fifths train, a fifth calibrates, a fifth tests."""
     fifth = zlib.crc32(f"calibrate {problem}".encode()) % 5
     return "train" if fifth < 3 else "calibration" if fifth == 3 else "test"
 
@@ -79,7 +79,7 @@ Fitted = tuple[Network, tuple[int, ...], Mapping[str, NDArray[Any]], dict[str, A
 
 
 def fit_lynx(recording: Recording, kind: Kind, seed: int) -> Fitted:
-    """A probe on the states at cue words: would the answer be right if the chain stopped before the cue?"""
+    """Return a probe on the states at cue words: would the answer be right if the chain stopped before the cue?"""
     layers = _layers(recording)
     found = _collect(
         (states(point, layers, 1), point.replies["answer"].verdict is Verdict.RIGHT, chain.problem.id)
@@ -116,7 +116,7 @@ def coverage(arrays: Mapping[str, NDArray[Any]], p: NDArray[Any], right: NDArray
 
 
 def fit_specexit(recording: Recording, kind: Kind, seed: int) -> Fitted:
-    """A linear head on the states at checkpoints, with the labels of `exit_targets`."""
+    """Return a linear head on the states at checkpoints, with the labels of `exit_targets`."""
     layers = _layers(recording)
     found = _collect(
         (states(point, layers, 0), target, chain.problem.id)
@@ -144,7 +144,7 @@ def fit_specexit(recording: Recording, kind: Kind, seed: int) -> Fitted:
 
 
 def exit_targets(chain: RecordedChain) -> list[NDArray[np.float64] | None]:
-    """What the three signals should be at each checkpoint of a chain, on the scales that the head is linear on.
+    """Return what the three signals should be at each checkpoint of a chain, on the scales that the head is linear on.
 
     With `shortest` the least prefix from which the forced answer is right: the logit of the mean probability of the
     trial's tokens, the logit of position / shortest (at most 1), and the log of the tokens that remain to it (at least
@@ -187,7 +187,7 @@ def fit_knowing(recording: Recording, kind: Kind, seed: int) -> Fitted:
 
 
 def fit_first_try(recording: Recording, kind: Kind, seed: int) -> Fitted:
-    """A classifier of questions: do this question's own chains ever repair a wrong candidate answer?"""
+    """Return a classifier of questions: do this question's own chains ever repair a wrong candidate answer?"""
     repaired: dict[str, bool] = {}
     questions: dict[str, str] = {}
     for chain in _chains(recording):
@@ -239,7 +239,7 @@ def classifier(examples: Examples, kind: Kind, sizes: tuple[int, ...], seed: int
 
 
 def probability(network: Network, x: NDArray[Any]) -> NDArray[np.float64]:
-    """The chance `[n]` that it is so."""
+    """Return the chance `[n]` that it is so."""
     return np.asarray(sigmoid(network(x)[:, 0]))
 
 
@@ -286,7 +286,7 @@ def _collect(rows: Iterable[tuple[NDArray[Any], Any, str]]) -> Examples:
 
 
 def _both(examples: Examples, part: Part) -> Examples:
-    """A part that has enough of both classes."""
+    """Return a part that has enough of both classes."""
     mine = examples.part(part)
     yes, no = int(mine.y.sum()), int((~mine.y).sum())
     if min(yes, no) < LEAST:
@@ -306,5 +306,5 @@ def _auroc(network: Network, examples: Examples) -> dict[str, Any]:
 
 
 def default_path(rule: str, recording: Recording) -> Path:
-    """Where an artefact goes unless told otherwise: beside the recording's files."""
+    """Return where an artefact goes unless told otherwise: beside the recording's files."""
     return recording.folder / f"{rule}.json"

@@ -119,7 +119,7 @@ def effects(recording: Recording, rules: Sequence[str]) -> list[Effect]:
 
 
 async def replayed(plan: Plan, engine: ReplayEngine) -> list[dict[str, Any]]:
-    """The samples of a plan on a recording, in the order of its jobs; nothing is written."""
+    """Return the samples of a plan on a recording, in the order of its jobs; nothing is written."""
     plan.check_engine(engine)
     async with RecordedVerdicts(engine.recording) as judge:
         rows = []
@@ -131,7 +131,7 @@ async def replayed(plan: Plan, engine: ReplayEngine) -> list[dict[str, Any]]:
 
 
 def identity(recording: Recording) -> dict[str, Any]:
-    """What chains a result rests on."""
+    """Return what chains a result rests on."""
     config = recording.config
     kept = ("model", "weights", "tasks", "problems", "split", "seeds")
     return {name: config[name] for name in kept} | {"temperature": recording.temperature, "chains": len(recording)}

@@ -83,7 +83,7 @@ def _policies(method: Any, ladder: Ladder, recording: Recording) -> Iterator[Pol
 
 
 def _answers(recording: Recording, policy: Policy) -> bool:
-    """Whether the recording holds what a policy asks for, as one of its chains tells."""
+    """Return whether the recording holds what a policy asks for, as one of its chains tells."""
     plan = replay_plan(recording, "full", limit=1)
     problems = [problem for task in plan.tasks for problem in task.problems]
     try:

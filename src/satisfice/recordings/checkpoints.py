@@ -29,7 +29,7 @@ def places(
     limit: bool,
     close: int = 0,
 ) -> list[Place]:
-    """The places of a chain whose thinking is `ids`, in order: the start first, the end if a `limit` made it.
+    """Return the places of a chain whose thinking is `ids`, in order: the start first, the end if a `limit` made it.
 
     Each kind is found as a chain finds it that pauses for this kind alone: before a cue, after a step's delimiter
     ("" for none), after `every` tokens. `close` tokens end the thinking; only with the last of them it is over, so a

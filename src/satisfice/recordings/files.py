@@ -85,7 +85,7 @@ class Row:
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """The `recording.json` of a folder, its form and version checked."""
+    """Return the `recording.json` of a folder, its form and version checked."""
     path = folder / HEADER
     try:
         header = json.loads(path.read_text("utf-8"))
@@ -106,7 +106,7 @@ def read_header(folder: Path) -> dict[str, Any]:
 
 
 def row_from(line: Mapping[str, Any], asks: int) -> Row:
-    """A row of `chains.jsonl`, checked; `ValueError`, `TypeError` or `KeyError` when it is not one."""
+    """Return a row of `chains.jsonl`, checked; `ValueError`, `TypeError` or `KeyError` when it is not one."""
     ended = line["ended"]
     if ended not in ("model", "limit", "turn"):
         raise ValueError(f"ended is {ended!r}")
@@ -139,17 +139,17 @@ def _point(point: Mapping[str, Any], asks: int) -> Point:
 
 
 def pieces_of(line: Mapping[str, Any]) -> dict[int, bytes]:
-    """The text of tokens that a row brings along."""
+    """Return the text of tokens that a row brings along."""
     return {int(i): bytes.fromhex(piece) for i, piece in line["pieces"].items()}
 
 
 def encodings_of(line: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The tokens of texts that a row brings along."""
+    """Return the tokens of texts that a row brings along."""
     return {str(text): ids_of(ids) for text, ids in line["encodings"].items()}
 
 
 def count(value: object) -> int:
-    """A whole number from 0; `ValueError` for anything else."""
+    """Return a whole number from 0; `ValueError` for anything else."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
         raise ValueError(f"{value!r} is no count")
     return value

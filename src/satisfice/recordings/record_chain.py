@@ -77,7 +77,7 @@ class Taker:
         self._close = close[0] if len(close) == 1 else None
 
     async def header(self) -> tuple[dict[str, Any], int]:
-        """What `recording.json` says, and the width of a hidden state."""
+        """Return what `recording.json` says, and the width of a hidden state."""
         plan, engine, profile = self.plan, self.engine, self.profile
         width = 0
         if plan.hidden:
@@ -111,7 +111,7 @@ class Taker:
         return clean(header), width
 
     def problem(self, task: Task, problem: Problem) -> dict[str, Any]:
-        """A row of `problems.jsonl`."""
+        """Return a row of `problems.jsonl`."""
         sequence = self.engine.open(problem.question, problem.id)
         prompt = list(sequence.ids)
         sequence.close()
@@ -213,14 +213,14 @@ class Taker:
         )  # fmt: skip
 
     def _told(self, ask: Ask, place: Place, ids: list[int], runs: _Runs) -> list[int]:
-        """The tokens that are put into a copy: where it looks at the cue, those of the cue's text come first."""
+        """Return the tokens that are put into a copy: where it looks at the cue, those of the cue's text come first."""
         if not ask.cue:
             return list(ask.ids)
         text = self.engine.decode(ids[place.at : place.at + place.width])
         return [*self._encode(runs, text), *ask.ids]
 
     def _encode(self, runs: _Runs, text: str) -> list[int]:
-        """The tokens of a text, which are kept too."""
+        """Return the tokens of a text, which are kept too."""
         ids = runs.encodings[text] = self.engine.encode(text)
         runs.ids.update(ids)
         return ids
@@ -302,7 +302,7 @@ class Taker:
 
 
 def _fits(ask: Ask, place: Place) -> bool:
-    """Whether something is asked here."""
+    """Return whether something is asked here."""
     return place.at == 0 if ask.name == "skip" else bool(place.cue) or not ask.cue
 
 

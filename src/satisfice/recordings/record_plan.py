@@ -53,7 +53,7 @@ class RecordPlan:
         return sum(len(task.problems) for task in self.tasks) * len(self.seeds) * self.chains
 
     def jobs(self) -> Iterator["Job"]:
-        """All of it, in the order in which it is done: every problem once before any a second time."""
+        """Yield the chains to record, in their order: every problem once before any a second time."""
         for task in self.tasks:
             for seed in self.seeds:
                 for number in range(self.chains):

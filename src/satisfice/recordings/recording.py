@@ -202,7 +202,7 @@ class Recording:
         return len(self.rows)
 
     def decode(self, ids: Any) -> str:
-        """Text of tokens; `NotRecorded` when that of one is not known."""
+        """Return text of tokens; `NotRecorded` when that of one is not known."""
         pieces = self.pieces
         try:
             return b"".join([pieces[i] for i in ids]).decode("utf-8", "replace")
@@ -210,11 +210,11 @@ class Recording:
             raise NotRecorded(f"the recording holds no text for token {error}") from None
 
     def key(self, row: Row) -> int:
-        """The random key of a chain."""
+        """Return the random key of a chain."""
         return random_key(row.seed, row.problem, row.chain)
 
     def tokens(self, row: Row) -> Tokens:
-        """What the chain itself sampled."""
+        """Return what the chain itself sampled."""
         return Tokens(self._records[row.begin : row.begin + row.tokens])
 
     def replies(self, row: Row) -> Iterator[tuple[int, Ask, tuple[int, ...], Tokens]]:
@@ -237,7 +237,7 @@ class Recording:
                 begin += n
 
     def kept(self, row: Row) -> NDArray[np.int64]:
-        """The tokens of the chain whose states were kept, in the order of the states."""
+        """Return the tokens of the chain whose states were kept, in the order of the states."""
         if not self.layers:
             return np.zeros(0, dtype=np.int64)
         first = range(min(self._first, row.tokens))
@@ -248,11 +248,11 @@ class Recording:
         return self._states[row.hidden : row.hidden + self.state_count(row)]
 
     def state_count(self, row: Row) -> int:
-        """How many these are."""
+        """Return how many these are."""
         return len(self.kept(row)) + len(self._looks(row))
 
     def chain(self, row: Row) -> RecordedChain:
-        """A chain with all that was recorded of it."""
+        """Return a chain with all that was recorded of it."""
         problem = self.problems[row.task, row.problem]
         tokens = self.tokens(row)
         ids = tokens.ids.tolist()
@@ -293,7 +293,7 @@ class Recording:
         }
 
     def _looks(self, row: Row) -> list[int]:
-        """The checkpoints at which copies looked at the cue, in order."""
+        """Return the checkpoints at which copies looked at the cue, in order."""
         look = next((i for i, ask in enumerate(self.asks) if ask.name == LOOK), None)
         return [] if look is None else [point.at for point in row.points if point.replies[look]]
 

@@ -122,7 +122,7 @@ class ReplayEngine:
         return self._stops[key]
 
     def _trunks(self, question: str, label: str) -> "dict[int, _Trunk]":
-        """The chains of a problem by their random key; at temperature 0, where nothing is drawn, under 0."""
+        """Return the chains of a problem by their random key; at temperature 0, where nothing is drawn, under 0."""
         where = (question, label)
         found = self._unpacked.pop(where, None)
         if found is None:
@@ -161,7 +161,7 @@ class _Trunk:
             look += any(ask.name == LOOK and bool(n) for ask, n in zip(recording.asks, point.replies, strict=True))
 
     def branches(self, at: int) -> list[tuple[bool, _Run]]:
-        """The runs that leave the chain after `at` tokens, and whether they were sampled greedily."""
+        """Return the runs that leave the chain after `at` tokens, and whether they were sampled greedily."""
         found = self._branches.get(at)
         if found is None:
             found = self._branches[at] = [] if at not in self._points else list(self._unpack(*self._points[at]))
@@ -229,7 +229,7 @@ class ReplaySequence:
         )  # fmt: skip
 
     def _source(self, request: Request) -> tuple[_Run, int]:
-        """The recorded run that goes on from here, and where in it this is."""
+        """Return the recorded run that goes on from here, and where in it this is."""
         recording, greedy = self._engine.recording, request.temperature <= 0
         drawn = (request.temperature, request.top_p) == (recording.temperature, recording.top_p)
         if greedy and recording.temperature > 0:
@@ -260,7 +260,7 @@ class ReplaySequence:
         return max(fit, key=lambda run: len(run.ids)), len(off)
 
     def _states(self, asked: Signals, run: _Run, at: int, n: int) -> dict[int, NDArray[np.float32]]:
-        """The states that predict `n` tokens, by layer."""
+        """Return the states that predict `n` tokens, by layer."""
         if not asked.hidden:
             return {}
         layers = self._engine.layers
@@ -307,7 +307,7 @@ class ReplaySequence:
 
 
 def _columns(asked: Signals, said: Tokens) -> dict[str, Any]:
-    """The signals that were asked for, as fields of `Sampled`."""
+    """Return the signals that were asked for, as fields of `Sampled`."""
     found: dict[str, Any] = {}
     if asked.logprobs:
         found["logprobs"] = np.array(_held("log-probabilities", said.logprobs))

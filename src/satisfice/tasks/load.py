@@ -160,7 +160,7 @@ def _stated_split(problem: Problem, stated: str, problems: tuple[Problem, ...]) 
 
 
 def split_of(question: str) -> Split:
-    """The one split that a question can ever be in."""
+    """Return the one split that a question can ever be in."""
     return ("train", "train", "calibration", "eval")[hashlib.sha256(question.encode()).digest()[-1] % 4]
 
 

@@ -28,17 +28,17 @@ class World:
     like: Request
 
     def opened(self) -> Sequence:
-        """A sequence that holds the prompt alone."""
+        """Return a sequence that holds the prompt alone."""
         return self.engine.open(self.question, self.label)
 
     async def begun(self, limit: int = TOKENS) -> tuple[Sequence, int, Sampled]:
-        """A sequence with some tokens, the length of its prompt, and what was sampled."""
+        """Return a sequence with some tokens, the length of its prompt, and what was sampled."""
         sequence = self.opened()
         begin = len(sequence.ids)
         return sequence, begin, await sequence.sample(replace(self.like, limit=limit))
 
     def text(self, sequence: Sequence, begin: int) -> str:
-        """What stands on a sequence after its prompt."""
+        """Return what stands on a sequence after its prompt."""
         return self.engine.decode(sequence.ids[begin:])
 
 

@@ -23,7 +23,7 @@ def rollouts(
     prompt: ArrayLike | None = None,
     **columns: ArrayLike,
 ) -> Rollouts:
-    """A batch from plain lists: one group of rollouts of 100 tokens, unless told otherwise.
+    """Return a batch from plain lists: one group of rollouts of 100 tokens, unless told otherwise.
 
     Further columns by name: `budget=[...]` with one number a rollout, `entropy=[[...], ...]` with one a token.
 

@@ -96,7 +96,7 @@ def _check_pressure(shaper: Shaper) -> None:
 
 
 def _by_length(shaper: Shaper, batch: Rollouts) -> dict[str, Any]:
-    """Columns that count something in the rollout, in proportion to its length."""
+    """Return columns that count something in the rollout, in proportion to its length."""
     growing = [column.name for column in columns_of(shaper) if column.grows and column.name in batch.columns]
     return {name: np.ceil(batch.length * 0.5) for name in growing}
 

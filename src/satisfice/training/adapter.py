@@ -28,7 +28,7 @@ def with_adapter(model: Any, rank: int, seed: int) -> Any:
 
 
 def plain_weights(model: Any) -> dict[str, Tensor]:
-    """The weights that a model computes with, by the names that they have without an adapter.
+    """Return the weights that a model computes with, by the names that they have without an adapter.
 
     What an adapter adds is added to copies: merging it in and out again would wear the model's own weights away.
     """

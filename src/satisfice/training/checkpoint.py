@@ -50,12 +50,12 @@ def read_state(checkpoint: Path, shaper: Shaper, rewards: RewardRange) -> State:
 
 
 def read_underway(checkpoint: Path) -> Underway:
-    """The rollouts that were on their way when a checkpoint was written."""
+    """Return the rollouts that were on their way when a checkpoint was written."""
     row = json.loads((checkpoint / STATE_FILE).read_text("utf-8"))
     return Underway.from_json(row["underway"]) if "underway" in row else Underway()
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The last complete checkpoint of a training; one whose writing was interrupted is passed over."""
+    """Return the last complete checkpoint of a training; one whose writing was interrupted is passed over."""
     found = [path for path in folder.glob("checkpoint-*") if (path / STATE_FILE).is_file()]
     return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)

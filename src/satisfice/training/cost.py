@@ -42,7 +42,7 @@ class Machine:
             raise BadInput(f"Machine: slots must be at least 1, got {self.slots}.")
 
     def scaled(self, parameters: float, machines: int = 1, efficiency: float = 1.0) -> "Machine":
-        """The same for a model of so many times the parameters, and for several machines that share each batch.
+        """Return the costs for a model of so many times the parameters, on so many machines that share each batch.
 
         A decode step reads every weight once and a token passes through every weight, so all but `fixed` grows in
         proportion; several machines share rows and tokens, `efficiency` saying how well, and each reads all weights.
@@ -72,7 +72,7 @@ class Step:
 
 
 def running(lengths: ArrayLike, slots: int = 1 << 30) -> Ints:
-    """How many rollouts run in each decode step; those beyond the slots begin when one ends, [steps].
+    """Return how many rollouts run in each decode step; those beyond the slots begin when one ends, [steps].
 
     >>> running([1, 3, 2]), running([1, 3, 2], slots=2)
     (array([3, 2, 1]), array([2, 2, 2]))
@@ -108,7 +108,7 @@ def step_cost(machine: Machine, lengths: ArrayLike, *, trained: int | None = Non
 
 
 def truncated(lengths: ArrayLike, cap: int) -> Ints:
-    """Lengths under a cap."""
+    """Return lengths under a cap."""
     return np.minimum(np.asarray(lengths, dtype=np.int64), cap)
 
 
@@ -133,7 +133,7 @@ def beginnings(machine: Machine, lengths: ArrayLike, eta: float, continuations: 
 
 
 def _both(machine: Machine, first: Step, then: Step, trained: int, ended: int) -> Step:
-    """One after the other, trained on once."""
+    """Return the cost of two steps of sampling, one after the other, and one step of training."""
     sampled = first.sampled + then.sampled
     running = (first.occupancy * first.generate + then.occupancy * then.generate) / (first.generate + then.generate)
     return Step(
@@ -198,7 +198,7 @@ def _filled(underway: Underway, groups: int, size: int, draw: Sequence[int]) -> 
 
 
 def fit(decoding: Sequence[tuple[int, int, float]], training: Sequence[tuple[int, float]], slots: int) -> Machine:
-    """A machine from measurements, by least squares with nothing below zero.
+    """Return a machine from measurements, by least squares with nothing below zero.
 
     `decoding` are (decode steps, tokens sampled, seconds), `training` (tokens, seconds).
 
@@ -213,7 +213,7 @@ def fit(decoding: Sequence[tuple[int, int, float]], training: Sequence[tuple[int
 
 
 def _least(columns: Sequence[Sequence[float]], seconds: Sequence[float]) -> Floats:
-    """Two coefficients, each 0 or more, that leave the least squared relative error."""
+    """Return two coefficients, each 0 or more, that leave the least squared relative error."""
     y = np.asarray(seconds, dtype=np.float64)
     a = np.asarray(columns, dtype=np.float64) / y[:, None]
     one = np.ones(len(y))

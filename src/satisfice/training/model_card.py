@@ -69,7 +69,7 @@ def _span(row: Mapping[str, Any], name: str, factor: float, form: str) -> str:
 
 
 def _curve(steps: Sequence[Mapping[str, Any]]) -> str:
-    """A few steps of the training, the first and the last among them."""
+    """Return a few steps of the training, the first and the last among them."""
     if not steps:
         return ""
     n = min(6, len(steps))

@@ -25,7 +25,7 @@ WATCHED = {
 
 
 def examine(batch: Rollouts) -> dict[str, Any]:
-    """What the untrained model does on some of the problems: figures for the card, JSON-able."""
+    """Return what the untrained model does on some of the problems: figures for the card, JSON-able."""
     groups, first = batch.groups, batch.groups.first
     some, every = groups.any(batch.correct)[first], groups.all(batch.correct)[first]
     low, middle, high = np.quantile(batch.length, (0.1, 0.5, 0.9))

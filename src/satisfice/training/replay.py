@@ -18,7 +18,7 @@ Memory = tuple[Mapping[str, Any], float]
 
 
 def silent_rows(batch: Rollouts, shaped: Shaped) -> list[int]:
-    """Rows of groups without any advantage."""
+    """Return rows of groups without any advantage."""
     felt = np.abs(shaped.advantage.reshape(len(batch), -1)).max(axis=1) > 1e-9
     return [int(row) for row in np.flatnonzero(~batch.groups.any(felt))]
 
@@ -37,7 +37,7 @@ def with_memories(
     limit: int,
     weight: float,
 ) -> dict[str, Floats]:
-    """The parts of a batch, [b, T] each, with remembered rollouts in the rows that `mine` names.
+    """Return the parts of a batch, [b, T] each, with remembered rollouts in the rows that `mine` names.
 
     Their loss is averaged over `everything` that is replayed in this step, as the loss averages a batch, and weighs
     `weight` beside the batch's own. `behaviour` are the log-probabilities that they were sampled with, NaN elsewhere.

@@ -127,7 +127,7 @@ async def steer(
     *,
     temperature: float = 1.0,
 ) -> list[Rollout]:
-    """Groups as the shaper makes them, all at once; the rollouts of a group follow one another.
+    """Return groups as the shaper makes them, all at once; the rollouts of a group follow one another.
 
     What a group spent on chains that are no rollouts is booked on its first one.
     """
@@ -174,7 +174,7 @@ def _raw(ask: AskGroup, rolled: Rolled) -> Rollout:
 
 
 async def judged(rollout: Rollout, engine: Engine, judge: Judging) -> Rollout:
-    """The same rollout with its verdict and its columns, by its tokens as they are now."""
+    """Return a copy of a rollout with the verdict and the columns of the tokens that it has now."""
     text = engine.decode([i for i in rollout.ids if i not in engine.end_ids])  # special tokens too: `</think>` is one
     thinking, closed, answer_text = text.partition(engine.profile.think_close)
     answer = extract_strict(answer_text, engine.profile.answer_form) if closed else None
@@ -186,7 +186,7 @@ async def judged(rollout: Rollout, engine: Engine, judge: Judging) -> Rollout:
 def said(
     thinking: str, closed: bool, answer_text: str, answer: str | None, rollout: Rollout, profile: Profile
 ) -> dict[str, float]:
-    """The columns that can be read off a rollout."""
+    """Return the columns that can be read off a rollout."""
     closed_once = closed and profile.think_close not in answer_text and profile.think_open not in thinking
     return {
         "answer_found": float(answer is not None),

@@ -106,7 +106,7 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = Non
 
 
 def read_steps(out: Path) -> list[dict[str, Any]]:
-    """The figures of each step so far; a torn last line is left out."""
+    """Return the figures of each step so far; a torn last line is left out."""
     rows = []
     with contextlib.suppress(FileNotFoundError):
         for line in (out / STEPS).read_text("utf-8").splitlines(keepends=True):
@@ -121,7 +121,7 @@ def read_steps(out: Path) -> list[dict[str, Any]]:
 def _prepared(
     plan: TrainPlan, source: LocalSource, out: Path, run: Mapping[str, Any], told: Told
 ) -> tuple[list[Problem], dict[str, Any]]:
-    """The problems with the columns that the method reads, and what the pre-flight saw."""
+    """Return the problems with the columns that the method reads, and what the pre-flight saw."""
     problems = plan.problems
     wanted = reads(plan.shaper) & MEASURED
     require(

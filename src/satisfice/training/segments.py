@@ -47,12 +47,12 @@ class Underway:
         return Underway(rows=tuple(rows), groups=begun)
 
     def complete(self) -> list[int]:
-        """Groups all of whose rollouts have ended, the oldest first."""
+        """Return groups all of whose rollouts have ended, the oldest first."""
         waiting = {row.group for row in self.rows if not row.ended}
         return sorted({row.group for row in self.rows} - waiting)
 
     def without(self, groups: Iterable[int]) -> "Underway":
-        """What is left when these groups are taken out."""
+        """Return what is left when these groups are taken out."""
         gone = set(groups)
         return replace(self, rows=tuple(row for row in self.rows if row.group not in gone))
 
@@ -62,7 +62,7 @@ class Underway:
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> "Underway":
-        """What `to_json` wrote."""
+        """Return what `to_json` wrote."""
         rows = ({**one, "ids": tuple(one["ids"]), "parts": tuple(one["parts"])} for one in row["rows"])
         return Underway(rows=tuple(Growing(**one) for one in rows), groups=row["groups"])
 
@@ -121,7 +121,7 @@ async def grow(
 async def as_rollouts(
     engine: Engine, rows: Sequence[Growing], problems: Mapping[str, Problem], judge: Judging
 ) -> list[Rollout]:
-    """Rollouts as the trainer knows them, judged as far as they have come; groups keep their serial numbers."""
+    """Return rollouts as the trainer knows them, judged as far as they have come; groups keep their serial numbers."""
     return [await judged(_raw(engine, row, problems[row.problem]), engine, judge) for row in rows]
 
 

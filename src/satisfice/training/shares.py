@@ -47,6 +47,6 @@ def _wide(values: Floats, mask: Any) -> Floats:
 
 
 def empty_groups(batch: Rollouts, shaped: Shaped) -> list[int]:
-    """Groups of which nothing is kept."""
+    """Return groups of which nothing is kept."""
     some = batch.groups.any(shaped.keep)
     return sorted({int(g) for g in batch.group[~some]})

@@ -14,7 +14,7 @@ _ITS_OWN = frozenset({"ids", "mask", "segment", "logprob", "reference_logprob", 
 
 
 def made_for(shaper: Shaper) -> frozenset[str]:
-    """Columns that there are in a training with this shaper, beside those of the problems."""
+    """Return columns that there are in a training with this shaper, beside those of the problems."""
     steered = shaper.makes if isinstance(shaper, Steering) else frozenset()
     asked = asking(shaper)
     return SAID | _ITS_OWN | steered | (frozenset() if asked is None else {asked.asks})
@@ -39,11 +39,11 @@ class Source(Protocol):
         ...
 
     def cut(self, rollout: Rollout, length: int) -> Rollout:
-        """The first tokens of a rollout, verified again."""
+        """Return the first tokens of a rollout, verified again."""
         ...
 
     def steer(self, asks: Sequence[AskGroup], shaper: Steering, state: State) -> list[Rollout]:
-        """Groups as a steering shaper makes them."""
+        """Return groups as a steering shaper makes them."""
         ...
 
     def grow(self, rows: Sequence[Growing], problems: Mapping[str, Problem], segment: int) -> list[Growing]:
@@ -51,7 +51,7 @@ class Source(Protocol):
         ...
 
     def grown(self, rows: Sequence[Growing], problems: Mapping[str, Problem]) -> list[Rollout]:
-        """What a step trains on of them."""
+        """Return what a step trains on of them."""
         ...
 
     def update(self, model: Any) -> None:

@@ -235,7 +235,7 @@ class ShapedTrainer(GRPOTrainer):
         }
 
     def _stated(self, problem: Problem) -> Problem:
-        """The problem with what the shaper wants its prompt to state."""
+        """Return the problem with what the shaper wants its prompt to state."""
         return with_request(self.shaper, self.shaper_state, problem)
 
     def _ask(
@@ -274,7 +274,7 @@ class ShapedTrainer(GRPOTrainer):
         return self.source.steer(asks, shaper, self.shaper_state)
 
     def _grown(self, shaper: Segmented, problems: Sequence[Problem]) -> list[Rollout]:
-        """Rollouts that are on their way, grown until as many can be trained on as a step has."""
+        """Return rollouts that are on their way, grown until as many can be trained on as a step has."""
         if self.accelerator.num_processes > 1:
             raise Unfit(f"{self.shaper.card.id} lets rollouts grow over several steps, on one process only so far.")
         size = self.group_size if shaper.whole_groups else 1
@@ -326,7 +326,7 @@ class ShapedTrainer(GRPOTrainer):
         return rows
 
     def _replaced(self, mine: list[Rollout], empty: Sequence[int], first: int, round_: int) -> list[Rollout]:
-        """Rollouts of other problems in place of those groups; the same problems on every process."""
+        """Return rollouts of other problems in place of those groups; the same problems on every process."""
         step = self.batch_number
         problems = {g: self._pool[random_key(self.args.seed, step, round_, g) % len(self._pool)] for g in empty}
         places = [place for place, rollout in enumerate(mine) if rollout.group in problems]
@@ -369,7 +369,7 @@ class ShapedTrainer(GRPOTrainer):
         self.note("rollouts/monitor_spent", float(batch.length.sum()))
 
     def _local(self, name: str, shape: tuple[int, int]) -> Tensor:
-        """A part of the batch in the width that TRL padded the completions to."""
+        """Return a part of the batch in the width that TRL padded the completions to."""
         out = torch.zeros(shape, dtype=torch.float32)
         values = self._batch[name][:, : shape[1]]  # nothing stands beyond a process's own longest rollout
         out[:, : values.shape[1]] = torch.from_numpy(values)

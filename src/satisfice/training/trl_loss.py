@@ -51,7 +51,7 @@ def check_terms(loss: Loss, method: str) -> None:
 
 
 def batch_loss(loss: Loss, part: Tokens) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a part of the batch, to be added to that of the others, and what to log about it."""
+    """Return the loss of a part of the batch, to be added to that of the others, and what to log about it."""
     mask = part.mask.bool()
     # Where there is no token, log-probabilities mean nothing: kept out before anything is raised to a power.
     change = torch.where(mask, part.logprob - part.old_logprob, 0.0)
@@ -102,7 +102,7 @@ def batch_loss(loss: Loss, part: Tokens) -> tuple[Tensor, dict[str, float]]:
 
 
 def token_loss(loss: Loss, ratio: Tensor, advantage: Tensor) -> Tensor:
-    """The clipped loss of each token: `Loss.token_loss` with gradients."""
+    """Return the clipped loss of each token: `Loss.token_loss` with gradients."""
     clipped = ratio.clamp(1 - loss.clip_low, 1 + loss.clip_high)
     found = torch.maximum(-ratio * advantage, -clipped * advantage)
     if loss.dual_clip is None:
@@ -126,7 +126,7 @@ def divergence(kind: str, change: Tensor) -> Tensor:
 
 
 def mode_hinge(brief: Tensor, wanted: Tensor, margin: float) -> Tensor:
-    """How far the wanted mode falls short of being ahead by the margin, times how much the row weighs, [b].
+    """Return how far the wanted mode falls short of being ahead by the margin, times how much the row weighs, [b].
 
     The score of the brief mode's token stands against those of all other tokens together: their difference is the
     log-odds of the token. `wanted` is above 0 where thinking is wanted and below where brevity is; its size is the

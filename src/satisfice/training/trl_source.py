@@ -85,7 +85,7 @@ class LocalSource:
         return self._coroutines.run(sample(self.engine, asks, self.judge, temperature=self._temperature))
 
     def steer(self, asks: Sequence[AskGroup], shaper: Steering, state: State) -> list[Rollout]:
-        """Groups as a steering shaper makes them."""
+        """Return groups as a steering shaper makes them."""
         return self._coroutines.run(steer(self.engine, asks, shaper, state, self.judge, temperature=self._temperature))
 
     def grow(self, rows: Sequence[Growing], problems: Mapping[str, Problem], segment: int) -> list[Growing]:
@@ -93,14 +93,14 @@ class LocalSource:
         return self._coroutines.run(grow(self.engine, rows, problems, segment, self._temperature))
 
     def grown(self, rows: Sequence[Growing], problems: Mapping[str, Problem]) -> list[Rollout]:
-        """What a step trains on of them."""
+        """Return what a step trains on of them."""
         return self._coroutines.run(as_rollouts(self.engine, rows, problems, self.judge))
 
     def cut(self, rollout: Rollout, length: int) -> Rollout:
         return self.judged([_first(rollout, length)])[0]
 
     def judged(self, raw: Sequence[Rollout]) -> list[Rollout]:
-        """Rollouts that were sampled elsewhere, with verdicts and columns."""
+        """Return rollouts that were sampled elsewhere, with verdicts and columns."""
 
         async def judge() -> list[Rollout]:
             return [await judged(rollout, self.engine, self.judge) for rollout in raw]

@@ -70,7 +70,7 @@ class Chunk(NamedTuple):
 
 
 def _around(before: str, text: str, stops: tuple[str, ...]) -> list[str]:
-    """A text in parts: up to the first stop text that ends in it, to its end, and the rest.
+    """Return a text in parts: up to the first stop text that ends in it, to its end, and the rest.
 
     >>> _around("", "so 46</think>46", ("</think>",)), _around("so </th", "ink>46", ("</think>",))
     (['so 46', '</think>', '46'], ['ink>', '46'])

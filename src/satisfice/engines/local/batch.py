@@ -127,7 +127,7 @@ class Batch:
         self._biased = any(request.bias for request in requests)
 
     def chances(self, ready: NDArray[np.intp], at: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The number in [0, 1) by which each job in `ready` draws its token for position `at`."""
+        """Return the number in [0, 1) by which each job in `ready` draws its token for position `at`."""
         return uniforms(self._keys[ready], at)
 
     def biases(

@@ -103,11 +103,11 @@ class RowCache:
         return self.slabs[-1].width * self.position_bytes
 
     def slab_for(self, length: int) -> Slab:
-        """The narrowest slab whose rows hold this many positions."""
+        """Return the narrowest slab whose rows hold this many positions."""
         return next(slab for slab in self.slabs if slab.width >= length)
 
     def take(self, slab: Slab) -> int | None:
-        """A free row, allocated if need be; None when that would go beyond the limit."""
+        """Return a free row, allocated if need be; None when that would go beyond the limit."""
         if not slab.free:
             room = (self.limit - self.bytes) // (slab.width * self.position_bytes)
             more = min(max(MIN_ROWS * NARROWEST // slab.width, slab.rows, 1), room)  # doubles: growth is rare

@@ -22,12 +22,12 @@ _FIXED_ROPE = {"default", "linear", "llama3", "yarn"}  # the angle of a position
 
 
 def forward_of(model: Any, longest: int) -> Forward:
-    """The quickest forward pass for a model."""
+    """Return the quickest forward pass for a model."""
     return Fused(model, longest) if fits(model) else Modules(model)
 
 
 def fits(model: Any) -> bool:
-    """Whether `Fused` computes this model."""
+    """Return whether `Fused` computes this model."""
     config = model.config
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     return type(model).__name__ in _LLAMA_LIKE and config.hidden_act == "silu" and rope in _FIXED_ROPE
@@ -139,7 +139,7 @@ def _fuse(layer: Any) -> _Layer:
 
 
 def _join(*linears: torch.nn.Linear) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """One matrix for several; their own weights become parts of it, so that nothing is held twice."""
+    """Return one matrix for several; their own weights become parts of it, so that nothing is held twice."""
     weight = torch.cat([linear.weight.detach() for linear in linears])
     biases = [linear.bias.detach() for linear in linears if linear.bias is not None]
     for linear, part in zip(linears, weight.split([linear.out_features for linear in linears]), strict=True):

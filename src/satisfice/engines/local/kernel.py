@@ -52,7 +52,7 @@ class Unavailable(Exception):
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The compiled kernel.
+    """Return the compiled kernel.
 
     Raises:
         Unavailable: it is switched off, there is no compiler, or the compiler could not do it.
@@ -97,7 +97,7 @@ def _compile(compiler: str, path: Path) -> None:
 
 
 def _folder() -> Path | None:
-    """The user's folder for what can be made again, if nobody else can write to it."""
+    """Return the user's folder for what can be made again, if nobody else can write to it."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "satisfice"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _folder() -> Path | None:
 
 
 def _processor() -> str:
-    """What machine code may run here: a cache folder can be shared by machines of several kinds."""
+    """Return what machine code may run here: a cache folder can be shared by machines of several kinds."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         return next(line for line in lines if line.lower().startswith(("flags", "features")))
@@ -275,7 +275,7 @@ class Kernel:
         return torch.from_numpy(scores)[:, : self._vocab], layers, picked
 
     def _cuts(self, positions: NDArray[np.int64], chains: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where each thread's part begins, and the end: whole chains, and about as much work for each."""
+        """Return where each thread's part begins, and the end: whole chains, and about as much work for each."""
         count = len(positions)
         parts = min(self._threads, count // _WORTH_SHARING)
         if parts < 2:
@@ -323,7 +323,7 @@ class Kernel:
         return self._plain(F.pad(flat, (0, -len(flat) % (2 * self._lanes))))
 
     def _plain(self, values: torch.Tensor) -> int:
-        """The address of a copy that lives as long as the model."""
+        """Return the address of a copy that lives as long as the model."""
         self._kept.append(np.array(values.detach().numpy(), dtype=np.float32, order="C"))
         return int(self._kept[-1].ctypes.data)
 

@@ -49,7 +49,7 @@ class Pass(Protocol):
 
 
 def pass_of(model: Any, cache: RowCache, longest: int, *, compiled: bool | None) -> Pass:
-    """The quickest way for a model; None means compiled where that is possible.
+    """Return the quickest way for a model; None means compiled where that is possible.
 
     Raises:
         Unavailable: `compiled` is wanted and cannot be.
@@ -176,7 +176,7 @@ class TorchPass:
         return total
 
     def _split(self, states: list[SequenceState], padding: int) -> list[Segment]:
-        """One segment for each slab; the padding belongs to the last."""
+        """Return one segment for each slab; the padding belongs to the last."""
         found: list[Segment] = []
         slabs: list[Slab] = [state.row.slab for state in states if state.row]
         for begin in [i for i in range(len(slabs)) if i == 0 or slabs[i] is not slabs[i - 1]]:
@@ -193,7 +193,7 @@ class TorchPass:
         return found
 
     def _reading(self, part: Segment, at: NDArray[np.int64], positions: torch.Tensor) -> Segment:
-        """A segment of a step with what attention reads now."""
+        """Return a segment of a step with what attention reads now."""
         width = -(-int(at[part.begin : part.end].max() + 1) // BLOCK) * BLOCK
         newest = torch.zeros(part.span, dtype=torch.long, device=positions.device)  # rows of others read position 0
         newest[part.rows] = positions[part.begin : part.end, 0]
@@ -202,7 +202,7 @@ class TorchPass:
     def _gathered(
         self, states: list[SequenceState], at: NDArray[np.int64], positions: torch.Tensor
     ) -> tuple[Segment, ...]:
-        """The segments of a pass of reading: states of one slab together."""
+        """Return the segments of a pass of reading: states of one slab together."""
         segments = []
         rows = [state.row for state in states if state.row]
         for slab in dict.fromkeys(row.slab for row in rows):

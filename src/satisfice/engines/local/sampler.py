@@ -11,7 +11,7 @@ LIKELIEST = 256  # tokens among which a nucleus is looked for first
 
 
 def uniforms(keys: NDArray[np.uint64], positions: NDArray[np.int64]) -> NDArray[np.float64]:
-    """One number in [0, 1) for each (key, position): the finaliser of SplitMix64 over both.
+    """Return one number in [0, 1) for each (key, position): the finaliser of SplitMix64 over both.
 
     keys, positions: `[rows]`. The same pair always gives the same number, on any machine and in any batch.
     """

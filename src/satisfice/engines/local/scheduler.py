@@ -351,7 +351,7 @@ class Loop:
 
 
 def _unread(state: SequenceState) -> int:
-    """Tokens that are not in the cache; the last one is read for its scores."""
+    """Return tokens that are not in the cache; the last one is read for its scores."""
     return len(state.ids) - state.valid
 
 

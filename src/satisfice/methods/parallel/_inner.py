@@ -10,7 +10,7 @@ from satisfice.core.session import Policy, Session
 
 
 async def follow(stop: Policy | None, session: Session, chain: Chain | None = None) -> Chain:
-    """One chain under the rule `stop`, or to its natural end.
+    """Return one chain under the rule `stop`, or to its natural end.
 
     With `chain`, one that is under way already: the rule takes it up where it stands.
     """
@@ -27,7 +27,7 @@ async def abreast(session: Session, works: Iterable[Coroutine[Any, Any, Chain]])
 
 
 def new_chain(session: Session, after: Iterable[Chain] = (), question: str | None = None) -> Chain:
-    """A chain that begins when those in `after` have ended, as far as decode steps go."""
+    """Return a chain that begins when those in `after` have ended, as far as decode steps go."""
     chain = session.chain(question)
     chain.clock = max((other.clock for other in after), default=0)
     return chain
@@ -43,7 +43,7 @@ def level(chains: Sequence[Chain]) -> None:
 def elect(
     session: Session, chains: Sequence[Chain], weights: Sequence[float] | None = None, measure: str = "share of votes"
 ) -> Chain:
-    """The first chain that voted for the winner; the first of all when none has an answer."""
+    """Return the first chain that voted for the winner; the first of all when none has an answer."""
     answers = [session.parse(chain.answer_text) for chain in chains]
     vote = majority(answers, same=session.same, weights=weights)
     winner = chains[vote.voters[0]] if vote.voters else chains[0]

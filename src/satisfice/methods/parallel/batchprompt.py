@@ -95,7 +95,7 @@ class BatchPrompt:
 
 
 def pack(problems: Sequence[Problem], instruction: str) -> Problem:
-    """One problem out of several that share an instruction; its reference answer has a line for each."""
+    """Return one problem out of several that share an instruction; its reference answer has a line for each."""
     if not problems:
         raise BadInput("pack: problems must not be empty.")
     return Problem(
@@ -108,7 +108,7 @@ def pack(problems: Sequence[Problem], instruction: str) -> Problem:
 
 
 def contents(problem: Problem) -> tuple[str, list[str]]:
-    """The instruction and the items of a problem; one that was not packed is a batch of one."""
+    """Return the instruction and the items of a problem; one that was not packed is a batch of one."""
     items = problem.metadata.get("items")
     if isinstance(items, list) and items and all(isinstance(item, str) for item in items):
         return str(problem.metadata.get("instruction", "")), items
@@ -116,7 +116,7 @@ def contents(problem: Problem) -> tuple[str, list[str]]:
 
 
 def labels(text: str) -> Mapping[int, Label]:
-    """What an answer says of each item; an item named twice has its last label.
+    """Return what an answer says of each item; an item named twice has its last label.
 
     >>> labels("Label 0: yes (confident)\\nLabel 2: no (not confident)")
     {0: Label(answer='yes', confident=True), 2: Label(answer='no', confident=False)}
@@ -129,7 +129,7 @@ def labels(text: str) -> Mapping[int, Label]:
 
 
 def leaves(rounds: Sequence[Label | None], same: Same = str.__eq__) -> str | None:
-    """The label with which an item leaves: the same and confident in the last two rounds.
+    """Return the label with which an item leaves: the same and confident in the last two rounds.
 
     >>> leaves([Label("A", True), Label("A", True)])
     'A'
@@ -142,7 +142,7 @@ def leaves(rounds: Sequence[Label | None], same: Same = str.__eq__) -> str | Non
 
 
 def elected(rounds: Sequence[Label | None], alpha: float = 0.2, same: Same = str.__eq__) -> str | None:
-    """The label with most votes, 1 for a confident one and `alpha` for another; None where no round said one.
+    """Return the label with most votes, 1 for a confident one and `alpha` for another; None where no round said one.
 
     >>> elected([Label("A", True), Label("B", False), Label("B", False)])
     'A'

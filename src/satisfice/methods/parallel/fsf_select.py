@@ -136,7 +136,7 @@ def review_ratio(pieces: Sequence[str], judgement: str) -> float | None:
 
 
 def marked(pieces: Sequence[str], markers: str, *, by_length: bool = False) -> float | None:
-    """The share of pieces, or of their characters, in which the expression matches; None without a piece."""
+    """Return the share of pieces, or of their characters, in which the expression matches; None without a piece."""
     if not pieces:
         return None
     weights = [len(piece) if by_length else 1 for piece in pieces]

@@ -127,7 +127,7 @@ class Trajectory(NamedTuple):
 
 
 def trajectory(points: ArrayLike, *, divide_by: Literal["N", "N-1"] = "N") -> Trajectory | None:
-    """The signals of a chain from its segments, `[N, layers, d]`; None for fewer than two segments.
+    """Return the signals of a chain from its segments, `[N, layers, d]`; None for fewer than two segments.
 
     >>> straight = np.array([[0, 0], [1, 0], [2, 1], [3, 1]])[:, None]
     >>> [round(x, 4) for x in trajectory(straight)]

@@ -74,7 +74,7 @@ class Pdr:
         return chains[0]
 
     async def _spaces(self, session: Session, chains: Sequence[Chain], count: int, r: int) -> list[str]:
-        """The workspace that each of the next drafts gets."""
+        """Return the workspace that each of the next drafts gets."""
         texts = [draft_text(chain) for chain in chains]
         match self.distil:
             case "summary":
@@ -99,12 +99,12 @@ class Pdr:
 
 
 def refine_prompt(question: str, workspace: str) -> str:
-    """The question, with what is known so far where something is."""
+    """Return the question, with what is known so far where something is."""
     return REFINE.format(question=question, workspace=workspace) if workspace else question
 
 
 def draft_text(chain: Chain) -> str:
-    """What a draft is to whoever reads it: the visible solution, the thinking where there is none."""
+    """Return what a draft is to whoever reads it: the visible solution, the thinking where there is none."""
     return chain.answer_text.strip() or chain.thinking.strip()
 
 
@@ -136,7 +136,7 @@ class Cost(NamedTuple):
 
 
 def cost(prompt: int, drafts: Sequence[int], notes: int, final: int) -> Cost:
-    """What two rounds with a summary take, tokens in and out, by the paper's convention.
+    """Return what two rounds with a summary take, tokens in and out, by the paper's convention.
 
     >>> cost(200, [1000] * 4, 300, 1000)
     Cost(sequential=7200, total=10800)

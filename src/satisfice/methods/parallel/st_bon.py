@@ -101,7 +101,7 @@ class StBon:
 
 
 def apart_at(chains: Sequence[Sequence[int]], steps: int) -> int | None:
-    """The first step at which no two of the chains are alike; None when there is none within `steps`.
+    """Return the first step at which no two of the chains are alike; None when there is none within `steps`.
 
     >>> apart_at([[5, 7, 1], [5, 7, 2], [5, 8, 3]], 3)
     3
@@ -139,13 +139,13 @@ def _angle(a: Floats, b: Floats) -> Floats:
 
 
 def _stacked(got: Sampled) -> Floats:
-    """The states of the tokens of one call, `[n, L + 1, d]`."""
+    """Return the states of the tokens of one call, `[n, L + 1, d]`."""
     if not got.hidden:
         return np.zeros((0, 1, 1))
     return np.stack([got.hidden[layer] for layer in sorted(got.hidden)], axis=1).astype(np.float64)
 
 
 def _means(parts: Sequence[Floats], length: int) -> Floats:
-    """The mean state of the first `length` tokens, `[L + 1, d]`."""
+    """Return the mean state of the first `length` tokens, `[L + 1, d]`."""
     states = np.concatenate([part for part in parts if len(part)] or [np.zeros((1, 2, 1))])
     return np.asarray(states[:length].mean(axis=0))

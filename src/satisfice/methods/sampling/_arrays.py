@@ -23,12 +23,12 @@ BLOCK = 32  # neighbouring scores that are looked at as one
 
 
 def is_torch(x: Array) -> bool:
-    """Whether an array is torch's."""
+    """Return whether an array is torch's."""
     return type(x).__module__.partition(".")[0] == "torch"
 
 
 def namespace(x: Array) -> Any:
-    """The module whose functions take `x`."""
+    """Return the module whose functions take `x`."""
     return sys.modules["torch"] if is_torch(x) else np
 
 
@@ -55,22 +55,22 @@ def as_scores(logits: Array, method: str) -> tuple[Array, Array]:
 
 
 def cast(x: Array, dtype: Any) -> Array:
-    """The same values in another precision."""
+    """Return the values in another precision."""
     return x.to(dtype) if is_torch(x) else x.astype(dtype, copy=False)
 
 
 def small(x: Array) -> Array:
-    """The same as numpy if it is in this machine's memory, where many steps over a few numbers take a third so long."""
+    """Return a tensor on the CPU as a numpy array: many steps over few numbers take a third of the time there."""
     return x.detach().numpy() if is_torch(x) and x.device.type == "cpu" else x
 
 
 def like(x: Array, other: Array) -> Array:
-    """The same as torch if `other` is torch's."""
+    """Return `x` as a tensor where `other` is one, on the same device."""
     return namespace(other).as_tensor(x, device=other.device) if is_torch(other) else x
 
 
 def rows(value: Parameter, like: Array) -> Array:
-    """A parameter as `[batch, 1]` in float64 on the device of `like`, or `[1, 1]` if it is one number."""
+    """Return a parameter as `[batch, 1]` in float64 on the device of `like`, or `[1, 1]` if it is one number."""
     if is_torch(like):
         torch = namespace(like)
         given = torch.as_tensor(value, dtype=torch.float64, device=like.device)
@@ -124,7 +124,7 @@ def total(weights: Array, factor: Array | None = None) -> Array:
 
 
 def largest(scores: Array, count: int) -> Array:
-    """The `count` largest scores of each row in descending order, `[batch, count]`."""
+    """Return the `count` largest scores of each row in descending order, `[batch, count]`."""
     if not is_torch(scores):
         return -np.sort(-np.partition(scores, -count, axis=-1)[:, -count:], axis=-1)
     blocks, rest = divmod(scores.shape[1], BLOCK)
@@ -137,7 +137,7 @@ def largest(scores: Array, count: int) -> Array:
 
 
 def nth_largest(scores: Array, count: Parameter) -> Array:
-    """The `count`-th largest score of each row, `[batch, 1]`; the smallest one if there are fewer."""
+    """Return the `count`-th largest score of each row, `[batch, 1]`; the smallest one if there are fewer."""
     if isinstance(count, int):
         return largest(scores, min(max(count, 1), scores.shape[1]))[:, -1:]
     place = np.clip(np.asarray(count.cpu() if is_torch(count) else count), 1, scores.shape[1]).astype(np.int64)
@@ -164,7 +164,7 @@ class Kept:
     ties: Array | None = None  # `[batch, 1]`; None: all of them
 
     def mask(self) -> Array:
-        """Which stay: boolean, `[batch, vocab]`."""
+        """Return which tokens stay: boolean, `[batch, vocab]`."""
         keep = reach(self.scores, self.floor)
         if self.ties is None:
             return keep
@@ -209,13 +209,13 @@ def cut(logits: Array, keep: Array) -> Array:
 
 
 def lowest(scores: Array, floor: Array) -> Array:
-    """A floor that -inf never reaches."""
+    """Return a floor that -inf never reaches."""
     xp = namespace(scores)
     return xp.clip(floor, xp.finfo(scores.dtype).min, None)
 
 
 def reach(scores: Array, floor: Array) -> Array:
-    """Where scores are at least `floor` `[batch, 1]`, and not -inf: in one pass over them."""
+    """Return where scores are at least `floor` `[batch, 1]`, and not -inf: in one pass over them."""
     return scores >= lowest(scores, floor)
 
 

@@ -26,7 +26,7 @@ TOLERANCE = 5e-7  # relative: a bound that float32 cannot tell from being met co
 def descend(
     scores: Array, best: Array, mass: Array, crossed: Callable[..., Array], *, below: Array | None = None
 ) -> Stop:
-    """Where a walk down the scores first meets a condition on what it has collected.
+    """Return where a walk down the scores first meets a condition on what it has collected.
 
     `mass` `[batch, vocab]` is `e_i = exp(z_i - z_max)` and `below`, if given, `z_max - z_i`. `crossed(mass)` or, with
     `below`, `crossed(mass, spread)` tells it for totals `[batch, n]` in float64 of e_i and of `e_i (z_max - z_i)`;
@@ -54,7 +54,7 @@ def descend(
 
 
 def walk(keys: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]) -> Stop:
-    """Where a walk down the keys first meets a condition.
+    """Return where a walk down the keys first meets a condition.
 
     `keys` `[batch, vocab]` are visited from the largest down, equal ones by their index; `weights` are summed on the
     way. `crossed(*totals)` tells for totals `[batch, n]` (float64) where the condition holds; having held once it must
@@ -80,7 +80,10 @@ def _sort(keys: Array, weights: tuple[Array, ...], crossed: Callable[..., Array]
 
 
 def _place(ordered: "torch.Tensor", met: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
-    """Of the first place of each row that meets the condition (else the last): key, equal ones up to it, equal ones."""
+    """Find in each row the first place that meets the condition, else the last place.
+
+    Returns three columns: the key there, how many keys up to there equal it, and how many in the whole row do.
+    """
     import torch
 
     there = torch.arange(ordered.shape[1], device=ordered.device)

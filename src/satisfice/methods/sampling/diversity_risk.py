@@ -62,7 +62,7 @@ class Point:
 def prefix_tree(
     sequences: Iterable[Sequence[int]], *, least: int = 2, visits: int = 1, start: int | Sequence[int] = 0
 ) -> Tree:
-    """The prefixes of a corpus that at least `least` different tokens follow, with these tokens.
+    """Return the prefixes of a corpus that at least `least` different tokens follow, with these tokens.
 
     `sequences` are token ids; prefixes shorter than `start` tokens, one number for all or one for each, are left out
     (they are the prompt). The first tokens of all sequences, too, count as following the empty prefix. Where the corpus
@@ -123,7 +123,7 @@ def _recall_and_risk(
 
 
 def measure(method: Filter, value: float, logits: Any, needed: ArrayLike) -> Point:
-    """A filter over all prefixes; `logits` `[n, vocab]` of numpy or torch."""
+    """Measure a filter over all prefixes; `logits` `[n, vocab]` of numpy or torch."""
     most = np.asarray(needed)
     return _measure(method, value, logits, _ranks(np.asarray(logits, dtype=np.float32)) < most[:, None], most)
 
@@ -138,7 +138,7 @@ def _measure(method: Filter, value: float, logits: Any, good: NDArray[np.bool_],
 
 
 def at_risk(name: str, target: float, logits: Any, needed: ArrayLike) -> Point:
-    """The parameter of a filter whose mean risk is closest to `target`, with what it gives there.
+    """Return the parameter of a filter whose mean risk is closest to `target`, with what it gives there.
 
     Risk grows along the grid of `GRIDS`, so that a binary search finds it.
 

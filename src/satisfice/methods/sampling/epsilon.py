@@ -37,7 +37,7 @@ class Epsilon:
 
 
 def epsilon(logits: Array, epsilon: Parameter, *, min_tokens_to_keep: Parameter = 1) -> Array:
-    """Which tokens epsilon sampling keeps: boolean, `[batch, vocab]`.
+    """Return which tokens epsilon sampling keeps: boolean, `[batch, vocab]`.
 
     >>> import numpy as np
     >>> epsilon(np.log([[0.45, 0.25, 0.15, 0.08, 0.05, 0.02]]), 0.06).astype(int)
@@ -50,7 +50,7 @@ def epsilon(logits: Array, epsilon: Parameter, *, min_tokens_to_keep: Parameter 
 
 
 def above(mass: Array, floor: Array, scores: Array) -> Array:
-    """Tokens whose mass is at least `floor` `[batch, 1]`, and the likeliest; in one pass where no floor is 0."""
+    """Return tokens whose mass is at least `floor` `[batch, 1]`, and the likeliest; in one pass where no floor is 0."""
     xp = namespace(mass)
     keep = mass >= xp.minimum(floor, xp.amax(mass, axis=-1, keepdims=True))
     return keep if bool((floor > 0).all()) else keep & (scores > -float("inf"))

@@ -51,7 +51,7 @@ class Eta:
 
 
 def eta(logits: Array, epsilon: Parameter, *, min_tokens_to_keep: Parameter = 1) -> Array:
-    """Which tokens eta sampling keeps: boolean, `[batch, vocab]`.
+    """Return which tokens eta sampling keeps: boolean, `[batch, vocab]`.
 
     >>> import numpy as np
     >>> eta(np.log([[0.45, 0.25, 0.15, 0.08, 0.05, 0.02]]), 0.1).astype(int)
@@ -65,6 +65,6 @@ def eta(logits: Array, epsilon: Parameter, *, min_tokens_to_keep: Parameter = 1)
 
 
 def eta_floor(epsilon: Array, entropy: Array) -> Array:
-    """The probability below which eta sampling cuts: `min(epsilon, sqrt(epsilon) exp(-H))`, elementwise."""
+    """Return the probability below which eta sampling cuts: `min(epsilon, sqrt(epsilon) exp(-H))`, elementwise."""
     xp = namespace(entropy)
     return xp.minimum(epsilon, xp.sqrt(epsilon) * xp.exp(-entropy))

@@ -24,11 +24,11 @@ class Filter(Protocol):
     card: ClassVar[Card]
 
     def keep(self, logits: Array, /) -> Array:
-        """Which tokens stay: boolean, `[batch, vocab]`."""
+        """Return which tokens stay: boolean, `[batch, vocab]`."""
         ...
 
     def __call__(self, logits: Array, /) -> Array:
-        """The scores in their own dtype, with -inf for every token that does not stay."""
+        """Return the scores in their own dtype, with -inf for every token that does not stay."""
         ...
 
 
@@ -47,7 +47,7 @@ class Unbound(Protocol):
     """A filter that must be given the model's output matrix first."""
 
     def bind(self, unembedding: Array, /) -> Filter:
-        """The filter for a model with this output matrix, `[vocab, d]`."""
+        """Return the filter for a model with this output matrix, `[vocab, d]`."""
         ...
 
 
@@ -94,7 +94,7 @@ class Truncation:
         return self.before + self.after
 
     def bound(self, unembedding: Callable[[], Array]) -> "Truncation":
-        """The same with a model's output matrix given to the filters that need it."""
+        """Return a copy whose filters have the model's output matrix where they need it."""
 
         def bind(method: Filter) -> Filter:
             return method.bind(unembedding()) if isinstance(method, Unbound) else method
@@ -121,7 +121,7 @@ class Truncation:
 
 
 def measure(method: Filter, logits: Array) -> tuple[Array, Array]:
-    """How many tokens a filter keeps of each row, and the probability that it drops, `[batch]` each.
+    """Return how many tokens a filter keeps of each row, and the probability that it drops, `[batch]` each.
 
     The cheapest way to see that a parameter is set wrong.
     """

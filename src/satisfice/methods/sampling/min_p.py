@@ -40,7 +40,7 @@ class MinP:
 
 
 def min_p(logits: Array, p: Parameter, *, min_tokens_to_keep: Parameter = 1) -> Array:
-    """Which tokens min-p keeps: boolean, `[batch, vocab]`.
+    """Return which tokens min-p keeps: boolean, `[batch, vocab]`.
 
     >>> import numpy as np
     >>> min_p(np.log([[0.45, 0.25, 0.15, 0.08, 0.05, 0.02]]), 0.2).astype(int)

@@ -38,7 +38,7 @@ class TopK:
 
 
 def top_k(logits: Array, k: Parameter) -> Array:
-    """Which tokens top-k keeps: boolean, `[batch, vocab]`.
+    """Return which tokens top-k keeps: boolean, `[batch, vocab]`.
 
     >>> import numpy as np
     >>> top_k(np.array([[3.0, 1.0, 2.0, 2.0]]), 2).astype(int)

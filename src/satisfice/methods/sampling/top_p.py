@@ -41,7 +41,7 @@ class TopP:
 
 
 def top_p(logits: Array, p: Parameter, *, min_tokens_to_keep: Parameter = 1) -> Array:
-    """Which tokens top-p keeps: boolean, `[batch, vocab]`.
+    """Return which tokens top-p keeps: boolean, `[batch, vocab]`.
 
     >>> import numpy as np
     >>> top_p(np.log([[0.45, 0.25, 0.15, 0.08, 0.05, 0.02]]), 0.9).astype(int)

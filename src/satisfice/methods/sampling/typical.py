@@ -52,7 +52,7 @@ class Typical:
 
 
 def typical(logits: Array, tau: Parameter, *, min_tokens_to_keep: Parameter = 1) -> Array:
-    """Which tokens locally typical sampling keeps: boolean, `[batch, vocab]`.
+    """Return which tokens locally typical sampling keeps: boolean, `[batch, vocab]`.
 
     >>> import numpy as np
     >>> typical(np.log([[0.45, 0.25, 0.15, 0.08, 0.05, 0.02]]), 0.2).astype(int)

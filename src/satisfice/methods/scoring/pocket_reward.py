@@ -43,7 +43,7 @@ class PocketReward:
 
 
 def features(text: str) -> NDArray[np.float64]:
-    """The numbers in `FEATURES`, of a chain that may be cut anywhere. The last line counts once it has ended.
+    """Return the numbers in `FEATURES`, of a chain that may be cut anywhere. The last line counts once it has ended.
 
     >>> features("7*6=41\\nso 41\\nHmm, back 41 42 no\\nWait, again 7*6=42\\nso 42\\nCheck back 42 42 ok\\n").tolist()
     [1.0, 1.0, 0.0, 1.0, 1.0, 1.0]
@@ -66,7 +66,7 @@ def features(text: str) -> NDArray[np.float64]:
 
 
 def about() -> Mapping[str, Any]:
-    """What the weights were trained on, and what they were measured to know."""
+    """Return what the weights were trained on, and what they were measured to know."""
     return dict(_file()["about"])
 
 

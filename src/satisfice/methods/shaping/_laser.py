@@ -39,7 +39,7 @@ def bands(accuracy: Floats) -> tuple[Bools, Bools, Bools]:
 
 
 def targets_of(rollouts: Rollouts, state: State, fallback: int) -> Floats:
-    """The target length of each rollout by the band of its group, never above the longest of the batch, [B]."""
+    """Return the target length of each rollout by the band of its group, never above the longest of the batch, [B]."""
     table = state["targets"]
     longest = float(rollouts.length.max())
     chosen = [table.get(band, fallback) for band in ("high", "medium", "low")]

@@ -104,7 +104,7 @@ class Environment(Protocol):
     """A task of several steps: it is looked at, acted upon, and says when it is over."""
 
     def observe(self) -> str:
-        """What the agent is told now."""
+        """Return what the agent is told now."""
         ...
 
     def act(self, action: str) -> bool:

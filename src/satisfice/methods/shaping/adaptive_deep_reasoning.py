@@ -103,13 +103,13 @@ async def _ended(chain: Chain) -> Chain:
 
 
 def preference(rollouts: Rollouts, long: Bools, theta: float) -> tuple[Bools, Bools]:
-    """Of each rollout's prompt: whether length is preferred, and whether either mode solves it, [B] each."""
+    """Return for each rollout whether its prompt prefers length, and whether either mode solves it, [B] each."""
     brief_right = rollouts.groups.mean(rollouts.correct, ~long)
     return brief_right < theta, rollouts.groups.any(rollouts.correct)
 
 
 def mode_hinge(preferred: ArrayLike, other: ArrayLike, margin: float = 1.0) -> Floats:
-    """How far the preferred mode's score falls short of being ahead by the margin; any shapes that go together.
+    """Return how far the preferred mode's score falls short of being ahead by the margin; any shapes that go together.
 
     >>> mode_hinge([1.2, 1.5], [1.5, 0.1]).round(4)
     array([1.3, 0. ])

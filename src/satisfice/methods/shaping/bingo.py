@@ -93,7 +93,7 @@ class Bingo(ShapesReward):
         return {**new, **self.follow(slope, scale=state["scale"], decayed=state["decayed"])}
 
     def follow(self, slope: float, *, scale: float | None, decayed: int) -> dict[str, Any]:
-        """The next k, and what it is made from: `slope` in reward per step."""
+        """Return the next k, and what it is made from: `slope` in reward per step."""
         if scale is None:
             scale = self.first_k / max(1e-6, abs(slope)) if slope else self.first_k
         k = slope * scale
@@ -106,7 +106,7 @@ class Bingo(ShapesReward):
         return self.advantage(rollouts.rewarded(self.reward(rollouts, k))).noted(k=k)
 
     def reward(self, rollouts: Rollouts, k: float) -> Floats:
-        """The reward of each rollout, [B]."""
+        """Return the reward of each rollout, [B]."""
         x = np.clip(_ratio(rollouts["insignificant"], rollouts["reference_insignificant"]), 0, math.pi / 2)
         y = _ratio(rollouts["significant"], rollouts["reference_significant"])
         wrong = np.minimum(0.0, self.wrong_idle * (np.cos(x) - 1) + k * y - self.wrong)

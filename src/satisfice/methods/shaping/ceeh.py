@@ -143,7 +143,7 @@ def annealed(how: str, done: float) -> float:
 
 
 def entropy_gain(advantage: ArrayLike, entropy: ArrayLike, gain: float = 0.4, share: float = 2.0) -> Floats:
-    """What entropy [B, T], in nats, adds to advantages [B] on a hard prompt.
+    """Return what entropy [B, T], in nats, adds to advantages [B] on a hard prompt.
 
     >>> entropy_gain([0.6], [[0.2, 1.5]]).round(4)
     array([[0.08, 0.3 ]])

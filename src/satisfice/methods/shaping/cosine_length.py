@@ -90,7 +90,7 @@ def discounted(reward: ArrayLike, mask: ArrayLike, discount: float) -> Floats:
 
 
 def repeated(ids: ArrayLike, mask: ArrayLike, n: int) -> Bools:
-    """Tokens that lie in an n-gram which occurred earlier in the rollout, [B, T].
+    """Return tokens that lie in an n-gram which occurred earlier in the rollout, [B, T].
 
     >>> repeated([[1, 2, 3, 1, 2, 3, 1, 2]], np.ones((1, 8)), 3).astype(int)
     array([[0, 0, 0, 1, 1, 1, 1, 1]])

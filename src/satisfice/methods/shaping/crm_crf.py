@@ -49,7 +49,7 @@ class CrmCrf(ShapesReward, CountsSteps):
 
 
 def concise_reward(rollouts: Rollouts, alpha: float, s: float) -> Floats:
-    """The reward of each rollout at annealing coefficient `s`, [B]; 0 where the outcome earns 0.
+    """Return the reward of each rollout at annealing coefficient `s`, [B]; 0 where the outcome earns 0.
 
     >>> from satisfice.testing import rollouts
     >>> concise_reward(rollouts(correct=[1, 1, 0, 1], score=[0.9, 0.4, 0.9, 0.6]), 0.5, 0.5).round(4)

@@ -70,7 +70,7 @@ class CurriculumBudget(CountsSteps):
         return Loss(ratio="sequence", aggregation="sequence", kl=self.kl)
 
     def budget(self, state: State = STATELESS) -> float:
-        """Tokens that the prompts of this step ask for."""
+        """Return tokens that the prompts of this step ask for."""
         n = min(int((state or self.init())["step"]) // self.interval, self.drops)
         if self.schedule == "exponential":
             return max(1.0, self.start * self.decay**n)
@@ -93,7 +93,7 @@ class CurriculumBudget(CountsSteps):
 
 
 def length_reward(length: ArrayLike, budget: float, shape: Shape = "triangle") -> Floats:
-    """What a length earns under a budget, both in tokens: 1 at the budget, 0 from twice the budget on.
+    """Return what a length earns under a budget, both in tokens: 1 at the budget, 0 from twice the budget on.
 
     >>> length_reward([40, 87, 130, 200], 87).round(4)
     array([0.4598, 1.    , 0.5057, 0.    ])

@@ -69,7 +69,7 @@ class Dapo:
 
 
 def overlong(length: ArrayLike, *, limit: int, cache: int) -> Floats:
-    """The soft charge on length, from 0 down to -1 at the limit, [B].
+    """Return the soft charge on length, from 0 down to -1 at the limit, [B].
 
     >>> overlong(np.array([16000, 17408, 18432, 21000]), limit=20480, cache=4096)
     array([ 0.  , -0.25, -0.5 , -1.  ])

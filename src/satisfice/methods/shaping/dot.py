@@ -56,7 +56,7 @@ class Dot:
         return replace(self.advantage.loss, clip_low=low, clip_high=high, terms=terms)
 
     def cut(self, rollouts: Rollouts, state: State = STATELESS) -> Ints:
-        """Lengths to cut to, [B]; what is not cut keeps its own."""
+        """Return lengths to cut to, [B]; what is not cut keeps its own."""
         length = rollouts.length
         begin = np.floor(outlier_length(rollouts, self.alpha))
         by_share = 0 < self.margin < 1
@@ -70,7 +70,7 @@ class Dot:
 
 
 def outlier_length(rollouts: Rollouts, alpha: float = 3.0, *, ddof: int = 1) -> Floats:
-    """Where an outlier begins in each rollout's group, tokens, [B]."""
+    """Return where an outlier begins in each rollout's group, tokens, [B]."""
     groups, length = rollouts.groups, rollouts.length
     return groups.mean(length) + alpha * groups.std(length, ddof=ddof)
 

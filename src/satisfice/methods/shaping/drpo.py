@@ -69,7 +69,7 @@ class Drpo:
         return Shaped(advantage=advantage, reward=right.astype(np.float64)).noted(prompts_used=float(used.mean()))
 
     def trust_loss(self, divergence: float) -> float:
-        """The term "trust-region" at a divergence K in nats a token: what an adapter's loss is compared with."""
+        """Return the term "trust-region" at a divergence K in nats a token: what an adapter's loss is compared with."""
         return max(self.weight * (divergence - self.radius), 0.0) * divergence
 
 

@@ -87,7 +87,7 @@ class Epo:
 def corridor(
     entropy: ArrayLike, usual: float, low: float = 0.0, high: float = 2.0, *, form: Literal["paper", "code"] = "paper"
 ) -> Floats:
-    """How far each entropy lies outside [low usual, high usual], nats; `form=code`: whether it does.
+    """Return how far each entropy lies outside [low usual, high usual], nats; `form=code`: whether it does.
 
     >>> corridor([0.2, 0.9, 1.1, 0.05], 0.5).round(4), corridor([0.2, 0.9, 1.1, 0.05], 0.5, form="code")
     (array([0. , 0. , 0.1, 0. ]), array([0., 0., 1., 0.]))

@@ -48,7 +48,7 @@ class FormatLengthSurrogate(ShapesReward):
 
 
 def length_reward(length: ArrayLike, limit: int, turn: float = 0.5) -> Floats:
-    """What a length earns, both in tokens: 1 at `turn` of the limit, -1 at the limit, 0 for nothing.
+    """Return what a length earns, both in tokens: 1 at `turn` of the limit, -1 at the limit, 0 for nothing.
 
     >>> length_reward([768, 1536, 2500, 400, 3072], 3072).round(4)
     array([ 0.75  ,  1.    ,  0.2122,  0.453 , -1.    ])

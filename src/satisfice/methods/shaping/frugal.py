@@ -51,7 +51,7 @@ class Frugal(ShapesReward):
         return np.full(len(prompts), self.limit)
 
     def wanted(self, pass_rate: ArrayLike) -> Bools:
-        """Which prompts to train on, by their pass rates under the base model.
+        """Return which prompts to train on, by their pass rates under the base model.
 
         >>> Frugal().wanted([1, 0.94, 0.5, 0.06, 0]).tolist()
         [False, True, True, True, True]

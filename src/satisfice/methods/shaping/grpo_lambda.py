@@ -53,7 +53,7 @@ class GrpoLambda(ShapesReward):
         return shaped.noted(asked_accuracy=float(rollouts.correct[asked].mean()))
 
     def asked(self, rollouts: Rollouts) -> Bools:
-        """Rows of the groups that are asked for brevity, [B]."""
+        """Return rows of the groups that are asked for brevity, [B]."""
         groups = rollouts.groups
         count = max(1, math.ceil(self.top * groups.count - 1e-9))  # 0.07 * 100 is 7, whatever floats say
         chosen = np.argsort(-rollouts.accuracy[groups.first], kind="stable")[:count]

@@ -46,7 +46,7 @@ class KimiLength(ShapesReward):
 
 
 def rank_reward(rollouts: Rollouts) -> Floats:
-    """The length term of each rollout, from -0.5 to 0.5, [B]."""
+    """Return the length term of each rollout, from -0.5 to 0.5, [B]."""
     groups, length = rollouts.groups, rollouts.length
     shortest, longest = groups.min(length), groups.max(length)
     place = 0.5 - (length - shortest) / np.maximum(longest - shortest, 1)

@@ -79,7 +79,7 @@ class LongwriterLength:
 
 
 def length_reward(words: ArrayLike, shortest: ArrayLike, longest: ArrayLike, limit: float) -> Floats:
-    """What a number of words earns: 1 inside the interval, less outside, below 0 beyond the limit.
+    """Return what a number of words earns: 1 inside the interval, less outside, below 0 beyond the limit.
 
     >>> length_reward([500, 1000, 1500], 800, 1200, 2000)
     array([0.625, 1.   , 0.625])

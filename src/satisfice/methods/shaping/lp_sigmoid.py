@@ -84,7 +84,7 @@ def whitened(values: Floats, counts: ArrayLike) -> Floats:
 
 
 def relative_length(rollouts: Rollouts, right: Bools, *, ddof: int, eps: float) -> Floats:
-    """Where a length lies among those of the right rollouts of its group, from 0 (shortest) to 1, [B].
+    """Return where a length lies among those of the right rollouts of its group, from 0 (shortest) to 1, [B].
 
     The sigmoid of the z-score: 0.5 for the mean.
     """

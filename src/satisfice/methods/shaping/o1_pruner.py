@@ -73,7 +73,7 @@ class O1Pruner:
         return Shaped(advantage=advantage, reward=weight, keep=keep)
 
     def weigh(self, rollouts: Rollouts) -> Floats:
-        """The clipped weight of each rollout, [B]."""
+        """Return the clipped weight of each rollout, [B]."""
         groups = rollouts.groups
         length = np.maximum(rollouts.length, 1)
         by_columns = self.reference == "columns"

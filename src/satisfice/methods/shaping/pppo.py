@@ -118,13 +118,13 @@ class Pppo(ShapesReward):
 async def _all(
     session: Session, chains: Sequence[Chain], work: Callable[[Chain], Coroutine[Any, Any, Chain]]
 ) -> list[Chain]:
-    """The chains, once all are done."""
+    """Return the chains, once all are done."""
     tasks = [session.start(work(chain)) for chain in chains]
     return [await task for task in tasks]
 
 
 def prefix_lengths(length: ArrayLike, eta: float) -> Ints:
-    """Tokens of the beginning of each rollout: floor(eta L), [B].
+    """Return tokens of the beginning of each rollout: floor(eta L), [B].
 
     >>> prefix_lengths([20, 33, 5], 0.15)
     array([3, 4, 0])
@@ -142,7 +142,7 @@ def prefix_mask(mask: ArrayLike, eta: float) -> Floats:
 
 
 def continued_reward(continuations_right: ArrayLike, correct: ArrayLike) -> Floats:
-    """How many of a beginning's continuations are right, the rollout's own included, [B].
+    """Return how many of a beginning's continuations are right, the rollout's own included, [B].
 
     >>> continued_reward([3, 1, 0], [1, 0, 0])
     array([4., 1., 0.])

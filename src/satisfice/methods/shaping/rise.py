@@ -98,7 +98,7 @@ def reward_weights(reward: ArrayLike, temperature: float = 0.4) -> Floats:
 
 
 def repair(question: str, answer: str) -> str:
-    """The question asked again after a wrong answer."""
+    """Return the question asked again after a wrong answer."""
     return question + FEEDBACK.format(answer=answer)
 
 

@@ -75,7 +75,7 @@ class SGrpo:
         return Loss(clip_low=self.clip_low, clip_high=self.clip_high, aggregation=self.aggregation)
 
     async def roll(self, session: Session, size: int, right: Right, state: State = STATELESS) -> list[Rolled]:
-        """One whole chain and `size - 1` exits from it."""
+        """Return one whole chain and `size - 1` exits from it."""
         whole = session.chain()
         while await whole.think():
             pass

@@ -85,7 +85,7 @@ class Spa:
 
 
 def to_come(rewards: ArrayLike, discount: float = 1.0) -> Floats:
-    """What is earned from each turn on, later turns discounted, [B, K].
+    """Return what is earned from each turn on, later turns discounted, [B, K].
 
     >>> to_come([[1.0, 0.0, 2.0]], 0.5)
     array([[1.5, 1. , 2. ]])
@@ -131,14 +131,14 @@ class Progress:
         return found
 
     def exact(self, states: ArrayLike, outcome: float) -> Floats:
-        """The same, what is missing to the outcome spread evenly over the turns: they sum to it."""
+        """Return contributions that sum to the outcome: what they lack is spread evenly over the turns."""
         v = self(states)
         missing = (outcome - float(v.sum())) / max(len(v), 1)
         return v + missing
 
 
 def fit_progress(episodes: Sequence[ArrayLike], outcomes: ArrayLike, *, ridge: float = 1e-3) -> Progress:
-    """The reading whose turns sum to the outcome, in the mean square over episodes.
+    """Return the reading whose turns sum to the outcome, in the mean square over episodes.
 
         min_{w,b} sum_e (sum_k (w h_k + b) - R_e)^2 + ridge |w|^2
 

@@ -176,7 +176,7 @@ def clip_cov_tokens(
     high: float = 40.0,
     seed: int = 0,
 ) -> Bools:
-    """Tokens whose loss is left out, [B, T]: drawn from those whose covariance lies between `low` and `high`.
+    """Return tokens whose loss is left out, [B, T]: drawn from those whose covariance lies between `low` and `high`.
 
     (A - mean A)(log p - mean log p) over all valid tokens; at most `share` of these, at least one, and none that is
     `clipped` anyway.

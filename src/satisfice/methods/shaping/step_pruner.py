@@ -52,7 +52,7 @@ class StepPruner(ShapesReward):
         return self.advantage(rollouts.rewarded(rollouts.correct - self.charge(rollouts)))
 
     def charge(self, rollouts: Rollouts) -> Floats:
-        """What each rollout loses, [B]."""
+        """Return what each rollout loses, [B]."""
         steps, groups = rollouts["step_count"], rollouts.groups
         fewest = groups.min(steps, rollouts.correct)
         excess = np.where(groups.any(rollouts.correct), np.maximum(steps - fewest, 0.0), 0.0)

@@ -118,7 +118,7 @@ def _of_all(counted: ArrayLike, mask: ArrayLike) -> Floats:
 
 
 def _to_come(reward: Floats, mask: ArrayLike, gamma: float) -> Floats:
-    """The discounted reward from each token on, [B, T]."""
+    """Return the discounted reward from each token on, [B, T]."""
     there = np.asarray(mask, dtype=np.float64)
     left = np.cumsum(there[:, ::-1], axis=1)[:, ::-1] - 1  # tokens after this one
     found: Floats = np.where(there > 0, reward[:, None] * gamma ** np.maximum(left, 0), 0.0)

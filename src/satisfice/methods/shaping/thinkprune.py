@@ -53,7 +53,7 @@ class ThinkPrune(ShapesReward, CountsSteps):
         return np.full(len(prompts), self.cap_at(state["step"]))
 
     def cap_at(self, step: int) -> int:
-        """The cap at a step, in tokens.
+        """Return the cap at a step, in tokens.
 
         >>> [ThinkPrune().cap_at(step) for step in (0, 179, 180, 360, 900)]
         [4000, 4000, 3000, 2000, 2000]

@@ -129,7 +129,7 @@ def relaxed_allocation(horizon: int, discount: float, budget: float) -> Floats:
 
 
 def allocation(horizon: int, discount: float, budget: int, rounding: Rounding = "floor") -> Ints:
-    """How many rollouts reach each step, [T], never more than reach the one before.
+    """Return how many rollouts reach each step, [T], never more than reach the one before.
 
     >>> allocation(5, 0.9, 50), allocation(5, 0.9, 50, "exact")
     (array([16, 13, 11,  7,  3]), array([16, 13, 10,  7,  4]))
@@ -161,7 +161,7 @@ def _exact_allocation(horizon: int, discount: float, budget: int) -> Ints:
 
 
 def lengths_of(reached: ArrayLike) -> Ints:
-    """Lengths in steps of the rollouts of which so many reach each step, the longest first.
+    """Return lengths in steps of the rollouts of which so many reach each step, the longest first.
 
     >>> lengths_of([3, 2, 2, 1])
     array([4, 3, 1])

@@ -72,7 +72,7 @@ class Ulorl(ShapesReward):
 def mastered(
     logprob: ArrayLike, entropy: ArrayLike, mask: ArrayLike, reward: ArrayLike, *, tau: float = 0.99, sigma: float = 0.2
 ) -> Bools:
-    """Tokens of right rollouts that are all but certain, where the rollout as a whole is, [B, T].
+    """Return tokens of right rollouts that are all but certain, where the rollout as a whole is, [B, T].
 
     `logprob` and `entropy` in nats under the policy before this update; `reward` [B].
 

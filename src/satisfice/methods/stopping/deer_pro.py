@@ -83,7 +83,7 @@ class DeerPro:
 
 
 def calibrated(confidences: ArrayLike, alpha: float = 1.0) -> float:
-    """The mean confidence, less `alpha` times the mean absolute deviation from it.
+    """Return the mean confidence, less `alpha` times the mean absolute deviation from it.
 
     >>> round(calibrated([0.97, 0.96, 0.99, 0.80]), 4)
     0.865

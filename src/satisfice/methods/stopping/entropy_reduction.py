@@ -95,7 +95,7 @@ def low(
     times: int,
     same: Callable[[str, str], bool],
 ) -> bool:
-    """Whether the entropy was at most `h_stop` at the last `times` steps, and their answers the same.
+    """Return whether the entropy was at most `h_stop` at the last `times` steps, and their answers the same.
 
     >>> low([0.5, 0.2, 0.1], ["3", "4", "4"], 0.2, 2, str.__eq__), low([0.1, 0.1], ["3", "4"], 0.2, 2, str.__eq__)
     (True, False)

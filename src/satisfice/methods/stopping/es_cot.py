@@ -67,7 +67,7 @@ class EsCot:
 
 
 def run_lengths(answers: Sequence[str | None], same: Callable[[str, str], bool]) -> list[int]:
-    """Lengths of the maximal blocks of equal neighbours; None equals nothing, not even None.
+    """Return lengths of the maximal blocks of equal neighbours; None equals nothing, not even None.
 
     >>> run_lengths(["7", "7", None, None, "7"], str.__eq__)
     [2, 1, 1, 1]
@@ -96,7 +96,7 @@ def run_jump(runs: Sequence[int], d_min: int, alpha: float) -> bool:
 
 
 def jump_p_value(runs: Sequence[int]) -> float:
-    """One-sided p of the last difference of run lengths against the earlier ones, of which there must be two.
+    """Return one-sided p of the last difference of run lengths against the earlier ones, of which there must be two.
 
     Where the earlier differences are all equal, p is 0 if the last one is larger, else 1.
     """

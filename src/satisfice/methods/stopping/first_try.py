@@ -71,7 +71,7 @@ class FirstTry:
 
 
 def stop_after(flags: list[bool], allowed: int) -> int | None:
-    """The number of the step, from 1, after which thinking ends; None when there are too few candidates.
+    """Return the number of the step, from 1, after which thinking ends; None when there are too few candidates.
 
     >>> flags = [False, False, True, False, True, True]
     >>> stop_after(flags, 1), stop_after(flags, 3), stop_after(flags, 4)

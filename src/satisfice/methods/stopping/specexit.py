@@ -96,7 +96,7 @@ def ewma(values: Iterable[ArrayLike], before: ArrayLike | None = None, rate: flo
 
 
 def done(smooth: ArrayLike, confidence: float, progress: float, remain: float) -> bool:
-    """Whether all three smoothed signals are past their thresholds.
+    """Return whether all three smoothed signals are past their thresholds.
 
     >>> done([0.581, 0.248, 346.5], 0.8, 0.3, 200), done([0.81, 0.31, 199], 0.8, 0.3, 200)
     (False, True)

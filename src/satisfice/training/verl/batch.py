@@ -39,7 +39,7 @@ class More:
 
 
 def reward_of(verdict: Verdict, truncated: bool) -> float:
-    """The one number that verl carries from the verifier to the estimator.
+    """Return the one number that verl carries from the verifier to the estimator.
 
     >>> reward_of(Verdict.RIGHT, False), reward_of(Verdict.WRONG, True), reward_of(Verdict.UNKNOWN, False)
     (1.0, -0.0009765625, -0.25)
@@ -72,7 +72,7 @@ def read_reward(reward: Floats) -> tuple[Bools, Bools, Bools]:
 def rollouts_of(
     reward: Floats, mask: Bools, group: NDArray[Any], more: More | None = None, kind: RewardRange = "0/1"
 ) -> tuple[Rollouts, Ints]:
-    """The rows whose verdict is known as a batch, and their numbers; rows without a token only fill up.
+    """Return the rows whose verdict is known as a batch, and their numbers; rows without a token only fill up.
 
     `reward` and `mask` have shape [B, T], `group` names each row's prompt within the batch; `kind` says what
     verdicts are worth to the shaper, whatever number verl carries.
@@ -103,7 +103,7 @@ def rollouts_of(
 
 
 def advantages_for(shaped: Shaped, loss: Loss, mask: Bools, rows: Ints) -> Floats:
-    """A shaper's advantages as verl wants them, [B, T]; `rows` are those that the shaper saw.
+    """Return a shaper's advantages as verl wants them, [B, T]; `rows` are those that the shaper saw.
 
     verl's losses know neither weights nor rows that are left out. Both go into the advantage, which loses nothing: a
     token's clipped loss is proportional to it. A row that is left out gets 0, and the others the factor by which

@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def examine(*, ray: bool = False) -> dict[str, Any]:
-    """What is registered where, as JSON-able rows; `ray` asks an actor of Ray, too, which starts Ray here."""
+    """Return what is registered where, as JSON-able rows; `ray` asks an actor of Ray, too, which starts Ray here."""
     report: dict[str, Any] = {"python": sys.executable, "verl": _version("verl"), "wrong": []}
     if report["verl"] is None:
         report["wrong"].append(
@@ -49,7 +49,7 @@ def examine(*, ray: bool = False) -> dict[str, Any]:
 
 
 def registered() -> dict[str, Any]:
-    """What verl's registries hold of ours once verl is imported, in this process."""
+    """Return what verl's registries hold of ours once verl is imported, in this process."""
     import verl  # noqa: F401  (what is asked is what this import does)
     from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, POLICY_LOSS_REGISTRY
 
@@ -86,7 +86,7 @@ def methods() -> dict[str, dict[str, Any]]:
 
 
 def told(report: dict[str, Any]) -> list[str]:
-    """The report in lines for a person."""
+    """Return the report in lines for a person."""
     lines = [f"verl {report['verl']} in {report['python']}" if report["verl"] else "verl: not installed here"]
     if "here" in report:
         rows = report["methods"].values()
@@ -105,7 +105,7 @@ def told(report: dict[str, Any]) -> list[str]:
 
 
 def _entry() -> list[str]:
-    """What keeps verl from loading us: the faults that it does not show."""
+    """Return what keeps verl from loading us: the faults that it does not show."""
     policy = os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto").strip().lower()
     if policy != "auto" and ENTRY not in {name.strip() for name in policy.split(",")}:
         return [f"VERL_USE_EXTERNAL_PLUGINS={policy} keeps verl from loading {ENTRY}. Unset it, or name {ENTRY} in it."]
@@ -136,7 +136,7 @@ def _gaps(where: str, found: dict[str, Any]) -> list[str]:
 
 
 def _refusal(check: Callable[[Shaper], None], shaper: Shaper) -> str:
-    """Why a check refuses a shaper; "" when it does not."""
+    """Return why a check refuses a shaper; "" when it does not."""
     try:
         check(shaper)
     except Unfit as error:

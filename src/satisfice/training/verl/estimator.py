@@ -167,7 +167,7 @@ def check_trained(shaper: Shaper) -> None:
 
 
 def from_data(shaper: Shaper) -> frozenset[str]:
-    """Columns that the rows of the data must hold, because nobody inside verl can make them."""
+    """Return columns that the rows of the data must hold, because nobody inside verl can make them."""
     asked = asking(shaper)
     stated = frozenset() if asked is None else frozenset({asked.asks})
     return reads(shaper) - BY_TRAINER - stated - (shaper.makes if isinstance(shaper, Steering) else frozenset())

@@ -22,7 +22,7 @@ mapping with `score` and columns. Right is a score above one half; a column of a
 
 
 def problem_of(row: Mapping[str, Any]) -> Problem:
-    """The problem in a row of the data."""
+    """Return the problem in a row of the data."""
     info = dict(row.get("extra_info") or {})
     try:
         answer, messages = row["reward_model"]["ground_truth"], list(row["raw_prompt"])
@@ -72,7 +72,7 @@ class RowJudge:
         return await asyncio.to_thread(_verified, problem, answer)
 
     async def scored(self, problem: Problem, text: str) -> tuple[Verdict, dict[str, float]]:
-        """What the user's own function says of a whole output: the verdict, and columns for the shaper."""
+        """Return what the user's own function says of a whole output: the verdict, and columns for the shaper."""
         assert self._score is not None
         asked = {
             "data_source": problem.task, "solution_str": text, "ground_truth": problem.answer,

@@ -34,7 +34,7 @@ class KeepState(CheckpointCallback):
 
 
 def estimator_of(config: Any) -> Estimator:
-    """The estimator that a run uses, with its settings.
+    """Return the estimator that a run uses, with its settings.
 
     Raises:
         BadInput: the run does not use one of ours.
@@ -48,7 +48,7 @@ def estimator_of(config: Any) -> Estimator:
 
 
 def resumed_from(trainer: Any) -> Path | None:
-    """The checkpoint that verl will go on from, by its own rules; `trainer` is that section of the settings."""
+    """Return the checkpoint that verl will go on from, by its own rules; `trainer` is that section of the settings."""
     match trainer.resume_mode:
         case "auto":
             found = find_latest_ckpt_path(str(Path(trainer.default_local_dir).absolute()))

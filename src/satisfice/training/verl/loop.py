@@ -56,7 +56,7 @@ class ByPolicy:
         self.policy, self.makes = policy, frozenset[str]()
 
     async def roll(self, session: Session, size: int, right: Right, state: State, /) -> Sequence[Rolled]:
-        """The chain that the rule returns."""
+        """Return the chain that the rule returns."""
         return [Rolled(chain=await self.policy(session))]
 
 
@@ -130,14 +130,14 @@ class ShapedLoop(AgentLoopBase):
 
 
 async def _scored(rollout: Rollout, engine: ServerEngine, judge: RowJudge) -> Rollout:
-    """The same rollout as the user's own function judges its whole text."""
+    """Return a copy of a rollout with the verdict and columns that the user's own function gives its whole text."""
     text = engine.decode([i for i in rollout.ids if i not in engine.end_ids])
     verdict, columns = await judge.scored(rollout.problem, text)
     return replace(rollout, verdict=verdict, columns={**rollout.columns, **columns})
 
 
 def _numbers(metadata: Mapping[str, Any]) -> dict[str, float]:
-    """The columns in the metadata of a problem."""
+    """Return the numbers in the metadata of a problem: columns for the shaper."""
     return {
         name: float(value)
         for name, value in metadata.items()

@@ -69,7 +69,7 @@ def policy_loss(
 
 
 def shares(mask: Tensor, mode: str, batch: Any) -> Tensor:
-    """How much each token's loss weighs in verl's average, whatever its mode: the average's own gradient."""
+    """Return how much each token's loss weighs in verl's average, whatever its mode: the average's own gradient."""
     with torch.enable_grad():
         ones = torch.ones(mask.shape, device=mask.device, requires_grad=True)
         (found,) = torch.autograd.grad(agg_loss(loss_mat=ones, loss_mask=mask, loss_agg_mode=mode, **batch), ones)
@@ -78,6 +78,6 @@ def shares(mask: Tensor, mode: str, batch: Any) -> Tensor:
 
 @lru_cache(64)
 def loss_of(spec: str) -> Loss:
-    """The part of a shaper's loss that is computed here."""
+    """Return the part of a shaper's loss that is computed here."""
     shaper = build(spec, SHAPER, allow_files=True)
     return replace(shaper.loss, kl=0.0, entropy=0.0)

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def rows_of(task: Task) -> list[dict[str, Any]]:
-    """The problems of a task as rows of verl's form, with the columns that any shaper of the catalogue reads."""
+    """Return the problems of a task as rows of verl's form, with the columns that any shaper of the catalogue reads."""
     cards = [method.card for method in methods_of(SHAPER).values()]
     columns = sorted({one.name for card in cards for one in card.requires | card.optional})
     return [
@@ -87,7 +87,7 @@ def run_settings(
     shaper: Shaper, out: Path, *, model: str, prompts: int, group: int, max_tokens: int, max_prompt: int, rate: float,
     gpus: int, nodes: int, steps: int, rewards: RewardRange | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """All settings of a run that differ from verl's own."""
+    """Return all settings of a run that differ from verl's own."""
     if prompts < 1 or group < 2:
         raise BadInput(f"a step needs at least one problem and two rollouts of each, got {prompts} and {group}.")
     worker = "actor_rollout_ref"

@@ -36,7 +36,7 @@ class Client(Protocol):
 
 @lru_cache(8)
 def words_of(folder: str, profile: str | None) -> tuple[TokenizerWords, Profile]:
-    """The tokenizer of a model, and its profile: by name, by the folder's `profile.json`, or R1's."""
+    """Return the tokenizer of a model, and its profile: by name, by the folder's `profile.json`, or R1's."""
     words = TokenizerWords(Path(folder))
     return words, PROFILES[profile] if profile else words.profile
 
@@ -134,7 +134,7 @@ class ServerEngine:
 
 
 async def answer(engine: LocalEngine, prompt_ids: list[int], params: Mapping[str, Any]) -> Sampled:
-    """What our local engine, as the server, samples after a prompt; `params` as a `ServerEngine` sends them."""
+    """Return what our local engine, as the server, samples after a prompt; `params` as a `ServerEngine` sends them."""
     base = engine.open("?", "verl")
     sequence = base.fork(0)  # not `open_prompt`: verl has made room for the answer
     base.close()

@@ -47,7 +47,7 @@ def settings_for(shaper: Shaper, *, max_tokens: int, rewards: RewardRange | None
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The same settings as verl's configuration file has them.
+    """Return settings as a tree, the form of verl's configuration file.
 
     >>> nested({"algorithm.shaper": "grpo", "algorithm.use_kl_in_reward": False})
     {'algorithm': {'shaper': 'grpo', 'use_kl_in_reward': False}}

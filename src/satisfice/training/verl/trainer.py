@@ -171,5 +171,5 @@ class ShapedTrainer(PPOTrainerSync):
 
 
 def _column(values: list[Any]) -> Any:
-    """One value a row, in verl's form of data that is no tensor."""
+    """Return one value a row, in verl's form of data that is no tensor."""
     return tu.get_tensordict({"x": np.array(values, dtype=object)})["x"]

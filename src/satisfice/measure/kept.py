@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from satisfice.measure.samples import NUMBERS, key_of
+from satisfice.measure.run import NUMBERS
 from satisfice.measure.statistics import MARGIN, result_rows
 from satisfice.measure.store import read_results, read_samples
-from satisfice.measure.subject import subject_of, subjects_in
 
 Sample = dict[str, Any]
 ALL = "all"
@@ -22,7 +21,7 @@ _MARKS = ("<!-- tables:begin -->", "<!-- tables:end -->")
 
 
 def numbers(folder: Path, more: Sequence[str] = ()) -> list[Sample]:
-    """The samples of a run without their texts, in the order of its plan; of one that was done again the newest.
+    """Return the samples of a run without their texts, in the order of its plan; of one that was done again the newest.
 
     Times are left out, since they differ from run to run. `more` names further fields of `samples.jsonl`.
 
@@ -30,9 +29,9 @@ def numbers(folder: Path, more: Sequence[str] = ()) -> list[Sample]:
         BadInput: there is no run in `folder`.
     """
     config = read_results(folder)["config"]
-    subjects, tasks = subjects_in(config), config["tasks"]
-    newest = {key_of(row): row for row in read_samples(folder)}
-    order = sorted(newest, key=lambda key: (subjects.index(key[0]), tasks.index(key[1]), *key[2:]))
+    policies, tasks = config["policies"], config["tasks"]
+    newest = {(row["policy"], row["task"], row["problem"], row["seed"]): row for row in read_samples(folder)}
+    order = sorted(newest, key=lambda key: (policies.index(key[0]), tasks.index(key[1]), *key[2:]))
     return [{name: newest[key][name] for name in (*NUMBERS, *more)} | {"wall_s": None} for key in order]
 
 
@@ -49,7 +48,7 @@ def keep(file: Path, runs: Mapping[str, Path], more: Sequence[str] = ()) -> None
 
 
 def kept(file: Path) -> dict[str, list[Sample]]:
-    """The samples of each run in a file that `keep` wrote, in their order; none where there is no file."""
+    """Return the samples of each run in a file that `keep` wrote, in their order; none where there is no file."""
     found: dict[str, list[Sample]] = {}
     if file.exists():
         for line in lzma.decompress(file.read_bytes()).decode().splitlines():
@@ -59,23 +58,23 @@ def kept(file: Path) -> dict[str, list[Sample]]:
 
 
 def rows_of(samples: Sequence[Sample], *, margin: float = MARGIN) -> list[dict[str, Any]]:
-    """A row for each subject on each task, as in `results.json`, and before them, of several tasks, one over `ALL`."""
-    subjects, tasks = list(dict.fromkeys(map(subject_of, samples))), list(dict.fromkeys(row["task"] for row in samples))
+    """A row for each policy on each task, as in `results.json`, and before them, of several tasks, one over `ALL`."""
+    policies, tasks = (list(dict.fromkeys(row[name] for row in samples)) for name in ("policy", "task"))
     pooled = [{**row, "task": ALL} for row in samples] if len(tasks) > 1 else []
     return [
         row
         for some, named in ((pooled, [ALL]), (samples, tasks))
-        for row in result_rows(some, subjects=subjects, tasks=named, margin=margin)
+        for row in result_rows(some, policies=policies, tasks=named, margin=margin)
     ]
 
 
 def pooled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows over all tasks; those of the only task where there is one."""
+    """Return the rows over all tasks; those of the only task where there is one."""
     return [row for row in rows if row["task"] in (ALL, rows[0]["task"])]
 
 
 def span(row: Mapping[str, Any], name: str, sign: str = "") -> str:
-    """A fraction in percent, or a difference in points, with its interval where there is one.
+    """Return a fraction in percent, or a difference in points, with its interval where there is one.
 
     >>> span({"saving": 0.31, "saving_low": 0.285, "saving_high": 0.33}, "saving")
     '31.0 (28.5 to 33.0)'
