@@ -75,6 +75,7 @@ class LoopbackServer:
         self.hung_up = 0  # streams that the client closed before their end
         self.now = self.most = 0  # streams at once: now, and at most so far
         self.connections = 0
+        self.queue_s = 0.0  # before the first token
         self.root: str | None = None
         self._seen: set[tuple[Any, ...]] = set()
         self._port = 0
@@ -220,6 +221,7 @@ class LoopbackServer:
         tokens = self._tokens(prompt if self.tokenizer is None else body["prompt"])
         cached, self._seen = self._look_up(tokens), self._seen | {tuple(tokens[: n + 1]) for n in range(len(tokens))}
         text, waiting, finish, count = "", "", "length", 0
+        await asyncio.sleep(self.queue_s)
         most = min(body["max_tokens"], (self.slot or 1 << 30) - len(tokens))
         while count < most:
             if gone.done():

@@ -129,14 +129,14 @@ def forget(server: LoopbackServer) -> None:
 def at_rest(gateway: Any, server: LoopbackServer) -> dict[str, float]:
     """What is left once connections that were left are gone; before the first part and after each."""
     until = time.monotonic() + 20
-    while (server.now or gateway.gateway.door.running) and time.monotonic() < until:
+    while (server.now or gateway.gateway.limiter.running) and time.monotonic() < until:
         time.sleep(0.05)
     tasks = gateway.tasks()
     for _ in range(20):
         time.sleep(0.05)
         tasks = min(tasks, gateway.tasks())
     return {
-        "tasks": tasks, "streams_at_the_upstream": server.now, "running": gateway.gateway.door.running,
+        "tasks": tasks, "streams_at_the_upstream": server.now, "running": gateway.gateway.limiter.running,
         "pieces_of_text": len(gateway.gateway.sources.first.words._pieces), "memory_mb": round(memory_mb(), 1),
     }  # fmt: skip
 

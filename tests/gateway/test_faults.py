@@ -103,6 +103,7 @@ def test_an_upstream_that_restarts_is_used_again_and_one_that_comes_late_too() -
         assert httpx.get(f"{gateway.url}/healthz", trust_env=False).status_code == 200
         refused = ask(gateway)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+        assert "127.0.0.1" not in refused.text
         with server:
             soon(lambda: httpx.get(f"{gateway.url}/readyz", trust_env=False).status_code == 200)
             assert ask(gateway).status_code == 200
@@ -142,7 +143,7 @@ def test_a_client_that_leaves_stops_the_upstream() -> None:
         assert server.sent > sent
         soon(lambda: gateway.tasks() <= idle)
         soon(lambda: gateway.gateway.metrics.requests["cancelled"] == 2)
-        soon(lambda: gateway.gateway.door.running == 0)
+        soon(lambda: gateway.gateway.limiter.running == 0)
 
 
 def test_a_slow_client_holds_up_nobody_and_is_hung_up_on() -> None:
@@ -168,7 +169,7 @@ def test_a_slow_client_holds_up_nobody_and_is_hung_up_on() -> None:
             async with asyncio.timeout(10):
                 await slow
             assert app.state.gateway.metrics.requests == {"ok": 1, "cancelled": 1}
-            assert app.state.gateway.door.running == 0
+            assert app.state.gateway.limiter.running == 0
 
     with LoopbackServer(slowly, pause_s=0.005) as server:
         asyncio.run(both(server.url))

@@ -14,7 +14,7 @@ from satisfice.catalog import build, methods_of, sampling
 from satisfice.core.fields import FieldType, field_types
 from satisfice.core.session import POLICY
 from satisfice.engines.local.engine import LocalEngine
-from satisfice.gateway.plan import LONGEST
+from satisfice.gateway.parameters import LONGEST
 from satisfice.gateway.settings import Limits, Settings
 from satisfice.tasks import load_task
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.gateway.body import NEUTRAL, PASSED, ChatBody, passed
+from satisfice.gateway.body import ChatBody
 from satisfice.gateway.thinking import EFFORT, SPELLINGS, Amount, amount_of
 
 MESSAGES = [{"role": "user", "content": "1 + 1"}]
@@ -56,19 +56,6 @@ def test_one_amount_said_twice_is_one_and_two_are_an_error() -> None:
             amount_of(body(**clash))
 
 
-def test_what_a_policy_cannot_obey_is_passed_and_what_says_nothing_is_not() -> None:
-    assert passed(body()) == ""
-    for name in PASSED:
-        for neutral in NEUTRAL.get(name, ()):
-            if name in ChatBody.model_fields:
-                assert passed(body(**{name: neutral})) == ""
-    tool = {"type": "function", "function": {"name": "add"}}
-    assert passed(body(tools=[tool], logprobs=True)) == "tools"
-    assert passed(body(response_format={"type": "json_object"})) == "response_format"
-    assert passed(body(n=2)) == "n"
-    assert passed(body(logprobs=True)) == "logprobs"
-    image = {"type": "image_url", "image_url": {"url": "data:,"}}
-    picture = {"role": "user", "content": [{"type": "text", "text": "what is it?"}, image]}
-    assert passed(body(messages=[picture])) == "messages[0].content"
-    assert passed(body(messages=[*MESSAGES, {"role": "tool", "content": "2", "tool_call_id": "1"}])) == "tools"
-    assert passed(body(messages=[{"role": "assistant", "content": None, "tool_calls": [{}]}])) == "tools"
+def test_adaptive_leaves_it_to_a_rule_and_goes_with_a_budget() -> None:
+    assert amount_of(body(thinking={"type": "adaptive"})) == Amount(automatic=True, said="thinking.type")
+    assert amount_of(body(thinking={"type": "adaptive", "budget_tokens": 9})).tokens == 9

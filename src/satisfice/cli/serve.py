@@ -1,21 +1,25 @@
 """The command that runs the gateway."""
 
+import asyncio
 import gc
 import logging
-import os
+import signal
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from satisfice.cli import complete
 from satisfice.cli.common import err_console
-from satisfice.cli.options import names
-from satisfice.core.errors import BadInput, MissingExtra
+from satisfice.core.errors import BadInput, MissingExtra, SatisficeError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+log = logging.getLogger("satisfice.gateway")
 
 
 def serve(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(help="TOML file with these options; read again on SIGHUP.")] = None,
     upstream: Annotated[
         list[str] | None, typer.Option(help="An OpenAI-compatible server; several: any of them may fail.")
     ] = None,
@@ -28,7 +32,9 @@ def serve(
     ] = None,
     policy: Annotated[
         str,
-        typer.Option(help="The rule for requests that do not name one.", autocompletion=complete.methods_of("policy")),
+        typer.Option(
+            help="The policy for requests that do not name one.", autocompletion=complete.methods_of("policy")
+        ),
     ] = "full",
     offer: Annotated[
         list[str] | None, typer.Option(help="NAME=POLICY that requests may name; files are allowed here only.")
@@ -45,6 +51,9 @@ def serve(
     reasoning: Annotated[str, typer.Option(help="reasoning, reasoning_content or both.")] = "reasoning",
     shadow: Annotated[bool, typer.Option("--shadow", help="Answer untouched; say what the rule would save.")] = False,
     control: Annotated[float, typer.Option(help="Share of requests without a rule, to measure savings.")] = 0.0,
+    passed: Annotated[
+        list[str] | None, typer.Option("--pass", help="A path of the upstream that is passed through: /v1/rerank.")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest chain. Default: the model's own.")] = None,
     max_chains: Annotated[int, typer.Option(help="Chains of one request.", min=1)] = 64,
     max_seconds: Annotated[float, typer.Option(help="Then thinking is closed and the answer is written.")] = 600.0,
@@ -52,7 +61,7 @@ def serve(
     at_once: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 256,
     at_once_per_key: Annotated[int, typer.Option(help="Of these, with one key.", min=1)] = 128,
     tokens_per_minute: Annotated[int | None, typer.Option(help="Sampled for one key.", min=1)] = None,
-    slow_s: Annotated[float, typer.Option(help="Disconnect clients that read nothing for this long (seconds).")] = 60.0,
+    slow_s: Annotated[float, typer.Option(help="Disconnect clients that read nothing for so long (seconds).")] = 60.0,
     drain_s: Annotated[int, typer.Option(help="Time for running requests when the server is stopped.", min=0)] = 30,
     log_requests: Annotated[bool, typer.Option("--log-requests", help="One line a request; never its text.")] = False,
 ) -> None:
@@ -60,35 +69,100 @@ def serve(
     try:
         import uvicorn
 
-        from satisfice.gateway.app import create_app
-        from satisfice.gateway.settings import Limits, Settings
+        from satisfice.gateway.app import Gateway, create_app
+        from satisfice.gateway.config import read_config, settings_from
     except ModuleNotFoundError as error:
         if error.name in {"uvicorn", "prometheus_client", "pydantic", "starlette"}:
             raise MissingExtra("satisfice serve", "serve") from error
         raise
-    from satisfice.catalog import build
+    given: dict[str, Any] = {
+        "upstream": upstream or [], "model": model, "policy": policy, "offers": _offers(offer or []), "host": host,
+        "port": port, "name": name, "api_key_env": api_key_env, "upstream_key_env": upstream_key_env,
+        "reasoning": reasoning, "shadow": shadow, "control": control, "passed": passed or [], "slow_s": slow_s,
+        "drain_s": drain_s, "log_requests": log_requests,
+        "limits": {
+            "tokens": max_tokens, "chains": max_chains, "seconds": max_seconds, "body": max_body, "at_once": at_once,
+            "at_once_per_key": at_once_per_key, "tokens_per_minute": tokens_per_minute,
+        },
+    }  # fmt: skip
+    typed = {key for key in context.params if _is_typed(context, key)}
 
-    if reasoning not in ("reasoning", "reasoning_content", "both"):
-        raise BadInput(f"reasoning must be reasoning, reasoning_content or both, got {reasoning!r}.")
-    settings = Settings(
-        policy=build(policy, allow_files=True), offers=_offers(offer or []), reasoning=reasoning,  # type: ignore[arg-type]
-        shadow=shadow, control=control, keys=_keys(api_key_env), slow_s=slow_s,
-        limits=Limits(
-            tokens=max_tokens, chains=max_chains, seconds=max_seconds, body=max_body, at_once=at_once,
-            at_once_per_key=at_once_per_key, tokens_per_minute=tokens_per_minute,
-        ),
-    )  # fmt: skip
-    if host not in LOOPBACK and not settings.keys:
+    def told() -> dict[str, Any]:
+        """The options: what was typed wins over the file, the file over the defaults."""
+        return given if config is None else _merged(given, read_config(config), typed)
+
+    options = told()
+    settings = settings_from(options)
+    if options["host"] not in LOOPBACK and not settings.keys:
         err_console.print("[yellow]Anybody who reaches this address may use it: give --api-key-env.[/]")
-    app = create_app(
-        _sources(upstream or [], model, upstream_key_env), settings, name=name, when_open=_keep_what_is_loaded
+    level = logging.INFO if options["log_requests"] else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s")
+
+    def when_open(gateway: Gateway) -> None:
+        _keep_what_is_loaded()
+        _say_what_is_there(gateway)
+        if config is not None and hasattr(signal, "SIGHUP"):
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, lambda: _reload(gateway, lambda: settings_from(told())))
+
+    sources = _sources(options["upstream"], options["model"], options["upstream_key_env"])
+    app = create_app(sources, settings, name=options["name"], when_open=when_open)
+    err_console.print(
+        f"satisfice serves at http://{options['host']}:{options['port']}, its page included.", highlight=False
     )
-    logging.basicConfig(level=logging.INFO if log_requests else logging.WARNING, format="%(asctime)s %(message)s")
-    err_console.print(f"satisfice serves at http://{host}:{port}, its page included.", highlight=False)
     uvicorn.run(
-        app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=drain_s,
-        server_header=False, h11_max_incomplete_event_size=65_536,
+        app, host=options["host"], port=options["port"], log_level="warning", access_log=False,
+        timeout_graceful_shutdown=options["drain_s"], server_header=False, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
+
+
+_OPTION_OF = {
+    "max_tokens": "tokens", "max_chains": "chains", "max_seconds": "seconds", "max_body": "body", "at_once": "at_once",
+    "at_once_per_key": "at_once_per_key", "tokens_per_minute": "tokens_per_minute",
+}  # fmt: skip
+"""Options that are limits, by their names among the limits."""
+
+
+def _is_typed(context: typer.Context, key: str) -> bool:
+    source = context.get_parameter_source(key)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _merged(given: dict[str, Any], row: dict[str, Any], typed: set[str]) -> dict[str, Any]:
+    """The options of a file, under those that were typed."""
+    said = {"offers" if key == "offer" else key for key in typed}
+    limits = {name for option, name in _OPTION_OF.items() if option in typed}
+    merged = {**given, **{key: value for key, value in row.items() if key not in said and key != "limits"}}
+    told = {name: value for name, value in row.get("limits", {}).items() if name not in limits}
+    return {**merged, "limits": {**given["limits"], **told}}
+
+
+def _reload(gateway: Any, settings: Any) -> None:
+    """Read the settings again; wrong ones change nothing."""
+    try:
+        found = settings()
+    except SatisficeError as error:
+        log.warning("the settings were not changed: %s", error)
+        return
+    gateway.configure(found)
+    log.warning("the settings were read again and hold from the next request on")
+
+
+def _say_what_is_there(gateway: Any) -> None:
+    """Print which upstreams cannot be used and why, and which policies do not fit those that can."""
+    from satisfice.catalog import canonical, check_fit
+
+    for source in gateway.sources.all:
+        if source.engine is None:
+            lasts = "It is not tried again: mend this and start anew." if source.permanent else "It is tried again."
+            err_console.print(f"[yellow]{source.name} cannot be used: {source.problem} {lasts}[/]", highlight=False)
+            continue
+        for label, policy in {"policy": gateway.settings.policy, **gateway.settings.offers}.items():
+            try:
+                check_fit([policy], source.engine.name, source.engine.provides)
+            except SatisficeError as error:
+                said = f"{source.name}: {label} {canonical(policy)} does not fit: {error}"
+                err_console.print(f"[yellow]{said}[/]", highlight=False)
 
 
 def _keep_what_is_loaded() -> None:
@@ -112,22 +186,11 @@ def _sources(upstreams: list[str], model: str | None, key_env: str) -> Any:
     return Sources([Source(name=model, make=lambda: engine)])
 
 
-def _offers(texts: list[str]) -> dict[str, Any]:
-    from satisfice.catalog import build
-
-    found: dict[str, Any] = {}
+def _offers(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
     for text in texts:
         name, equals, spec = text.partition("=")
         if not equals or not name.strip():
             raise BadInput(f"offer must be NAME=POLICY, got {text!r}.")
-        found[name.strip()] = build(spec, allow_files=True)
+        found[name.strip()] = spec
     return found
-
-
-def _keys(variable: str | None) -> tuple[str, ...]:
-    if variable is None:
-        return ()
-    keys = names(os.environ.get(variable, ""))
-    if not keys:
-        raise BadInput(f"api-key-env: the variable {variable} is not set, so nobody could come in. Set it.")
-    return tuple(keys)

@@ -1,5 +1,6 @@
 """One line of thinking: append-only spans of tokens, and the moves that a policy can make on it."""
 
+import bisect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -172,7 +173,7 @@ class Chain:
             return False
         engine = self.session.engine
         close = engine.encode(engine.profile.think_close)
-        stop_ids = engine.end_ids | (frozenset(close) if len(close) == 1 else frozenset())
+        stop_ids = self.session.end_ids | (frozenset(close) if len(close) == 1 else frozenset())
         texts = (*until, *(() if len(close) == 1 else (engine.profile.think_close,)))
         got = await self._sample(
             limit, texts, stop_ids, watch, signals, greedy=False, bias=bias, sampler=sampler, budget=budget
@@ -227,10 +228,42 @@ class Chain:
         if self.phase == "answer":
             if self._answer_from is None:
                 self.inject(self.session.engine.profile.close_thinking)
-            await self._sample(None, (), self.session.engine.end_ids, None, _NO_SIGNALS, greedy=False)
+            if self.session.answers:
+                await self._sample(None, (), self.session.end_ids, None, _NO_SIGNALS, greedy=False)
             self.phase = "done"
             self.session.note("end", self, ended=self.ended)
         return self
+
+    async def write(self) -> "Chain":
+        """Think and answer in one call of the engine where no limit binds, as whoever asks a server directly does.
+
+        What a server counts within a call (penalties, least tokens) then counts as it does for anybody. Where a limit
+        ends the thinking, the chain goes on as `finish` does.
+        """
+        if self.phase != "think" or not self.session.answers:
+            return await self.finish()
+        got = await self._sample(None, (), self.session.end_ids, None, _NO_SIGNALS, greedy=False)
+        ended_turn = got.reason == "token"
+        closed = self._closed_at()
+        if closed is not None:
+            self.ended, self.phase, self._thought = "model", "answer", closed[0]
+            self._answer_from = self.prompt_length + closed[1]
+        else:
+            self._end_thinking("turn" if ended_turn else "limit", last=int(ended_turn))
+        if ended_turn:
+            self.phase = "done"
+            self.session.note("end", self, ended=self.ended)
+        return await self.finish()
+
+    async def answer_anyway(self) -> "Chain":
+        """Make a chain that ended its turn without an answer write one: its thinking is closed for it."""
+        if self.phase == "done" and self._sequence.ids[-1] in self.session.end_ids:
+            self._held = 1
+            self._drop_held()
+        self.phase = "think"
+        self.inject(self.session.engine.profile.close_thinking)
+        self.ended, self.phase = self.ended or "turn", "answer"
+        return await self.finish()
 
     async def sample(
         self,
@@ -242,7 +275,7 @@ class Chain:
         greedy: bool = False,
     ) -> Sampled:
         """Sample up to `limit` tokens, to a stop text or to the end of the turn: the raw move, for trial answers."""
-        return await self._sample(limit, tuple(until), self.session.engine.end_ids, watch, signals, greedy=greedy)
+        return await self._sample(limit, tuple(until), self.session.end_ids, watch, signals, greedy=greedy)
 
     def inject(self, text: str) -> "Chain":
         """Append text that the model did not sample; held tokens are dropped first."""
@@ -327,7 +360,8 @@ class Chain:
         request = Request(
             limit=0, stop_ids=stop_ids, stop_texts=texts, match_from=begin, watch=watch, signals=signals, key=self._key,
             temperature=0.0 if greedy else self.session.temperature, top_p=1.0 if greedy else self.session.top_p,
-            urgent=self.looks, bias=bias or {}, thinking_budget=budget,
+            urgent=self.looks, bias=(bias or {}) if greedy else {**self.session.bias, **(bias or {})},
+            options=None if greedy else self.session.options, thinking_budget=budget,
             sampler=None if greedy else both(sampler, self.session.sampler), on_tokens=self.session.on_tokens,
         )  # fmt: skip
         if self._tap is not None:
@@ -385,6 +419,19 @@ class Chain:
         last = self._sequence.last
         if last is not None and last is not before:  # a call that never began leaves the record of the one before it
             self.prefilled += last.prefilled
+
+    def _closed_at(self) -> tuple[int, int] | None:
+        """Tokens before the end of thinking, and up to its end, in what was sampled; None while there is no end."""
+        engine, ids = self.session.engine, self.after_prompt()
+        close, mark = engine.profile.think_close, engine.encode(engine.profile.think_close)
+        if len(mark) == 1 and mark[0] in ids:
+            return ids.index(mark[0]), ids.index(mark[0]) + 1
+        if close not in (text := engine.decode(ids)):
+            return None
+        end = bisect.bisect_left(range(len(ids)), True, key=lambda n: close in engine.decode(ids[: n + 1])) + 1
+        before = text.partition(close)[0]
+        begin = bisect.bisect_left(range(end), True, key=lambda n: len(engine.decode(ids[: n + 1])) > len(before))
+        return begin, end
 
     def _drop_held(self) -> None:
         if self._held:

@@ -126,6 +126,10 @@ class Request:
     temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0
     bias: Mapping[int, float] = field(default_factory=dict)  # added to the scores of these tokens
+    options: Mapping[str, Any] | None = None
+    """Sampling settings by a server's names, in place of `temperature` and `top_p`; what it does not name stays the
+    server's own. With a `seed` among them each call is sent one that is made of `key` and position. For engines that
+    hand requests to a server; the others do not read it."""
     sampler: Sampler | None = None
     key: int = 0
     signals: Signals = Signals()

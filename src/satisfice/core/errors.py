@@ -7,6 +7,7 @@ SatisficeError
 │   └── ContextExceeded a prompt is longer than the model's context
 ├── Unfit               a method needs what the engine does not provide
 ├── EngineError         the engine failed while it was working on a chain
+│   ├── Refused         a server understood the request and said no
 │   └── NotRecorded     replay was asked for something that the recording does not hold
 └── CannotWrite         a file cannot be written: the disk is full, or the folder is not ours
 """
@@ -73,6 +74,17 @@ class Unfit(SatisficeError):
 
 class EngineError(SatisficeError):
     """The engine failed while it was working on a chain. The problem fails; the run goes on."""
+
+
+class Refused(EngineError):
+    """A server understood the request and said no; the same request will not succeed at once.
+
+    `words` are the server's own, without its address and our key. `retry_s` is how long it asks to wait.
+    """
+
+    def __init__(self, message: str, status: int, *, words: str = "", retry_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status, self.words, self.retry_s = status, words, retry_s
 
 
 class NotRecorded(EngineError):

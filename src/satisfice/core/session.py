@@ -55,10 +55,12 @@ class Session:
     ledger.
 
     `chain_limit` bounds the tokens of one chain, `budget` everything the problem samples; of both, `reserve` tokens
-    are kept for the answer. `prompt` is what the model is to read in place of the question in its chat form. `sampler`
-    filters what is sampled, in place of the profile's top-p; it has no say where a policy samples greedily. `parse`
-    reads an answer from a text (None: there is none); `same` compares two answers. `observer` is told of each event,
-    `on_tokens` that some chain has grown.
+    are kept for the answer. `sampler` filters what is sampled, in place of the profile's top-p; it has no say where a
+    policy samples greedily. `bias` is added to the scores of these tokens wherever nothing is sampled greedily.
+    `options` are sampling settings for a server (see `Request.options`). `prompt` is what the model reads in place of
+    the question in its chat form. Tokens of `stop_ids` end the turn as the model's own do. Without `answers` a chain
+    is done where its thinking ends: somebody else writes the answer. `parse` reads an answer from a text (None: there
+    is none); `same` compares two answers. `observer` is told of each event, `on_tokens` that some chain has grown.
     """
 
     def __init__(
@@ -73,6 +75,10 @@ class Session:
         temperature: float | None = None,
         top_p: float | None = None,
         sampler: Sampler | None = None,
+        bias: Mapping[int, float] | None = None,
+        options: Mapping[str, Any] | None = None,
+        stop_ids: frozenset[int] = frozenset(),
+        answers: bool = True,
         parse: Callable[[str], str | None] = lambda text: text.strip() or None,
         same: Callable[[str, str], bool] = lambda a, b: a == b,
         observer: Callable[[Event], None] | None = None,
@@ -90,6 +96,8 @@ class Session:
         self.temperature = profile.temperature if temperature is None else temperature
         self.top_p = (profile.top_p if sampler is None else 1.0) if top_p is None else top_p
         self.sampler = sampler
+        self.bias, self.options, self.answers = dict(bias or {}), options, answers
+        self.end_ids = engine.end_ids | stop_ids
         self.parse, self.same = parse, same
         self.log: list[Event] = []
         self.ledger = Ledger()
@@ -149,6 +157,13 @@ class Session:
     def race(self, works: Iterable[Coroutine[Any, Any, Chain]]) -> Race[Chain]:
         """Run several coroutines abreast and get their chains as they end, by decode step and then by number."""
         return Race(self.start, works)
+
+    @property
+    def room(self) -> int:
+        """Tokens that one chain may sample: what its limit, the budget and the model's context leave."""
+        used = 0 if self._base is None else len(self._base.ids)
+        budget = self.chain_limit if self.budget is None else self.budget
+        return max(0, min(self.chain_limit, self.engine.max_length - used, budget))
 
     @property
     def chains(self) -> tuple[Chain, ...]:

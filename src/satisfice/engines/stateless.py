@@ -32,6 +32,11 @@ class ComputedPrefix:
         """The sequence ends after `length` tokens now."""
         self._own = min(self._own, length)
 
+    @property
+    def prompt(self) -> int:
+        """Tokens of the prompt."""
+        return self._prompt[0]
+
     def begin(self) -> int:
         """A call reads the sequence now; how many of its tokens were computed before."""
         known = max(self._own, self._prompt[1])

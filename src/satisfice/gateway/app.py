@@ -1,4 +1,4 @@
-"""The routes of the gateway, and what happens to a request on its way."""
+"""The routes of the gateway."""
 
 import asyncio
 import contextlib
@@ -10,27 +10,31 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route as StarletteRoute
 from starlette.types import Receive, Scope, Send
 
 from satisfice.catalog import canonical
 from satisfice.core.engine import Engine
 from satisfice.core.errors import SatisficeError
 from satisfice.core.race import settle_tasks
-from satisfice.gateway.body import Body, ChatBody, CompletionBody
-from satisfice.gateway.door import Door, Refusal, read_body
-from satisfice.gateway.exchange import Exchange, House, answer_to, content_of
+from satisfice.gateway.failures import Failure, RequestRefused, failure_of
+from satisfice.gateway.generation import Generation
+from satisfice.gateway.handler import RequestHandler, Shared
+from satisfice.gateway.limiter import ConnectionLimiter
 from satisfice.gateway.metrics import Metrics
+from satisfice.gateway.openai import error_of
 from satisfice.gateway.openapi import describe
 from satisfice.gateway.page import page
-from satisfice.gateway.plan import Plan
-from satisfice.gateway.reply import Reply
-from satisfice.gateway.run import Prompt, Run
+from satisfice.gateway.parameters import Parameters
+from satisfice.gateway.prompts import Prompt
+from satisfice.gateway.protocols import ROUTES, Route
+from satisfice.gateway.reading import read_json
+from satisfice.gateway.reasoning import Delta, content_of
+from satisfice.gateway.response import ResponseWriter, WatchedResponse
 from satisfice.gateway.settings import Settings
-from satisfice.gateway.shown import Piece
 from satisfice.gateway.upstream import Sources
-from satisfice.gateway.wire import error_of
+from satisfice.gateway.utility import GETS, POSTS, pass_path
 
 log = logging.getLogger("satisfice.gateway")
 
@@ -38,7 +42,11 @@ SHADOWS = 8  # rules that run beside answers at once; more requests are not shad
 
 
 def create_app(
-    sources: Sources, settings: Settings, *, name: str | None = None, when_open: Callable[[], None] = lambda: None
+    sources: Sources,
+    settings: Settings,
+    *,
+    name: str | None = None,
+    when_open: Callable[["Gateway"], None] = lambda gateway: None,
 ) -> Starlette:
     """The gateway as an ASGI application.
 
@@ -46,75 +54,55 @@ def create_app(
     been tried for the first time.
     """
     gateway = Gateway(sources, settings, name)
-    description = describe(settings)
 
     @contextlib.asynccontextmanager
-    async def life(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with sources:
-            when_open()
+            when_open(gateway)
             try:
                 yield
             finally:
                 await settle_tasks(gateway.shadows)
 
-    async def models(request: Request) -> Response:
-        gateway.door.guest(request.headers.get("authorization", ""))
-        row = {"id": gateway.model, "object": "model", "created": gateway.since, "owned_by": "satisfice"}
-        return JSONResponse({"object": "list", "data": [{**row, "max_model_len": sources.first.max_length}]})
+    async def refused(request: Request, error: Exception) -> Response:
+        gateway.metrics.refused()
+        failure = failure_of(error)
+        return JSONResponse(error_of(failure), failure.status, failure.headers)
 
-    async def healthz(request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def readyz(request: Request) -> Response:
-        rows = [{"name": source.name, "problem": source.problem} for source in sources.all]
-        ready = sources.ready
-        return JSONResponse({"ready": ready, "sources": rows}, 200 if ready else 503)
-
-    async def metrics(request: Request) -> Response:
-        return Response(gateway.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    async def figures(request: Request) -> Response:
-        return JSONResponse(gateway.figures())
+    async def no_route(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        said = f"{error.detail}. See /openapi.json for what there is."
+        failure = Failure(status=error.status_code, kind="invalid_request_error", code="no_route", message=said)
+        return JSONResponse(error_of(failure), error.status_code, dict(error.headers or {}))
 
     async def openapi(request: Request) -> Response:
-        return JSONResponse(description)
+        return JSONResponse(describe(gateway.settings))
 
-    async def home(request: Request) -> HTMLResponse:
+    async def home(request: Request) -> Response:
         return page()
 
-    async def told(request: Request, error: Exception) -> Response:
-        gateway.metrics.refused()
-        status, row, headers = answer_to(error)
-        return JSONResponse(row, status, headers)
-
-    async def strange(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        row = error_of(f"{error.detail}. See /openapi.json for what there is.", "invalid_request_error")
-        return JSONResponse(row, error.status_code, dict(error.headers or {}))
-
-    gets = {
-        "/v1/models": models, "/healthz": healthz, "/readyz": readyz, "/metrics": metrics, "/figures": figures,
-        "/openapi.json": openapi, "/": home,
-    }  # fmt: skip
     routes = [
-        Route("/v1/chat/completions", Post(gateway, ChatBody), methods=["POST"]),
-        Route("/v1/completions", Post(gateway, CompletionBody), methods=["POST"]),
-        *(Route(path, answer, methods=["GET"]) for path, answer in gets.items()),
+        *(StarletteRoute(route.path, Generate(gateway, route), methods=["POST"]) for route in ROUTES),
+        *(StarletteRoute(get.path, get.answers(gateway), methods=["GET"]) for get in GETS),
+        *(StarletteRoute(post.path, post.answers(gateway), methods=["POST"]) for post in POSTS),
+        StarletteRoute("/openapi.json", openapi, methods=["GET"]),
+        StarletteRoute("/", home, methods=["GET"]),
+        *(StarletteRoute(path, pass_path(gateway, path), methods=["GET", "POST"]) for path in settings.passed),
     ]
-    handlers: dict[Any, Any] = {SatisficeError: told, HTTPException: strange}
-    app = Starlette(routes=routes, lifespan=life, exception_handlers=handlers)
+    handlers: dict[Any, Any] = {SatisficeError: refused, HTTPException: no_route}
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
     app.state.gateway = gateway
     return app
 
 
-class Post:
-    """A route for one kind of request. As an application it is spared what wraps a function, at each token."""
+class Generate:
+    """A route that generates. As an application it is spared what wraps a function, at each token."""
 
-    def __init__(self, gateway: "Gateway", kind: type[Body]) -> None:
-        self._gateway, self._kind = gateway, kind
+    def __init__(self, gateway: "Gateway", route: Route) -> None:
+        self._gateway, self._route = gateway, route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._gateway.take(Request(scope, receive), self._kind)
+        response = await self._gateway.response_to(Request(scope, receive), self._route)
         await response(scope, receive, send)
 
 
@@ -122,69 +110,89 @@ class Gateway:
     """The state of a running gateway."""
 
     def __init__(self, sources: Sources, settings: Settings, name: str | None) -> None:
-        self.sources, self.settings, self._name = sources, settings, name
+        self.sources, self._name = sources, name
         self.metrics = Metrics()
-        self.door = Door(settings.keys, settings.limits)
-        self.house = House(
-            sources=sources, settings=settings, metrics=self.metrics, door=self.door, shadow=self.shadow
+        self.limiter = ConnectionLimiter(settings.keys, settings.limits)
+        self.shared = Shared(
+            sources=sources, settings=settings, metrics=self.metrics, limiter=self.limiter, shadow=self.shadow
         )  # fmt: skip
         self.since = int(time.time())
         self.shadows: set[asyncio.Task[None]] = set()
         self._skipped = 0  # requests that were not shadowed, because too many were at once
 
     @property
+    def settings(self) -> Settings:
+        """What holds for the next request."""
+        return self.shared.settings
+
+    def configure(self, settings: Settings) -> None:
+        """Let other settings hold from the next request on; those that run keep theirs."""
+        self.shared.settings = settings
+        self.limiter.configure(settings.keys, settings.limits)
+
+    @property
     def model(self) -> str:
         """What the model is called."""
-        return self._name or model_name(self.sources.first)
+        if self._name is not None:
+            return self._name
+        source = self.sources.first
+        if source.server is not None:
+            return source.server.model
+        assert source.engine is not None
+        told = source.engine.describe()
+        return str(told.get("model", told["engine"])).rstrip("/").rsplit("/", 1)[-1]
 
     def figures(self) -> dict[str, Any]:
         """What the page shows."""
         return {
-            **self.metrics.figures(), "running": self.door.running, "since": self.since,
+            **self.metrics.figures(), "running": self.limiter.running, "since": self.since,
             "policy": canonical(self.settings.policy), "shadow": self.settings.shadow,
             "control_share": self.settings.control, "not_shadowed": self._skipped, "ready": self.sources.ready,
             "sources": [{"name": s.name, "problem": s.problem, "running": s.running} for s in self.sources.all],
         }  # fmt: skip
 
-    async def take(self, request: Request, kind: type[Body]) -> Response:
-        """Check a request and make the response that serves it."""
-        guest = self.door.guest(request.headers.get("authorization", ""))
-        body, raw = await read_body(request, kind, self.settings.limits.body)
-        if body.model is not None and body.model != self.model:
-            raise Refusal(
-                404, f"There is no model {body.model[:100]!r}. There is {self.model!r}.", code="model_not_found"
-            )
-        exchange = Exchange(self.house, body, raw, guest, self.model)
-        return Reply(exchange.serve, {"x-request-id": exchange.id}, slow_s=self.settings.slow_s)
+    def check_key(self, request: Request) -> Any:
+        """The client that sends a request; `RequestRefused` without a valid key."""
+        return self.limiter.client(request.headers.get("authorization", ""), request.headers.get("x-api-key", ""))
 
-    def shadow(self, plan: Plan, engine: Engine, prompt: Prompt, spent: int, text: str) -> None:
+    async def response_to(self, request: Request, route: Route) -> Response:
+        """Check a request and make the response that serves it."""
+        client = self.check_key(request)
+        asked = route.read(await read_json(request, self.settings.limits.body))
+        self.check_model(asked.fields.get("model"))
+        handler = RequestHandler(self.shared, route, asked, client, self.model)
+        return WatchedResponse(handler.serve, {"x-request-id": handler.id}, slow_s=self.settings.slow_s)
+
+    def check_model(self, name: object) -> None:
+        """Refuse a model that is not there."""
+        if name is not None and name != self.model:
+            said = f"There is no model {str(name)[:100]!r}. There is {self.model!r}."
+            raise RequestRefused(404, said, code="model_not_found")
+
+    def shadow(self, parameters: Parameters, engine: Engine, prompt: Prompt, spent: int, text: str) -> None:
         """Find out beside everything else what a rule would have made of a request that ran without it."""
         if len(self.shadows) >= SHADOWS:
             self._skipped += 1
             return
-        task = asyncio.create_task(self._shadow(plan, engine, prompt, spent, text))
+        task = asyncio.create_task(self._shadow(parameters, engine, prompt, spent, text))
         self.shadows.add(task)
         task.add_done_callback(self.shadows.discard)
 
-    async def _shadow(self, plan: Plan, engine: Engine, prompt: Prompt, spent: int, text: str) -> None:
-        run, said = Run(plan, engine, prompt, self.settings.limits), []
+    async def _shadow(self, parameters: Parameters, engine: Engine, prompt: Prompt, spent: int, text: str) -> None:
+        generation, said = Generation(parameters, engine, prompt, self.settings.limits), list[Delta]()
 
-        async def hear(pieces: list[Piece]) -> None:
-            said.extend(pieces)
+        async def hear(deltas: list[Delta]) -> None:
+            said.extend(deltas)
 
         try:
-            outcome = await run.go(hear)
+            outcome = await generation.go(hear)
         except SatisficeError as error:
             log.warning("the rule failed beside an answer: %s", type(error).__name__)
             return
-        self.metrics.ruled.add(run.ledger.spent)
+        self.metrics.ruled.add(generation.ledger.spent)
         self.metrics.control.add(spent)
         self.metrics.same_answer.add(float(content_of(said).strip() == text.strip()))
-        self.metrics.stopped(plan.name, outcome.stopped)
+        self.metrics.stopped(parameters.name, outcome.stopped)
 
 
-def model_name(engine: Engine) -> str:
-    """What a model is called, by its engine."""
-    if engine.upstream is not None:
-        return engine.upstream.model
-    return str(engine.describe()["model"]).rstrip("/").rsplit("/", 1)[-1]
+__all__ = ["Gateway", "Generate", "ResponseWriter", "create_app"]

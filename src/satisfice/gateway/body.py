@@ -1,12 +1,11 @@
-"""The bodies of requests: which fields there are, and what each may hold.
+"""The bodies of OpenAI's two requests: which fields the gateway reads, and what each may hold.
 
-Every field that OpenAI's interface or a server in wide use has is listed, so that a misspelt one is an error with a
-suggestion and not a setting that nobody obeys.
+Only what stands inside `satisfice` is strict. Everything else that the gateway does not read is the server's to judge.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _well_formed(text: str) -> str:
@@ -18,29 +17,35 @@ def _well_formed(text: str) -> str:
     return text
 
 
+def _whole(value: Any) -> Any:
+    """7.0 is a whole number in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Text = Annotated[str, AfterValidator(_well_formed)]
-Tokens = Annotated[int, Field(ge=1, le=1 << 31)]
-ThinkingTokens = Annotated[int, Field(ge=-1, le=1 << 31, description="-1: no limit; 0: no thinking")]
+Tokens = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1 << 31)]
+ThinkingTokens = Annotated[
+    int, BeforeValidator(_whole), Field(ge=-1, le=1 << 31, description="-1: no limit; 0: no thinking")
+]
+TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
 Switch = bool | None
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class ContentPart(BaseModel):
-    """A piece of a message. What is no text goes to the upstream untouched."""
-
     model_config = ConfigDict(extra="allow", strict=True)
+
+
+class ContentPart(_Part):
+    """A piece of a message."""
+
     type: Text
     text: Text | None = None
 
 
-class Message(BaseModel):
+class Message(_Part):
     """One turn of a conversation."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Text | Annotated[list[ContentPart], Field(max_length=1000)] | None = None
 
@@ -67,11 +72,10 @@ class Reasoning(_Part):
     max_tokens: ThinkingTokens | None = None
     enabled: Switch = None
     exclude: Switch = None
-    summary: Text | None = None
 
 
 class TemplateArguments(_Part):
-    """The arguments of chat templates that people use to switch thinking."""
+    """Variables of the chat template; these are those by which people switch thinking."""
 
     enable_thinking: Switch = None
     thinking: Switch = None
@@ -85,13 +89,12 @@ class CustomParams(_Part):
     thinking_budget: ThinkingTokens | None = None
 
 
-class Wish(BaseModel):
+class Wish(_Part):
     """What a client wants of us: a policy by its spec, its name and fields, or a name that this server offers.
 
     And filters of the next token, with commas between them (`min-p:0.1`), which take the place of the model's top-p.
     """
 
-    model_config = ConfigDict(extra="allow", strict=True)
     policy: Annotated[Text, Field(max_length=2000)] | None = None
     sampler: Annotated[Text, Field(max_length=2000)] | None = None
 
@@ -99,18 +102,32 @@ class Wish(BaseModel):
 class Body(BaseModel):
     """What the two kinds of requests have in common."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True)
 
     model: Text | None = None
     stream: Switch = None
     stream_options: StreamOptions | None = None
     max_tokens: Tokens | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
+    seed: Annotated[int, BeforeValidator(_whole), Field(ge=-(1 << 63), lt=1 << 63)] | None = None
+    n: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=128)] | None = None
     stop: (
         Annotated[Text, Field(min_length=1, max_length=1000)]
         | Annotated[list[Annotated[Text, Field(min_length=1, max_length=1000)]], Field(max_length=16)]
+        | None
+    ) = None
+    top_k: Annotated[int, BeforeValidator(_whole), Field(ge=-1, le=1 << 31)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
+    min_tokens: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1 << 31)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=1000)] | None = None
+    logit_bias: (
+        Annotated[
+            dict[Annotated[str, Field(pattern=r"^\d{1,9}$")], Annotated[float, Field(ge=-100, le=100)]],
+            Field(max_length=1000),
+        ]
         | None
     ) = None
 
@@ -119,7 +136,7 @@ class Body(BaseModel):
     thinking_budget: ThinkingTokens | None = Field(None, description="DashScope, FastDeploy")
     thinking_budget_tokens: ThinkingTokens | None = Field(None, description="llama.cpp")
     reasoning_budget_tokens: ThinkingTokens | None = Field(None, description="llama.cpp")
-    reasoning_tokens: ThinkingTokens | None = Field(None, description="inspect")
+    reasoning_tokens: ThinkingTokens | None = Field(None, description="a number of tokens by its plain name")
     thinking: Thinking | None = Field(None, description="Anthropic, DeepSeek")
     reasoning: Reasoning | None = Field(None, description="OpenRouter")
     reasoning_effort: Effort | None = Field(None, description="OpenAI")
@@ -129,37 +146,6 @@ class Body(BaseModel):
     chat_template_kwargs: TemplateArguments | None = Field(None, description="vLLM, SGLang")
     custom_params: CustomParams | None = Field(None, description="SGLang")
 
-    # Taken and of no effect on the answer
-    user: Text | None = None
-    metadata: dict[str, Any] | None = None
-    store: Switch = None
-    service_tier: Text | None = None
-    safety_identifier: Text | None = None
-    prompt_cache_key: Text | None = None
-    prompt_cache_retention: Text | None = None
-    parallel_tool_calls: Switch = None
-
-    # For the upstream alone: a request that sets one of these is passed through
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
-    logprobs: Any = None
-    top_logprobs: Any = None
-    logit_bias: Any = None
-    frequency_penalty: Any = None
-    presence_penalty: Any = None
-    repetition_penalty: Any = None
-    top_k: Any = None
-    min_p: Any = None
-    min_tokens: Any = None
-    stop_token_ids: Any = None
-    ignore_eos: Any = None
-    response_format: Any = None
-    structured_outputs: Any = None
-    guided_json: Any = None
-    guided_regex: Any = None
-    guided_choice: Any = None
-    guided_grammar: Any = None
-    vllm_xargs: Any = None
-
 
 class ChatBody(Body):
     """The body of `/v1/chat/completions`."""
@@ -167,59 +153,13 @@ class ChatBody(Body):
     messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
     max_completion_tokens: Tokens | None = None
 
-    tools: Any = None
-    tool_choice: Any = None
-    functions: Any = None
-    function_call: Any = None
-    modalities: Any = None
-    audio: Any = None
-    prediction: Any = None
-    verbosity: Any = None
-    web_search_options: Any = None
-
 
 class CompletionBody(Body):
-    """The body of `/v1/completions`."""
+    """The body of `/v1/completions`: one prompt or several, as text or as token ids."""
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)]
-
-    suffix: Any = None
-    echo: Any = None
-    best_of: Any = None
-
-
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,), "logprobs": (False,), "top_logprobs": (0,), "logit_bias": ({},), "frequency_penalty": (0,),
-    "presence_penalty": (0,), "repetition_penalty": (1,), "top_k": (0, -1), "min_p": (0,), "min_tokens": (0,),
-    "stop_token_ids": ([],), "ignore_eos": (False,), "response_format": ({"type": "text"},), "tools": ([],),
-    "tool_choice": ("none", "auto"), "functions": ([],), "function_call": ("none", "auto"),
-    "modalities": (["text"],), "suffix": ("",), "echo": (False,), "best_of": (1,),
-}  # fmt: skip
-"""Values that say no more than leaving the field out does."""
-
-PASSED = (
-    "tools", "tool_choice", "functions", "function_call", "response_format", "structured_outputs", "guided_json",
-    "guided_regex", "guided_choice", "guided_grammar", "n", "logprobs", "top_logprobs", "logit_bias",
-    "frequency_penalty", "presence_penalty", "repetition_penalty", "top_k", "min_p", "min_tokens", "stop_token_ids",
-    "ignore_eos", "vllm_xargs", "modalities", "audio", "prediction", "verbosity", "web_search_options", "suffix",
-    "echo", "best_of",
-)  # fmt: skip
-"""Fields that a policy cannot obey, the weightiest first."""
-
-
-def passed(body: Body) -> str:
-    """The first field for which this request must go to the upstream untouched; "" when a policy can serve it."""
-    for name in PASSED:
-        value = getattr(body, name, None)
-        if value is not None and not any(_same(value, neutral) for neutral in NEUTRAL.get(name, ())):
-            return name
-    for at, message in enumerate(body.messages if isinstance(body, ChatBody) else ()):
-        if message.role in ("tool", "function") or (message.model_extra or {}).get("tool_calls"):
-            return "tools"
-        if isinstance(message.content, list) and any(part.type != "text" for part in message.content):
-            return f"messages[{at}].content"
-    return ""
-
-
-def _same(value: Any, neutral: Any) -> bool:
-    return bool(value == neutral) and isinstance(value, bool) == isinstance(neutral, bool)
+    prompt: (
+        Text
+        | Annotated[list[Text], Field(min_length=1, max_length=128)]
+        | Annotated[list[TokenId], Field(min_length=1)]
+        | Annotated[list[Annotated[list[TokenId], Field(min_length=1)]], Field(min_length=1, max_length=128)]
+    )

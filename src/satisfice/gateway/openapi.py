@@ -5,19 +5,20 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 import satisfice
-from satisfice.gateway.body import ChatBody, CompletionBody
+from satisfice.gateway.protocols import ROUTES
 from satisfice.gateway.settings import Settings
+from satisfice.gateway.utility import GETS, POSTS, Utility
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _REFUSALS = {
-    400: "A field is unknown, wrong, or contradicts another",
+    400: "A field is wrong, or contradicts another",
     401: "No valid key",
     404: "No such model",
     408: "The client sent too slowly",
     413: "The body is too long",
     415: "The body is no JSON",
     429: "Too much at once, or in a minute",
-    500: "An error of ours",
+    500: "The gateway failed",
     502: "The upstream failed",
     503: "No engine is ready",
     504: "Out of time",
@@ -25,25 +26,26 @@ _REFUSALS = {
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """OpenAPI 3.1."""
+    """The routes of the gateway as OpenAPI 3.1, from the tables that make them."""
     _, bodies = models_json_schema(
-        [(ChatBody, "validation"), (CompletionBody, "validation")], ref_template="#/components/schemas/{model}"
+        [(route.body, "validation") for route in ROUTES], ref_template="#/components/schemas/{model}"
     )
     schemas = {**bodies["$defs"], "Error": _error_schema(), "Answer": _answer_schema()}
     secured: dict[str, Any] = {"security": [{"key": []}]} if settings.keys else {}
+    paths: dict[str, Any] = {
+        route.path: {"post": {**_post(route.summary, route.body.__name__), **secured}} for route in ROUTES
+    }
+    for get in GETS:
+        paths[get.path.replace(":path", "")] = {"get": {**_get(get), **(secured if get.needs_key else {})}}
+    for post in POSTS:
+        paths[post.path] = {"post": {**_passed_post(post.summary), **secured}}
+    for path in settings.passed:
+        paths[path] = {"post": {**_passed_post("The upstream's own route"), **secured}}
+    paths["/"] = {"get": _page()}
     return {
         "openapi": "3.1.0",
         "info": {"title": "satisfice", "version": satisfice.__version__},
-        "paths": {
-            "/v1/chat/completions": {"post": {**_post("Continue a conversation", "ChatBody"), **secured}},
-            "/v1/completions": {"post": {**_post("Continue a text", "CompletionBody"), **secured}},
-            "/v1/models": {"get": {**_get("The model", {"type": "object"}, 503, 401), **secured}},
-            "/healthz": {"get": _get("Whether the server runs", {"type": "object"})},
-            "/readyz": {"get": _get("Whether a request would find an engine", {"type": "object"}, 503)},
-            "/figures": {"get": _get("What the page shows", {"type": "object"})},
-            "/metrics": {"get": _get("Prometheus' form", {"type": "string"}, kind="text/plain")},
-            "/": {"get": _get("The page", {"type": "string"}, kind="text/html")},
-        },
+        "paths": paths,
         "components": {
             "schemas": schemas,
             **({"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}} if settings.keys else {}),
@@ -66,12 +68,30 @@ def _post(summary: str, body: str) -> dict[str, Any]:
     }
 
 
-def _get(summary: str, schema: dict[str, Any], *refusals: int, kind: str = "application/json") -> dict[str, Any]:
-    told = {str(code): {"description": _REFUSALS[code], "content": {kind: {"schema": {}}}} for code in refusals}
+def _passed_post(summary: str) -> dict[str, Any]:
     return {
         "summary": summary,
-        "responses": {"200": {"description": summary, "content": {kind: {"schema": schema}}}, **told},
-    }
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "responses": {"200": {"description": summary, "content": {"application/json": {"schema": {}}}},
+                      **_refusals(*_REFUSALS)},
+    }  # fmt: skip
+
+
+def _get(get: Utility) -> dict[str, Any]:
+    content = {get.media: {"schema": {"type": "string" if get.media.startswith("text") else "object"}}}
+    names = [part[1:-1].partition(":")[0] for part in get.path.split("/") if part.startswith("{")]
+    parameters = [
+        {"name": n, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for n in names
+    ]
+    answers = {str(code): {"description": _REFUSALS[code], "content": {get.media: {"schema": {}}}}
+               for code in get.refusals}  # fmt: skip
+    row = {"summary": get.summary, "responses": {"200": {"description": get.summary, "content": content}, **answers}}
+    return {**row, "parameters": parameters} if parameters else row
+
+
+def _page() -> dict[str, Any]:
+    content = {"text/html": {"schema": {"type": "string"}}}
+    return {"summary": "The page", "responses": {"200": {"description": "The page", "content": content}}}
 
 
 def _refusals(*codes: int) -> dict[str, Any]:

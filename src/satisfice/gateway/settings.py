@@ -16,10 +16,12 @@ class Limits:
     """How much one request, or one key, may take."""
 
     tokens: int | None = None  # longest chain; none: the model's own
-    chains: int = 64  # chains that a policy starts
-    spend: int = 1 << 20  # tokens sampled for one request, over all chains
+    chains: int = 64  # chains that a request starts, over all its choices
+    spend: int = 1 << 20  # tokens sampled for one choice, over all its chains
     seconds: float = 600.0  # then the thinking is closed, and the answer has `answer_seconds`
     answer_seconds: float = 30.0
+    answer_loop: int | None = 2000  # characters of an answer that repeat one passage, after which it ends; none: never
+    passed_seconds: float = 3600.0  # for a request that is passed through, in all
     body: int = 1 << 20  # bytes
     at_once: int = 256  # requests that run
     at_once_per_key: int = 128
@@ -33,17 +35,18 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A gateway: the rule that it applies, what it offers besides, and its limits."""
+    """A gateway: the policy that it applies, what it offers besides, and its limits."""
 
-    policy: Policy = field(default_factory=Full)  # for requests that do not say
+    policy: Policy = field(default_factory=Full)  # for requests that do not name one
     offers: Mapping[str, Policy] = field(default_factory=dict)  # further policies that a request may name
     reasoning: ReasoningField = "reasoning"  # how the thinking is called in messages
-    shadow: bool = False  # requests run untouched, and the rule runs beside them to say what it would have saved
+    shadow: bool = False  # requests run without a rule, and the rule runs beside them to say what it would have saved
     control: float = 0.0  # share of requests that run without a rule, to measure what rules save
     keys: tuple[str, ...] = ()  # a request must carry one of these; none: whoever reaches the server may use it
+    passed: tuple[str, ...] = ()  # further paths of the upstream that are passed through, such as /v1/rerank
     limits: Limits = field(default_factory=Limits)
     keep_alive_s: float = 10.0  # a stream that has nothing to say sends a comment so often
-    slow_s: float = 60.0  # a client that takes nothing for so long is hung up on
+    slow_s: float = 60.0  # clients that read nothing for this long are disconnected
 
     def __post_init__(self) -> None:
         if not 0 <= self.control < 1:
@@ -52,3 +55,6 @@ class Settings:
             raise BadInput("shadow and control both measure what a rule saves. Give one of them.")
         if not all(self.keys):
             raise BadInput("a key must not be empty. Check the environment variable that holds the keys.")
+        for path in self.passed:
+            if not path.startswith("/") or ".." in path or "{" in path:
+                raise BadInput(f"pass: a path begins with / and holds neither .. nor braces, got {path!r}.")

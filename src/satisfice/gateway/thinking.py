@@ -39,7 +39,12 @@ class Amount:
     on: bool = True
     tokens: int | None = None  # at most
     share: float | None = None  # at most, of the longest chain
+    automatic: bool = False  # a rule is to decide
     said: str = ""
+
+
+EVERYTHING = Amount()
+"""As much thinking as the model likes."""
 
 
 def amount_of(body: Body) -> Amount:
@@ -57,15 +62,19 @@ def amount_of(body: Body) -> Amount:
                     f"{_value(body, other)!r}). Send one of them; thinking_token_budget is enough."
                 )
     limits = [amount for _, amount in asked if not amount.on or amount.tokens is not None or amount.share is not None]
-    return limits[0] if limits else Amount()
+    if limits:
+        return limits[0]
+    return next((amount for _, amount in asked if amount.automatic), Amount())
 
 
 def _asked(body: Body) -> Iterator[tuple[str, Amount]]:
     for name, kind in SPELLINGS:
         value = _value(body, name)
-        if value is None or value == "adaptive":
+        if value is None:
             continue
-        if kind == "budget":
+        if value == "adaptive":
+            yield name, Amount(automatic=True, said=name)
+        elif kind == "budget":
             yield name, Amount(on=value != 0, tokens=value if value > 0 else None, said=name)
         elif kind == "effort":
             share = EFFORT.get(value)

@@ -2,21 +2,116 @@
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from satisfice.core.engine import Engine
-from satisfice.core.errors import BadInput, SatisficeError
+from satisfice.core.errors import BadInput, EngineError, SatisficeError
 from satisfice.core.race import settle_tasks
-from satisfice.gateway.body import Body, ChatBody, CompletionBody, Message
-from satisfice.gateway.run import Prompt
+from satisfice.gateway.failures import Unavailable
+
+log = logging.getLogger("satisfice.gateway")
 
 REST_S = (1.0, 15.0)  # a server that failed is left alone for so long at first, and at most
+CHECK_S = 5.0  # how often each server is asked whether it is there
 
 
-class Unavailable(SatisficeError):
-    """No engine is there to serve a request."""
+class Remote:
+    """What a gateway can ask of a server besides completions."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    @property
+    def model(self) -> str:
+        """What the server calls its model."""
+        return str(self._engine.server.model)
+
+    @property
+    def takes_ids(self) -> bool:
+        """Whether it takes and gives token ids."""
+        return bool(self._engine.server.ids)
+
+    @property
+    def known_length(self) -> int | None:
+        """Its context in tokens; None where nobody knows."""
+        from satisfice.engines.http.engine import UNKNOWN_LENGTH
+
+        length = int(self._engine.max_length)
+        return length if length < UNKNOWN_LENGTH else None
+
+    def budget(self, tokens: int) -> dict[str, Any]:
+        """The field by which this server ends thinking after so many tokens; none where it does not."""
+        from satisfice.engines.http.probe import BUDGETS
+
+        name = self._engine.server.budget
+        return {} if name is None else BUDGETS[name](tokens)
+
+    async def render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
+        """A conversation in the model's chat form, thinking not yet opened where the form does not.
+
+        Raises:
+            EngineError: nobody answers there.
+            BadInput: the server does not show its form.
+        """
+        from satisfice.models.recognise import ON
+        from satisfice.models.words import TokenizerWords
+
+        engine = self._engine
+        if isinstance(engine.words, TokenizerWords):
+            return str(
+                engine.words.render_chat([dict(message) for message in messages], engine.profile, dict(variables))
+            )
+        named = {name: variables[name] for name in ("tools", "documents") if name in variables}
+        arguments = {**ON, **{name: value for name, value in variables.items() if name not in named}}
+        form = await self.form(messages, {**named, "chat_template_kwargs": arguments})
+        if form is None:
+            raise BadInput("messages: this model's server does not show its chat form, so it takes one user message.")
+        return form
+
+    async def form(self, messages: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]) -> str | None:
+        """A conversation as the server itself writes it; None when it does not show that."""
+        from satisfice.engines.http.probe import chat_form
+        from satisfice.engines.http.wire import Broken
+
+        engine = self._engine
+        try:
+            return await chat_form(engine.client, engine.address, self.model, [dict(m) for m in messages], dict(fields))
+        except Broken as error:
+            raise EngineError(str(error)) from error
+
+    @contextlib.asynccontextmanager
+    async def ask(
+        self, path: str, body: Mapping[str, Any] | None, *, seconds: float | None = None
+    ) -> AsyncIterator[Any]:
+        """The server's own response to a request, while it comes; `path` begins with a slash.
+
+        The model's name is the server's own. Raises `EngineError` when nobody answers.
+        """
+        from satisfice.engines.http.wire import Broken, ask
+
+        engine = self._engine
+        sent = None if body is None else {**body, **({"model": self.model} if "model" in body else {})}
+        url = engine.address.root + path
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                ask(engine.client, engine.address, url, sent, first_s=seconds) as response,
+            ):
+                yield response
+        except Broken as error:
+            raise EngineError(f"the upstream failed: {error}") from error
+        except TimeoutError as error:
+            raise EngineError(f"the upstream took more than {seconds:g} s") from error
+
+    async def check(self) -> None:
+        """Ask whether the server is there; `EngineError` when it is not."""
+        async with self.ask("/v1/models", None, seconds=CHECK_S) as response:
+            if response.status >= 500:
+                raise EngineError(f"the upstream answered {response.status}")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -25,30 +120,70 @@ class Source:
 
     name: str  # for people
     make: Callable[[], Engine]
+    remote: bool = False  # a server, and no model in this process
     engine: Engine | None = None
     problem: str = "it is being started"  # why it cannot be used; "" when it can
+    permanent: bool = False  # the problem does not go away by itself
     running: int = 0
     faults: int = 0  # in a row
     rested: float = 0.0  # monotonic seconds; not before
+    server: Remote | None = None
+    keeps_thinking: bool | None = None  # the server's chat route goes on from thinking; None: nobody has asked
     stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def open(self) -> None:
         """Make the engine; `problem` says why that failed."""
         try:
             engine = await asyncio.to_thread(self.make)
-            self.engine, self.problem = await self.stack.enter_async_context(engine), ""
+            self.engine = await self.stack.enter_async_context(engine)
+            self.server = None if engine.upstream is None else Remote(engine)
+            self._say("")
         except SatisficeError as error:
-            self.problem = str(error)
+            self.permanent = isinstance(error, BadInput) and not _may_pass(error)
+            self._say(str(error))
 
     def failed(self, error: Exception) -> None:
-        """It failed in the middle of something: others go first for a while."""
+        """Record that it failed in the middle of something: others go first for a while."""
         self.faults += 1
-        self.problem = str(error)
+        self._say(str(error))
         self.rested = time.monotonic() + min(REST_S[1], REST_S[0] * 2.0 ** (self.faults - 1))
 
     def worked(self) -> None:
-        """It did what it should."""
-        self.faults, self.problem = 0, ""
+        """Record that it did what it should."""
+        self.faults = 0
+        self._say("")
+
+    async def check(self) -> None:
+        """Ask the server whether it is there."""
+        if self.server is None:
+            return
+        try:
+            await self.server.check()
+        except SatisficeError as error:
+            self.failed(error)
+        else:
+            if self.rested <= time.monotonic():
+                self._say("")
+
+    def _say(self, problem: str) -> None:
+        """Take a problem, and log it when it is another one."""
+        if problem and problem != self.problem:
+            log.warning("%s cannot be used: %s", self.name, problem)
+        elif not problem and self.problem and self.faults:
+            log.warning("%s works again", self.name)
+        self.problem = problem
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the reason is that nobody answered, which may change."""
+    from satisfice.engines.http.wire import Broken
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Broken):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 class Sources:
@@ -64,11 +199,11 @@ class Sources:
         return any(source.engine is not None and not source.problem for source in self.all)
 
     @property
-    def first(self) -> Engine:
-        """Any engine that was opened: they are alike."""
+    def first(self) -> Source:
+        """Any source that was opened: they are alike."""
         for source in self.all:
             if source.engine is not None:
-                return source.engine
+                return source
         raise Unavailable("; ".join(f"{source.name}: {source.problem}" for source in self.all))
 
     def in_turn(self) -> list[Source]:
@@ -82,7 +217,7 @@ class Sources:
 
     async def __aenter__(self) -> "Sources":
         await asyncio.gather(*(source.open() for source in self.all))
-        self._tasks = {asyncio.create_task(_keep_trying(source)) for source in self.all if source.engine is None}
+        self._tasks = {asyncio.create_task(_watch(source)) for source in self.all if source.remote}
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -91,55 +226,23 @@ class Sources:
             await source.stack.aclose()
 
 
-async def _keep_trying(source: Source) -> None:
+async def _watch(source: Source) -> None:
+    """Open a server that is not there yet, then ask it now and then whether it still is."""
     pause = REST_S[0]
-    while source.engine is None:
+    while source.engine is None and not source.permanent:
         await asyncio.sleep(pause)
         await source.open()
         pause = min(REST_S[1], 2 * pause)
+    while source.engine is not None:
+        await asyncio.sleep(CHECK_S if not source.problem else min(CHECK_S, REST_S[0]))
+        await source.check()
 
 
 def http_source(address: str, *, key_env: str) -> Source:
     """A server. Unless its address says otherwise, it is given 20 s without a token before another is tried."""
     from satisfice.engines.http.engine import HttpEngine, base_of, options_in
 
-    options = {"key_env": key_env, "patience_s": 20.0, "connections": 1024, **options_in(address)}
-    return Source(name=base_of(address), make=lambda: HttpEngine(address, **options))
-
-
-async def prompt_of(body: Body, engine: Engine) -> Prompt:
-    """What the model is asked by a request.
-
-    Raises:
-        BadInput: the model's chat form does not take this conversation.
-    """
-    if isinstance(body, CompletionBody):
-        text = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
-        return Prompt(text=text, question=text)
-    assert isinstance(body, ChatBody)
-    messages = [{"role": _role(message), "content": _text(message)} for message in body.messages]
-    alone = len(messages) == 1 and messages[0]["role"] == "user"
-    question = messages[0]["content"] if alone else "\n\n".join(f"{m['role']}: {m['content']}" for m in messages)
-    try:
-        text = await engine.render_chat(messages)
-    except SatisficeError:
-        raise
-    except Exception as error:  # whatever a template trips over; templates are the model's own code, sandboxed
-        raise BadInput(f"messages: the chat form of this model does not take them: {error}") from error
-    return Prompt(text=text, question=question)
-
-
-def leaves_thinking_open(prompt: str, engine: Engine) -> bool:
-    """Whether what follows a prompt is thinking."""
-    profile = engine.profile
-    return prompt.rfind(profile.think_open) > prompt.rfind(profile.think_close)
-
-
-def _role(message: Message) -> str:
-    return "system" if message.role == "developer" else message.role
-
-
-def _text(message: Message) -> str:
-    if isinstance(message.content, list):
-        return "".join(part.text or "" for part in message.content)
-    return message.content or ""
+    options = {
+        "key_env": key_env, "patience_s": 20.0, "connections": 1024, "retry_busy": False, **options_in(address)
+    }  # fmt: skip
+    return Source(name=base_of(address), make=lambda: HttpEngine(address, **options), remote=True)

@@ -108,7 +108,7 @@ def test_a_cue_over_a_break_is_still_found(server, tiny):
         (Fault("status", status=503), "answered 503: try later .given up after [0-9]+ tries"),
         (Fault("status", status=429, headers={"retry-after": "3600"}), "answered 429: try later .given up after 1 try"),
         (Fault("hang", after=4), "silent for 0.2 s"),
-        (Fault("hang", after=0), "silent for 0.2 s"),
+        (Fault("hang", after=0), "silent for 2 s"),
         (Fault("refuse"), "connection failed"),
     ],
     ids=["503", "429-for-an-hour", "hang-midway", "hang", "refuse"],
@@ -147,6 +147,16 @@ def test_what_cannot_be_trusted_is_not_tried_again(server, tiny, fault, message)
     assert message in solution.error
     assert len(server.requests) == before + 1
     assert solution.ledger.spent == fault.after
+
+
+def test_a_context_that_is_full_ends_the_chain_with_what_there_is(server, tiny):
+    engine = engine_of(server, tiny)
+    server.faults.append(Fault("length", after=5))
+    before, known = len(server.requests), engine.max_length
+    solution = run(engine)
+    assert (solution.error, solution.ended, solution.ledger.spent) == ("", "limit", 5)
+    assert engine.max_length < known  # it is known from now on
+    assert len(server.requests) == before + 1
 
 
 @pytest.mark.parametrize("kind", ["few_top", "no_logprobs"])

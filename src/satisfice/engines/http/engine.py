@@ -21,6 +21,7 @@ up to ties. Log-probabilities are offered only where they are the model's own, b
 """
 
 import asyncio
+import collections
 import contextlib
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,7 @@ from numpy.typing import NDArray
 
 from satisfice.core.card import Need
 from satisfice.core.engine import Request, random_key
-from satisfice.core.errors import BadInput, EngineError, Unfit
+from satisfice.core.errors import BadInput, EngineError, Refused, Unfit
 from satisfice.core.profile import Profile, named_profile
 from satisfice.engines.checks import check_prompt
 from satisfice.engines.collector import Collector, Token, logprobs_wanted, top_wanted
@@ -49,8 +50,9 @@ from satisfice.models.words import TextWords, TokenizerWords
 
 IN_ADDRESS: Mapping[str, type] = {
     "model": str, "tokenizer": str, "template": str, "profile": str, "max_length": int, "connections": int,
-    "silence_s": float, "patience_s": float, "key_env": str,
+    "silence_s": float, "first_s": float, "patience_s": float, "key_env": str,
 }  # fmt: skip
+_SHOWN = {name: value for name, value in EXTENDED.items() if name not in ("top_k", "min_p", "repetition_penalty")}
 _TAIL = 32  # pieces of text before a new one within which a stop text may have begun
 UNKNOWN_LENGTH = 1 << 20  # tokens, where a server does not say how long a sequence may be
 
@@ -72,8 +74,10 @@ class HttpEngine:
     `address` is the server's, with or without `/v1`; options may stand in it: `http://host:8000?model=qwen`.
     `tokenizer` is a folder (or a bundled model's name) with the model's tokenizer, found by itself when the server
     names a folder of this machine. `template` is the chat form as text with `{question}` in it, for servers that do
-    not show it. `connections` bounds the streams at once. A stream that is silent for `silence_s` seconds is broken; a
-    call goes on trying for `patience_s` seconds without a token. The key is read from the variable `key_env`.
+    not show it. `connections` bounds the streams at once. A stream may take `first_s` seconds to its first token (a
+    long queue is normal; default: ten times `silence_s`); one that is silent for `silence_s` seconds later is broken.
+    A call goes on trying for `patience_s` seconds without a token, but where `retry_busy` is off a server that is
+    too busy for a new chain has refused it. The key is read from the variable `key_env`.
 
     Raises:
         BadInput: nobody answers there, or something that the engine must know cannot be found out.
@@ -93,16 +97,21 @@ class HttpEngine:
         max_length: int | None = None,
         connections: int = 64,
         silence_s: float = 60.0,
+        first_s: float | None = None,
         patience_s: float = 120.0,
         key_env: str = "SATISFICE_API_KEY",
+        retry_busy: bool = True,
     ) -> None:
         for name, value in (
             ("connections", connections), ("silence_s", silence_s), ("patience_s", patience_s),
-            ("max_length", max_length or 1),
+            ("max_length", max_length or 1), ("first_s", first_s or 1),
         ):  # fmt: skip
             if not value > 0:
                 raise BadInput(f"HttpEngine: {name} must be more than 0, got {value}.")
-        self.address = Address(base=base_of(address), key_env=key_env, silence_s=silence_s)
+        self.address = Address(
+            base=base_of(address), key_env=key_env, silence_s=silence_s, first_s=first_s or 10 * silence_s
+        )
+        self.retry_busy = retry_busy
         profile = named_profile(profile) if isinstance(profile, str) else profile
         folder = None
         if tokenizer is not None:
@@ -220,40 +229,64 @@ class HttpEngine:
                 async with self.gate.slot(urgent=request.urgent):
                     await self._stream(take, request, computed, patience)
             except Broken as fault:
+                if fault.status == 429 and not self.retry_busy and len(take.ids) == computed.prompt:
+                    raise Refused(str(fault), 429, words=fault.words, retry_s=fault.wait_s) from fault
                 self.counters.faults += 1
                 await patience.after(fault)
 
-    def _body(self, take: Collector, request: Request) -> dict[str, Any]:
+    def _body(self, take: Collector, request: Request, prompt: int) -> dict[str, Any]:
         server = self.server
+        own: dict[str, Any] = {"temperature": request.temperature, "top_p": request.top_p}
+        settings = own if request.options is None else self._carried(request.options, take.ids[prompt:])
         body: dict[str, Any] = {
+            **settings,
             "model": server.model,
             "prompt": take.ids if server.ids else self.decode(take.ids),
             "max_tokens": take.left,
-            "temperature": request.temperature,
-            "top_p": request.top_p,
-            "seed": random_key(request.key, len(take.ids)) >> 33,  # 31 bits: every server takes these
         }
+        if request.options is None or "seed" in request.options:
+            body["seed"] = random_key(request.key, len(take.ids)) >> 33  # 31 bits: every server takes these
         if take.top_wanted or take.logprobs_wanted or (server.logprobs and not server.ids):
             body["logprobs"] = max(1, take.top_wanted)  # without ids they also say where one token ends
         if server.extended:
-            body |= EXTENDED | {"stream_options": {"include_usage": True}}
+            shown = EXTENDED if request.options is None else _SHOWN
+            body |= shown | {"stream_options": {"include_usage": True}}
             if not server.ids:
                 body = {k: v for k, v in body.items() if not k.startswith("return_token")}
         if server.ids:
-            body |= {"stop_token_ids": sorted(request.stop_ids), "ignore_eos": True}  # it ends where we say, only there
-            body |= {"logit_bias": {str(i): value for i, value in request.bias.items()}} if request.bias else {}
+            # It ends where we say, only there. The end of thinking is no end to which least tokens apply: we see it.
+            ends = request.stop_ids & self.end_ids if settings.get("min_tokens") else request.stop_ids
+            body |= {"stop_token_ids": sorted(ends), "ignore_eos": True}
+            bias = {str(i): value for i, value in request.bias.items()}
+            body |= {"logit_bias": {**settings.get("logit_bias", {}), **bias}} if bias else {}
         if server.budget is not None and request.thinking_budget is not None:
             body |= BUDGETS[server.budget](request.thinking_budget)
         if server.stops and request.stop_texts:
             body |= {"stop": list(request.stop_texts), "include_stop_str_in_output": True}
         return body
 
+    def _carried(self, options: Mapping[str, Any], past: list[int]) -> dict[str, Any]:
+        """A request's sampling settings for a call that goes on where others ended, after the tokens `past`.
+
+        Servers count within a call, and our calls begin after tokens of the same answer: those count already.
+        """
+        settings = dict(options)
+        if settings.get("min_tokens"):
+            settings["min_tokens"] = max(0, settings["min_tokens"] - len(past))
+        often, ever = settings.get("frequency_penalty") or 0.0, settings.get("presence_penalty") or 0.0
+        if past and (often or ever) and self.server.ids:
+            counts = collections.Counter(past)
+            paid = {str(i): max(-100.0, -(often * n + ever)) for i, n in counts.items()}
+            asked = settings.get("logit_bias") or {}
+            settings["logit_bias"] = {**asked, **{i: max(-100.0, v + asked.get(i, 0.0)) for i, v in paid.items()}}
+        return settings
+
     async def _stream(self, take: Collector, request: Request, computed: ComputedPrefix, patience: Patience) -> None:
         """One stream, from the sequence's end as it is now; `Broken` when it ends before the server said why."""
         counters, begin = self.counters, len(take.ids)
         last, usage, known = Chunk(), None, None
         try:
-            async with open_stream(self.client, self.address, self._body(take, request)) as events:
+            async with open_stream(self.client, self.address, self._body(take, request, computed.prompt)) as events:
                 counters.streams += 1
                 known = computed.begin()
                 async for event in events:

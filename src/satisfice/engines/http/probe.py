@@ -8,10 +8,10 @@ from typing import Any
 
 import aiohttp
 
-from satisfice.core.errors import BadInput, EngineError
+from satisfice.core.errors import BadInput, EngineError, Refused
 from satisfice.core.profile import R1, Profile
 from satisfice.engines.http.chunk import Chunk, Usage, read_chunk
-from satisfice.engines.http.wire import Address, Broken, Refused, ask, check_status, open_stream
+from satisfice.engines.http.wire import Address, Broken, ask, check_status, open_stream
 from satisfice.models.words import TokenizerWords
 
 SENTINEL = "QUESTION-GOES-HERE-7f3a91"

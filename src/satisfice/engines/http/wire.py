@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from satisfice.core.errors import EngineError
+from satisfice.core.errors import EngineError, Refused
 
 TOO_LONG = 8 << 20  # bytes of one event; no honest server sends as much
 PAUSE_S, LONGEST_PAUSE_S = 0.25, 20.0  # between the first two tries, and at most
@@ -33,17 +33,10 @@ _DECODE = json.JSONDecoder().raw_decode
 class Broken(Exception):
     """The server did not answer, or stopped in the middle: the same request may be made again from where it is."""
 
-    def __init__(self, why: str, *, wait_s: float | None = None) -> None:
+    def __init__(self, why: str, *, wait_s: float | None = None, status: int = 0, words: str = "") -> None:
         super().__init__(why)
         self.wait_s = wait_s  # what the server asked for
-
-
-class Refused(EngineError):
-    """The server understood and said no; the same request will not succeed later."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+        self.status, self.words = status, words  # of the server's answer, if it gave one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +45,8 @@ class Address:
 
     base: str  # ends in /v1
     key_env: str
-    silence_s: float
+    silence_s: float  # between two tokens
+    first_s: float = 0.0  # until the first, where that is more: a long queue is normal
 
     @property
     def _key(self) -> str:
@@ -157,27 +151,35 @@ class Patience:
 
 @contextlib.asynccontextmanager
 async def ask(
-    client: aiohttp.ClientSession, address: Address, url: str, body: dict[str, Any] | None = None
+    client: aiohttp.ClientSession,
+    address: Address,
+    url: str,
+    body: dict[str, Any] | None = None,
+    *,
+    first_s: float | None = None,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The response to a request, as soon as its headers are there. Leaving the block before its end hangs up.
 
-    A server that points elsewhere is not followed there.
+    A server that points elsewhere is not followed there. What is asked may take `first_s` seconds before anything
+    comes, by default `silence_s`.
 
     Raises:
         Broken: something is wrong with the connection, now or while the block runs; it may be tried again.
         EngineError: the request cannot be sent there at all.
     """
+    first_s, response = address.silence_s if first_s is None else first_s, None
     try:
         async with (
-            asyncio.timeout(address.connect_s + address.silence_s) as limit,
+            asyncio.timeout(address.connect_s + first_s) as limit,
             await _answer(client, url, body) as response,
         ):
-            with _listening(response, limit, address.silence_s):
+            with _listening(response, limit, address.silence_s, first_s):
                 yield response
     except aiohttp.ConnectionTimeoutError as error:
         raise Broken(f"no connection within {address.connect_s:g} s") from error
     except TimeoutError as error:
-        raise Broken(f"the server was silent for {address.silence_s:g} s") from error
+        begun = response is not None and response.content.total_bytes > 0
+        raise Broken(f"the server was silent for {address.silence_s if begun else first_s:g} s") from error
     except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
         raise Broken(f"the connection failed ({type(error).__name__}: {address.scrub(str(error))})") from error
     except aiohttp.ClientError as error:
@@ -217,8 +219,12 @@ def _tracing() -> aiohttp.TraceConfig:
 
 
 @contextlib.contextmanager
-def _listening(response: aiohttp.ClientResponse, limit: asyncio.Timeout, silence_s: float) -> Iterator[None]:
+def _listening(
+    response: aiohttp.ClientResponse, limit: asyncio.Timeout, silence_s: float, first_s: float
+) -> Iterator[None]:
     """Put a limit off for as long as something comes, or would if what has come were read.
+
+    The first part of the body may take `first_s` seconds, each further one `silence_s`.
 
     aiohttp's own (`sock_read`) sets a timer with every piece, some 3 % of what a gateway does for a token; and it never
     ends when all that a server says is 103.
@@ -237,7 +243,7 @@ def _listening(response: aiohttp.ClientResponse, limit: asyncio.Timeout, silence
             limit.reschedule(loop.time() + silence_s)
         alarm = loop.call_later(silence_s / 10, look, content.total_bytes)
 
-    limit.reschedule(loop.time() + silence_s)
+    limit.reschedule(loop.time() + (silence_s if content.total_bytes else first_s))
     alarm = loop.call_later(silence_s / 10, look, content.total_bytes)
     try:
         yield
@@ -261,7 +267,8 @@ async def open_stream(
         Broken: it may be tried again.
         EngineError: it may not: the server refuses the request, or answers with something that is no stream of events.
     """
-    async with ask(client, address, f"{address.base}/completions", {**body, "stream": True}) as response:
+    body, first_s = {**body, "stream": True}, max(address.first_s, address.silence_s)
+    async with ask(client, address, f"{address.base}/completions", body, first_s=first_s) as response:
         await check_status(response, address)
         if response.content_type != "text/event-stream":
             raise EngineError(f"the server does not stream: it answers with {response.content_type}")
@@ -279,8 +286,9 @@ async def check_status(response: aiohttp.ClientResponse, address: Address) -> No
     words = address.scrub(message_of(await _beginning(response.content.readany)))
     said = f"the server answered {response.status}" + (f": {words}" if words else "")
     if response.status in BUSY:
-        raise Broken(said, wait_s=retry_after(response.headers.get("retry-after", "")))
-    raise Refused(said, response.status)
+        wait_s = retry_after(response.headers.get("retry-after", ""))
+        raise Broken(said, wait_s=wait_s, status=response.status, words=words)
+    raise Refused(said, response.status, words=words)
 
 
 async def _beginning(read: Read) -> bytes:

@@ -14,33 +14,32 @@ from satisfice.core.chain import Chain
 from satisfice.core.errors import BadInput, EngineError
 from satisfice.core.session import Policy, Session
 from satisfice.engines.local.engine import LocalEngine
-from satisfice.gateway.plan import Plain, Plan
-from satisfice.gateway.run import Outcome, OutOfTime, Prompt, Run, TakenBack
+from satisfice.gateway.failures import OutOfTime, TakenBack
+from satisfice.gateway.generation import Generation, Outcome
+from satisfice.gateway.parameters import Parameters, Plain, Whole
+from satisfice.gateway.prompts import Prompt
+from satisfice.gateway.reasoning import Delta
 from satisfice.gateway.settings import Limits
-from satisfice.gateway.shown import Piece
 from satisfice.methods.stopping import FAMILY
 from satisfice.tasks import load_task
 
 TEXT = "a b c Wait, d e f Wait, g h i</think>so 46 it is"
-PLAN = Plan(
-    policy=build("full"), name="full", live=True, chain_limit=200, reserve=20, temperature=None, top_p=None, seed=1,
-    stop=(), raw=False,
-)  # fmt: skip
+PLAN = Parameters(policy=Whole(), name="full", live=True, chain_limit=200, seed=1)
 
 
-async def go(plan: Plan, engine: Served | LocalEngine, prompt: str = "1 + 1<think>", **limits: float) -> tuple[
-    Outcome, list[Piece], Run
+async def go(plan: Parameters, engine: Served | LocalEngine, prompt: str = "1 + 1<think>", **limits: float) -> tuple[
+    Outcome, list[Delta], Generation
 ]:  # fmt: skip
-    run = Run(plan, engine, Prompt(text=prompt, question="1 + 1"), Limits(**limits))  # type: ignore[arg-type]
-    pieces: list[Piece] = []
+    run = Generation(plan, engine, Prompt(text=prompt, question="1 + 1", thinks=plan.thinks), Limits(**limits))  # type: ignore[arg-type]
+    pieces: list[Delta] = []
 
-    async def show(new: list[Piece]) -> None:
+    async def show(new: list[Delta]) -> None:
         pieces.extend(new)
 
     return await run.go(show), pieces, run
 
 
-def text(pieces: list[Piece], kind: str) -> str:
+def text(pieces: list[Delta], kind: str) -> str:
     return "".join(piece.text for piece in pieces if piece.kind == kind)
 
 
@@ -56,16 +55,15 @@ def test_an_answer_its_ledger_and_what_it_counts_as() -> None:
 
 
 def test_a_limit_is_told_as_length_only_where_it_cut_the_answer() -> None:
-    outcome, pieces, _ = asyncio.run(go(replace(PLAN, chain_limit=30, reserve=20), scripted(TEXT)))
+    outcome, pieces, _ = asyncio.run(go(replace(PLAN, chain_limit=30), scripted(TEXT)))
     assert (outcome.finish, outcome.stopped, text(pieces, "content")) == ("stop", "limit", "?")
-    thinking = len(scripted("").encode(TEXT.partition("so")[0]))
-    outcome, pieces, _ = asyncio.run(go(replace(PLAN, chain_limit=thinking + 3, reserve=2), scripted(TEXT)))
-    assert (outcome.finish, outcome.stopped) == ("length", "model")
-    assert text(pieces, "content") == "so 4"
+    outcome, pieces, run = asyncio.run(go(replace(PLAN, chain_limit=30), scripted("a</think>" + "so 46 it is " * 20)))
+    assert (outcome.finish, outcome.stopped, run.ledger.spent) == ("length", "model", 30)
+    assert text(pieces, "content").startswith("so 46 it is so 46")
 
 
 def test_a_stop_text_ends_the_request_and_what_was_sampled_is_kept() -> None:
-    async def slowly(engine: LocalEngine, stop: str) -> tuple[Outcome, list[Piece], Run]:
+    async def slowly(engine: LocalEngine, stop: str) -> tuple[Outcome, list[Delta], Generation]:
         [problem] = load_task("chain-sum:easy", limit=1).problems
         return await go(replace(PLAN, stop=(stop,)), engine, engine.render(problem.question))
 
@@ -132,7 +130,7 @@ async def all_free(engine: LocalEngine) -> None:
             await asyncio.sleep(0.01)
 
 
-def under(policy: Policy, **more: bool) -> Plan:
+def under(policy: Policy, **more: bool) -> Parameters:
     return replace(PLAN, policy=policy, name=policy.card.id, **more)  # type: ignore[arg-type]
 
 
@@ -167,9 +165,9 @@ def test_chains_are_limited_and_so_is_a_prompt() -> None:
 def test_an_engine_that_fails_leaves_a_ledger() -> None:
     async def failing() -> None:
         engine = scripted(TEXT, fail_at=7)
-        run = Run(PLAN, engine, Prompt(text="x<think>", question="x"), Limits())
+        run = Generation(PLAN, engine, Prompt(text="x<think>", question="x", thinks=True), Limits())
 
-        async def show(new: list[Piece]) -> None:
+        async def show(new: list[Delta]) -> None:
             return None
 
         with pytest.raises(EngineError):
@@ -181,7 +179,7 @@ def test_an_engine_that_fails_leaves_a_ledger() -> None:
 
 
 def test_a_plain_text_is_continued() -> None:
-    plan = replace(PLAN, policy=Plain(), thinks=False, raw=True, reserve=0, chain_limit=4)
+    plan = replace(PLAN, policy=Plain(), thinks=False, raw=True, chain_limit=4)
     outcome, pieces, _ = asyncio.run(go(plan, scripted(TEXT), "1 + 1"))
     assert (text(pieces, "content"), outcome.finish) == ("a b ", "length")
     assert outcome.reasoning_tokens == 0

@@ -8,10 +8,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from satisfice.core.race import settle_tasks
-from satisfice.gateway.wire import COMMENT, dumps
+from satisfice.gateway.events import COMMENT, dumps
 
 
-class Writer:
+class ResponseWriter:
     """The way to one client: a status and one body, or a stream of events."""
 
     def __init__(self, send: Send, headers: dict[str, str]) -> None:
@@ -56,18 +56,20 @@ class Writer:
         await self.write(data, more=False)
 
 
-class Reply(Response):
+class WatchedResponse(Response):
     """A response whose `work` writes it.
 
     When the client leaves, or takes nothing for `slow_s` seconds, the work is cancelled and waited for.
     """
 
-    def __init__(self, work: Callable[[Writer], Awaitable[None]], headers: dict[str, str], *, slow_s: float) -> None:
+    def __init__(
+        self, work: Callable[[ResponseWriter], Awaitable[None]], headers: dict[str, str], *, slow_s: float
+    ) -> None:
         super().__init__()
         self._work, self._first, self._slow_s = work, headers, slow_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = Writer(send, self._first)
+        writer = ResponseWriter(send, self._first)
 
         async def work() -> None:
             await self._work(writer)
@@ -91,7 +93,7 @@ class Reply(Response):
             tasks[0].result()
 
 
-async def keep_alive(writer: Writer, pause_s: float) -> None:
+async def keep_alive(writer: ResponseWriter, pause_s: float) -> None:
     """Comments for a client whose stream has nothing to say yet, until cancelled."""
     while True:
         await asyncio.sleep(pause_s)

@@ -8,39 +8,39 @@ from hypothesis import strategies as st
 from tests.gateway.engines import SCRIPTED, scripted
 
 from satisfice.core.profile import HARMONY, QWEN3
-from satisfice.gateway.shown import Piece, Shown
+from satisfice.gateway.reasoning import Delta, ReasoningParser
 
 TEXT = "\n so 46\nWait, 46-12=34 yes \n</think>\n\nIt is 46. STOP and more<|end|>"
 ENGINE = scripted("")
 
 
-def read(text: str, cuts: Sequence[int] = (), profile=SCRIPTED, **options) -> tuple[str, str, Shown]:  # type: ignore[no-untyped-def]
+def read(text: str, cuts: Sequence[int] = (), profile=SCRIPTED, **options) -> tuple[str, str, ReasoningParser]:  # type: ignore[no-untyped-def]
     engine = scripted("", profile=profile)
     ids = engine.encode(text)
-    shown = Shown(engine, **options)
-    pieces: list[Piece] = []
+    parser = ReasoningParser(engine, **options)
+    pieces: list[Delta] = []
     at = 0
     for cut in [*sorted(cuts), len(ids)]:
-        pieces += shown.take(ids[at : max(at, min(cut, len(ids)))])
+        pieces += parser.take(ids[at : max(at, min(cut, len(ids)))])
         at = max(at, min(cut, len(ids)))
-    pieces += shown.end()
-    assert shown.count == len(ids)
-    reasoning, content = ("".join(t for kind, t in pieces if kind == k) for k in ("reasoning", "content"))
-    return reasoning, content, shown
+    pieces += parser.end()
+    assert parser.count == len(ids)
+    reasoning, content = ("".join(t for kind, t, _ in pieces if kind == k) for k in ("reasoning", "content"))
+    return reasoning, content, parser
 
 
 @given(st.lists(st.integers(0, 40), max_size=20))
 def test_however_it_is_cut_the_client_reads_the_same(cuts: list[int]) -> None:
-    reasoning, content, shown = read(TEXT, cuts)
+    reasoning, content, parser = read(TEXT, cuts)
     assert reasoning == "so 46\nWait, 46-12=34 yes"
     assert content == "It is 46. STOP and more"
-    assert shown.answer_from == ENGINE.encode(TEXT).index(ENGINE.encode("</think>")[0]) + 1
+    assert parser.answer_from == ENGINE.encode(TEXT).index(ENGINE.encode("</think>")[0]) + 1
 
 
 @given(st.lists(st.integers(0, 40), max_size=20))
 def test_a_stop_text_ends_the_answer_and_not_the_thinking(cuts: list[int]) -> None:
-    reasoning, content, shown = read(TEXT, cuts, stop=["46. S", "OP", "46-12"])
-    assert (reasoning, content, shown.stopped) == ("so 46\nWait, 46-12=34 yes", "It is ", True)
+    reasoning, content, parser = read(TEXT, cuts, stop=["46. S", "OP", "46-12"])
+    assert (reasoning, content, parser.stopped) == ("so 46\nWait, 46-12=34 yes", "It is ", True)
 
 
 @given(st.lists(st.integers(0, 40), max_size=20))
@@ -71,8 +71,8 @@ def test_a_character_is_shown_when_it_is_whole() -> None:
         def piece(self, token: int) -> bytes:
             return bytes([token])
 
-    shown = Shown(Bytes())  # type: ignore[arg-type]
-    got = [shown.take([byte]) for byte in "a等b".encode()]
-    assert got == [[Piece("reasoning", "a")], [], [], [Piece("reasoning", "等")], [Piece("reasoning", "b")]]
-    assert shown.take("等".encode()[:2]) == []
-    assert shown.end() == [Piece("reasoning", "\ufffd")]
+    parser = ReasoningParser(Bytes())  # type: ignore[arg-type]
+    got = [parser.take([byte]) for byte in "a等b".encode()]
+    assert got == [[Delta("reasoning", "a")], [], [], [Delta("reasoning", "等")], [Delta("reasoning", "b")]]
+    assert parser.take("等".encode()[:2]) == []
+    assert parser.end() == [Delta("reasoning", "\ufffd")]

@@ -1,0 +1,84 @@
+"""The settings of a gateway from a file, and from there again while it runs."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from satisfice.catalog import build
+from satisfice.core.errors import BadInput, UnknownName
+from satisfice.gateway.settings import Limits, Settings
+
+SERVING = {
+    "upstream": list, "model": str, "host": str, "port": int, "name": str, "upstream_key_env": str, "drain_s": int,
+    "log_requests": bool, "passed": list,
+}  # fmt: skip
+"""What is read at the start alone, with its type."""
+
+GENERAL = {
+    "policy": str, "offers": dict, "reasoning": str, "shadow": bool, "control": float, "api_key_env": str,
+    "keep_alive_s": float, "slow_s": float, "limits": dict,
+}  # fmt: skip
+"""What may change while the server runs, with its type."""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The contents of a TOML file, checked.
+
+    Raises:
+        BadInput: it cannot be read, or a value is of the wrong type.
+        UnknownName: a key is unknown.
+    """
+    try:
+        row = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"config {path}: the file cannot be read as TOML: {error}.") from error
+    known = {**SERVING, **GENERAL}
+    for name, value in row.items():
+        if name not in known:
+            raise UnknownName(f"key in {path}", name, known)
+        if not _fits(value, known[name]):
+            raise BadInput(f"config {path}: {name} must be a {known[name].__name__}, got {value!r}.")
+    for name, value in row.get("limits", {}).items():
+        if name not in {field.name for field in fields(Limits)}:
+            raise UnknownName(f"limit in {path}", name, [field.name for field in fields(Limits)])
+        if not _fits(value, float):
+            raise BadInput(f"config {path}: limits.{name} must be a number, got {value!r}.")
+    return row
+
+
+def settings_from(row: Mapping[str, Any]) -> Settings:
+    """Settings as a config file (or the command line, which has the same names) says them.
+
+    Raises:
+        BadInput: a policy, a limit or a key is wrong.
+    """
+    reasoning = row.get("reasoning", "reasoning")
+    if reasoning not in ("reasoning", "reasoning_content", "both"):
+        raise BadInput(f"reasoning must be reasoning, reasoning_content or both, got {reasoning!r}.")
+    offers = {name: build(spec, allow_files=True) for name, spec in row.get("offers", {}).items()}
+    more = {name: row[name] for name in ("shadow", "control", "keep_alive_s", "slow_s") if name in row}
+    return Settings(
+        policy=build(row.get("policy", "full"), allow_files=True), offers=offers, reasoning=reasoning,
+        keys=keys_in(row.get("api_key_env")), passed=tuple(row.get("passed", ())),
+        limits=Limits(**row.get("limits", {})),
+        **more,
+    )  # fmt: skip
+
+
+def keys_in(variable: str | None) -> tuple[str, ...]:
+    """The keys in an environment variable, commas between them."""
+    if variable is None:
+        return ()
+    keys = tuple(key.strip() for key in os.environ.get(variable, "").split(",") if key.strip())
+    if not keys:
+        raise BadInput(f"api-key-env: the variable {variable} is not set, so nobody could come in. Set it.")
+    return keys
+
+
+def _fits(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
