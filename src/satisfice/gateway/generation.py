@@ -59,7 +59,8 @@ class Generation:
         self._roots = 0  # chains that were started
         self._session = Session(
             engine, Problem(id=_digest(prompt.text), task="gateway", question=prompt.question, answer=""),
-            prompt=list(prompt.ids) or prompt.text, seed=parameters.seed, chain_limit=parameters.chain_limit, budget=limits.spend,
+            prompt=list(prompt.ids) or prompt.text, seed=parameters.seed, chain_limit=parameters.chain_limit,
+            budget=limits.spend,
             temperature=parameters.temperature, top_p=parameters.top_p, sampler=parameters.sampler,
             bias=parameters.bias, options=parameters.options, stop_ids=parameters.stop_ids,
             answers=parameters.answers, same=same,
