@@ -19,9 +19,9 @@ SERVING = {
 
 GENERAL = {
     "policy": str, "offers": dict, "reasoning": str, "shadow": bool, "control": float, "api_key_env": str,
-    "keep_alive_s": float, "slow_s": float, "limits": dict,
+    "keep_alive_s": float, "slow_s": float, "limits": dict, "promise": dict,
 }  # fmt: skip
-"""What may change while the server runs, with its type."""
+"""What may change while the server runs, with its type. `promise` is what `satisfice recommend` found of the policy."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
