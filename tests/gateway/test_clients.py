@@ -197,7 +197,7 @@ def test_the_routes_beside_generation(client: openai.OpenAI, gateway: Served) ->
 
 
 def test_a_prompt_that_is_too_long_or_empty_is_told_as_such(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="maximum context length is 1024 tokens") as told:
+    with pytest.raises(openai.BadRequestError, match="maximum context length is 2048 tokens") as told:
         ask(client, [{"role": "user", "content": "1 " * 3000}])
     assert told.value.code == "context_length_exceeded"
     with pytest.raises(openai.BadRequestError, match="the prompt is empty"):

@@ -34,6 +34,10 @@ class ChainHost(Protocol):
     temperature: float
     top_p: float
     sampler: Sampler | None
+    bias: dict[int, float]
+    options: Mapping[str, Any] | None
+    end_ids: frozenset[int]
+    answers: bool
     on_tokens: Callable[[], None] | None
 
     def adopt(self, chain: "Chain", /) -> None: ...
