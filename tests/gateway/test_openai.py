@@ -12,7 +12,7 @@ from satisfice.gateway.reasoning import Delta
 from satisfice.gateway.settings import ReasoningField
 
 KINDS: Any = st.sampled_from(["reasoning", "content"])
-PIECES = st.lists(st.builds(Delta, KINDS, st.text(min_size=1, max_size=9)), max_size=4)
+PIECES = st.lists(st.builds(Delta, KINDS, st.text(min_size=1, max_size=9), st.none()), max_size=4)
 NAMES = st.sampled_from(["pocket", 'a "new text" of mine', "Größe\u2028\n", '"new text"'])
 
 
