@@ -8,11 +8,13 @@ has not been run on SmolLM2 is left out.
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from satisfice.measure.kept import ALL, put_tables, span
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.kept import ALL, put_tables, span
 
 HERE = Path(__file__).parent
 Row = Mapping[str, Any]

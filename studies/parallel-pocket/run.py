@@ -10,6 +10,7 @@ was stopped goes on, and `--stage` does one part alone: record, replay, live, re
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +24,6 @@ import torch
 
 from satisfice import load_engine, load_task
 from satisfice.core.problem import Verdict
-from satisfice.measure.kept import put_tables, span
 from satisfice.measure.plan import make_plan
 from satisfice.measure.replay import replay, replay_plan
 from satisfice.measure.restart import advise
@@ -33,6 +33,9 @@ from satisfice.recordings.record import record
 from satisfice.recordings.record_plan import RecordPlan
 from satisfice.recordings.recording import Recording, read_recording
 from satisfice.recordings.replay import ReplayEngine
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.kept import put_tables, span
 
 HERE = Path(__file__).parent
 WINDOW = 32  # tokens; DeepConf's 2,048 are longer than any chain here

@@ -11,6 +11,7 @@ what they ask is counted. What is done is kept under runs/parallel-smollm2, so a
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,6 @@ from satisfice import load_engine, load_task
 from satisfice.answers.extract import boxed
 from satisfice.catalog import build, canonical
 from satisfice.core.problem import Verdict
-from satisfice.measure.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
 from satisfice.measure.plan import Plan, make_plan
 from satisfice.measure.replay import replay, replay_plan
 from satisfice.measure.run import run_bench
@@ -34,6 +34,9 @@ from satisfice.recordings.record_plan import RecordPlan
 from satisfice.recordings.recording import Recording, read_recording
 from satisfice.recordings.replay import ReplayEngine
 from satisfice.tasks import Task
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
 
 HERE = Path(__file__).parent
 MODEL = "smollm2+reasoning"

@@ -15,6 +15,7 @@ import asyncio
 import itertools
 import json
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,14 @@ from satisfice.core.engine import Engine
 from satisfice.core.problem import Problem, Verdict
 from satisfice.engines.local.engine import LocalEngine
 from satisfice.made.traces import END, END_THINK, prompt_text, write_trace
-from satisfice.measure.kept import put_tables
 from satisfice.methods.sampling import Filter, Truncation
 from satisfice.methods.sampling.diversity_risk import GRIDS, at_risk, prefix_tree, recall_and_risk, tokens_needed
 from satisfice.methods.stopping import Full
 from satisfice.models.resolve import model_folder
 from satisfice.tasks import Task
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.kept import put_tables
 
 HERE = Path(__file__).parent
 TASK = "chain-sum:hard"

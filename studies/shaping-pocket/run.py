@@ -16,6 +16,7 @@ Everything resumes: the same command goes on where it was stopped, inside a trai
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,7 +32,6 @@ from satisfice.core.errors import Unfit
 from satisfice.core.jobs import Listener
 from satisfice.core.shaper import SHAPER
 from satisfice.engines import load_engine
-from satisfice.measure.kept import put_tables
 from satisfice.measure.plan import make_plan
 from satisfice.measure.run import run_bench
 from satisfice.measure.store import read_samples
@@ -39,6 +39,9 @@ from satisfice.tasks import load_task
 from satisfice.training.plan import TrainPlan
 from satisfice.training.rollout import DirectJudge
 from satisfice.training.run import Told, read_steps, train
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.kept import put_tables
 
 HERE = Path(__file__).parent
 TRAINED_ON = ("chain-sum:easy", "chain-sum:hard")

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,6 @@ from satisfice.catalog import build, canonical
 from satisfice.core.errors import Unfit
 from satisfice.core.shaper import SHAPER
 from satisfice.made.pocket import is_bfloat16_quick
-from satisfice.measure.kept import ALL, Sample, keep, kept, numbers, pooled, put_tables, rows_of, span
 from satisfice.measure.plan import make_plan
 from satisfice.measure.run import run_bench
 from satisfice.report.words import ENOUGH
@@ -38,6 +38,9 @@ from satisfice.training.model_card import model_card
 from satisfice.training.plan import TrainPlan
 from satisfice.training.rollout import DirectJudge
 from satisfice.training.run import Told, read_steps, train
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.kept import ALL, Sample, keep, kept, numbers, pooled, put_tables, rows_of, span
 
 HERE = Path(__file__).parent
 TASKS = "leg-counting:easy,products:easy,chain-sum:easy"  # those of its families that the model can do

@@ -28,7 +28,8 @@ from satisfice.core.engine import Engine
 from satisfice.core.jobs import run_all
 from satisfice.measure.plan import Plan
 from satisfice.measure.replay import RecordedVerdicts, replay_plan
-from satisfice.measure.run import NUMBERS, answer
+from satisfice.measure.run import answer
+from satisfice.measure.samples import NUMBERS
 from satisfice.measure.statistics import paired, summary
 from satisfice.recommend.calibrate import calibrate
 from satisfice.recordings.record import record
@@ -227,7 +228,9 @@ class Study:
         async with load_engine("pocket", rows=192, batch=96) as engine, Judge((loaded,)) as judge:
             for spec in specs:
                 begin = time.monotonic()
-                plan = Plan(model="pocket", tasks=(loaded,), policies={canonical(build(spec)): build(spec)}, limit=n)
+                plan = Plan(
+                    models=("pocket",), tasks=(loaded,), policies={canonical(build(spec)): build(spec)}, limit=n
+                )
                 self.keep(split, task, spec, name, await work(plan, engine, judge, 64))
                 print(f"{name} {split} {task} {spec}: {time.monotonic() - begin:.0f} s", flush=True)
 

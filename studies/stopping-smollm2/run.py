@@ -12,6 +12,7 @@ tables and figure from them, without a model and without the runs.
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,6 @@ from satisfice import load_engine, load_task
 from satisfice.catalog import build, canonical, check_fit
 from satisfice.core.engine import Engine
 from satisfice.core.errors import Unfit
-from satisfice.measure.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
 from satisfice.measure.plan import make_plan
 from satisfice.measure.replay import replay, replay_plan
 from satisfice.measure.run import run_bench
@@ -33,6 +33,9 @@ from satisfice.recordings.recording import Recording
 from satisfice.recordings.replay import ReplayEngine
 from satisfice.report.words import ENOUGH
 from satisfice.tasks import Split
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
 
 HERE = Path(__file__).parent
 MODEL = "smollm2+reasoning"

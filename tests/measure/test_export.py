@@ -1,25 +1,30 @@
 """A run in the forms of other tools: what they would read is what the run says."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from satisfice.core.errors import BadInput, UnknownName
-from satisfice.measure.export import INVALID, export
+from satisfice.measure.export import INVALID, doc_id, export
 from satisfice.measure.store import read_results, read_samples
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two policies and two seeds on a few problems; one answer is missing, one verdict unknown, one policy failed."""
-    path = tmp_path_factory.mktemp("export") / "run"
+    return write_run(tmp_path_factory.mktemp("export") / "run")
+
+
+def write_run(path: Path, order: int | None = None) -> Path:
+    """A run as release 1 wrote it, its samples in the order in which they were finished."""
     path.mkdir()
     policies, tasks = ["full", "deer(threshold=0.9)"], ["sums:easy@1"]
     config = {
         "model": "pocket", "tasks": tasks, "problems": {tasks[0]: {"n": 3, "digest": "x"}}, "policies": policies,
-        "limit": 3, "seeds": [0, 5], "split": "eval", "temperature": None, "max_tokens": 64,
+        "limit": 3, "seeds": [0, 5], "split": "eval", "temperature": None, "max_tokens": 64, "margin": 0.02,
     }  # fmt: skip
     samples = [
         sample(policy, problem, seed, answer)
@@ -29,19 +34,28 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     samples[3] |= {"verdict": "unknown", "verdict_flexible": "unknown"}
     samples[-1] |= {"error": "ValueError: no", "truncated": True}
-    counts = dict.fromkeys(("kept", "spent", "probe", "dropped", "thinking_tokens"), 7.0)
-    rows = [
-        {
-            "policy": policy, "task": tasks[0], "samples": 6, "accuracy": 0.4, "accuracy_flexible": 0.5,
-            "accuracy_low": 0.2, "accuracy_high": 0.6, **counts,
-        }
-        for policy in policies
-    ]  # fmt: skip
+    rows = [{"policy": policy, "task": tasks[0], "accuracy": 0.99} for policy in policies]  # a hand wrote these
     environment = {"satisfice": "0.1.0", "date": "2026-11-21T12:40:04+00:00"}
     results = {"schema_version": 1, "config": config, "environment": environment, "rows": rows}
     (path / "results.json").write_text(json.dumps(results))
+    if order is not None:
+        random.Random(order).shuffle(samples)
     (path / "samples.jsonl").write_text("".join(json.dumps(one) + "\n" for one in samples))
     return path
+
+
+def test_a_problem_has_the_same_number_in_whatever_order_samples_were_finished(tmp_path: Path) -> None:
+    def numbers(order: int) -> dict[str, int]:
+        written = export(write_run(tmp_path / f"run{order}", order), tmp_path / f"out{order}", "lm-eval")
+        files = [path for path in written if path.suffix == ".jsonl"]
+        rows = [json.loads(line) for path in files for line in path.read_text("utf-8").splitlines()]
+        return {row["doc"]["id"]: row["doc_id"] for row in rows}
+
+    first = numbers(0)
+    assert all(numbers(order) == first for order in range(1, 4))
+    assert all(0 <= number < 2**53 for number in first.values())
+    one = {"problem": "p0", "question_digest": "a"}
+    assert doc_id(one) != doc_id(one | {"question_digest": "b"}) != doc_id(one | {"problem": "p1"})
 
 
 def sample(policy: str, problem: str, seed: int, answer: str | None) -> dict[str, Any]:
@@ -76,13 +90,14 @@ def test_lm_eval_reads_two_rows_a_sample_and_a_model_for_each_policy(run: Path, 
     assert first["arguments"]["gen_args_0"]["arg_0"] == "p0: 1+1?"
     assert first["satisfice"]["probe"] == 2
     missing = [row for row in rows if row["doc"]["id"] == "p2"]
-    assert {(row["filtered_resps"][0], row["exact_match"]) for row in missing} == {(INVALID, 0.0)}
-    assert sum(row["exact_match"] is None for row in rows) == 2, "an unknown verdict is neither right nor wrong"
-    assert {row["doc_id"] for row in rows} == {0, 1, 2}
+    assert {(row["filtered_resps"][0], row["exact_match"]) for row in missing} == {(INVALID, 0.0), (INVALID, None)}
+    assert sum(row["exact_match"] is None for row in rows) == 4, "an unknown verdict and a failure are no score"
+    numbers = {(row["doc"]["id"], row["doc_id"]) for row in rows}
+    assert len(numbers) == len({number for _, number in numbers}) == 3
     results = json.loads(
         next(p for p in written if p.parent.name == "pocket__full" and p.suffix == ".json").read_text()
     )
-    assert results["results"]["sums:easy@1"]["exact_match,strict-match"] == 0.4
+    assert results["results"]["sums:easy@1"]["exact_match,strict-match"] == pytest.approx(1 / 5)
     assert results["versions"] == {"sums:easy@1": "1"}
     assert results["config"]["model_args"] == {"model": "pocket", "policy": "full"}
 
@@ -104,7 +119,8 @@ def test_inspect_reads_a_log_for_each_task_and_policy(run: Path, tmp_path: Path)
     assert full["samples"][3]["scores"] == {}, "an unknown verdict is no score"
     last = deer["samples"][-1]
     assert (last["error"]["message"], last["output"]["choices"][0]["stop_reason"]) == ("ValueError: no", "max_tokens")
-    assert full["results"]["scores"][0]["metrics"]["accuracy"]["value"] == 0.4
+    assert deer["status"] == "error"
+    assert full["results"]["scores"][0]["metrics"]["accuracy"]["value"] == pytest.approx(1 / 5)
     assert full["stats"]["model_usage"]["satisfice/pocket"]["output_tokens"] == 42
 
 

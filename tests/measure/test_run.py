@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from satisfice.core.card import Card, Need
-from satisfice.core.errors import BadInput, CannotWrite, Unfit
+from satisfice.core.errors import BadInput, CannotWrite, EngineError, Unfit
 from satisfice.core.jobs import Listener
 from satisfice.engines.scripted import ScriptedEngine
 from satisfice.measure import run as run_module
@@ -177,15 +177,67 @@ class Moody:
 
 def test_a_policy_that_fails_fails_its_problem_and_what_it_spent_is_counted(questions, tmp_path):
     plan = plan_of(questions, "full")
-    plan = Plan(model="scripted", tasks=plan.tasks, policies={**plan.policies, "moody": Moody()})
+    plan = Plan(models=("scripted",), tasks=plan.tasks, policies={**plan.policies, "moody": Moody()})
     results = run(plan, tmp_path / "run")
     failed = [s for s in read_samples(tmp_path / "run") if s["error"]]
     assert len(failed) == 6
     assert {(s["error"], s["verdict"], s["answer"], s["spent"]) for s in failed} == {
-        ("ArithmeticError: not today", "wrong", None, 3)
+        ("ArithmeticError: not today", "error", None, 3)
     }
+    assert {(s["error_type"], s["verdict_flexible"]) for s in failed} == {("ArithmeticError", "error")}
     (row,) = [r for r in results["rows"] if r["policy"] == "moody"]
     assert row["error_rate"] == pytest.approx(len(failed) / 12)
+    assert (row["verdict"], row["saving"], row["delta_accuracy"]) == ("error", None, None)
+    (told,) = run_module.failures(results)
+    assert "6 of 12 answers failed" in told
+    assert "ArithmeticError: not today" in told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """Never works."""
+
+    card: ClassVar = Card(id="broken", paper="", where="a test", needs=frozenset(), fidelity="standard")
+
+    async def __call__(self, session):
+        raise KeyError("x")
+
+
+class Unplugged(ScriptedEngine):
+    """An engine that is gone."""
+
+    def open(self, question, label):
+        raise EngineError("nobody answers")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_where_everything_fails_there_is_a_report_and_no_number(questions, tmp_path, whole):
+    pytest.importorskip("altair", reason="the report extra is not installed")
+    from satisfice.report.page import draw
+
+    plan = plan_of(questions, "full")
+    plan = Plan(models=("scripted",), tasks=plan.tasks, policies={**plan.policies, "broken": Broken()})
+    engine = Unplugged(Chooser()) if whole else ScriptedEngine(Chooser())
+    results = asyncio.run(run_bench(plan, engine, tmp_path / "run", draw=draw))
+    rows = {row["policy"]: row for row in results["rows"]}
+    assert (rows["broken"]["verdict"], rows["broken"]["errors"], rows["broken"]["accuracy"]) == ("error", 12, None)
+    assert rows["broken"]["saving"] is rows["broken"]["spent"] is None
+    assert rows["full"]["verdict"] == ("error" if whole else "baseline")
+    assert len(run_module.failures(results)) == 1 + whole
+    html = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "failed on 12 of 12 answers" in html
+    assert ("EngineError: nobody answers" if whole else "KeyError: &#39;x&#39;") in html
+
+
+def test_repeated_questions_are_told_of_and_count_once(tmp_path):
+    path = tmp_path / "twice.jsonl"
+    rows = [{"question": f"1+1 ({i // 3})", "answer": "2", "id": f"p{i}"} for i in range(12)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    notes = []
+    results = run(plan_of(path, "full"), tmp_path / "run", listener=Listener(note=notes.append))
+    (row,) = results["rows"]
+    assert (row["n"], row["problems"], row["samples"], row["judged"]) == (4, 12, 12, 4)
+    assert "8 problems repeat a question" in notes[0]
 
 
 def test_samples_that_failed_are_done_again_by_the_same_command(questions, tmp_path):
@@ -198,7 +250,7 @@ def test_samples_that_failed_are_done_again_by_the_same_command(questions, tmp_p
 
     well = False
     plan = plan_of(questions, "full")
-    plan = Plan(model="scripted", tasks=plan.tasks, policies={**plan.policies, "moody": Recovering()})
+    plan = Plan(models=("scripted",), tasks=plan.tasks, policies={**plan.policies, "moody": Recovering()})
     run(plan, tmp_path / "run")
     first = list(read_samples(tmp_path / "run"))
     again = run(plan, tmp_path / "run")
@@ -227,7 +279,7 @@ class Greedy:
 
 def test_a_need_that_the_engine_lacks_is_refused_before_anything_is_written(questions, tmp_path):
     plan = plan_of(questions, "full")
-    plan = Plan(model="scripted", tasks=plan.tasks, policies={"greedy": Greedy()})
+    plan = Plan(models=("scripted",), tasks=plan.tasks, policies={"greedy": Greedy()})
     blind = ScriptedEngine(Chooser(), provides=frozenset(Need) - {Need.HIDDEN})
     with pytest.raises(Unfit, match="greedy needs hidden states, which the scripted engine does not provide"):
         asyncio.run(run_bench(plan, blind, tmp_path / "run"))
@@ -314,5 +366,5 @@ def test_other_weights_under_the_same_name_are_another_config(questions, tmp_pat
     asyncio.run(run_bench(plan_of(questions), Weighted(Chooser()), tmp_path / "run"))
     changed = Weighted(Chooser())
     changed.weights = "b"
-    with pytest.raises(BadInput, match="weights: a there, b asked"):
+    with pytest.raises(BadInput, match=r"weights: \{'scripted': 'a'\} there, \{'scripted': 'b'\} asked"):
         asyncio.run(run_bench(plan_of(questions), changed, tmp_path / "run"))

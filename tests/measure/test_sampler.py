@@ -54,7 +54,7 @@ def test_an_engine_that_cannot_change_scores_is_refused_before_anything_is_writt
 def test_filters_before_the_temperature_are_told_the_one_that_the_run_has(questions: Path) -> None:
     engine = scripted()
     for given, hot in ((0.5, 0.5), (None, engine.profile.temperature)):
-        ready = plan_of(questions, "top-p:0.9, temperature", temperature=given).ready(engine).sampler
+        (ready,) = plan_of(questions, "top-p:0.9, temperature", temperature=given).ready(engine).samplers.values()
         assert ready is not None
         assert (ready.temperature, len(ready.before)) == (hot, 1)
 
@@ -72,7 +72,7 @@ def test_on_the_pocket_model_top_k_1_is_greedy_and_basis_aware_gets_its_matrix(t
         asyncio.run(run_bench(plan, load_engine("pocket"), tmp_path / name))
         told[name] = {row["problem"]: row["spans"] for row in read_samples(tmp_path / name)}
     assert told["one"] == told["greedy"] != told["free"]
-    ready = plan_of(task, "basis-aware, temperature", limit=1).ready(engine).sampler
+    (ready,) = plan_of(task, "basis-aware, temperature", limit=1).ready(engine).samplers.values()
     assert ready is not None
     (bound,) = ready.before
     assert bound.basis.shape == (engine.unembedding().shape[0], BasisAware().columns)  # type: ignore[attr-defined]

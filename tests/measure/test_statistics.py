@@ -4,8 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
+from satisfice.measure.intervals import RESAMPLES
 from satisfice.measure.statistics import (
-    RESAMPLES,
+    LEAST_PROBLEMS,
+    LEAST_SAVING,
     gain_at_equal_spending,
     mcnemar_p,
     paired,
@@ -13,6 +15,7 @@ from satisfice.measure.statistics import (
     summary,
     verdict,
 )
+from satisfice.measure.subject import Subject, cross
 
 
 def sample(policy="full", problem="p", seed=0, *, verdict="right", spent=100, answer="1", error="", wall_s=1.0):
@@ -44,11 +47,11 @@ def test_worked_example_of_mcnemar_18_against_8_of_500():
 
 
 def test_worked_example_of_the_paired_difference():
-    # d = (18 - 8) / 500 = .02; the bootstrap's percentile interval is about [0, .04], the normal one [.0001, .0399]
+    # d = (18 - 8) / 500 = .02; the normal interval is [.0001, .0399], the exact one a little wider
     row = paired(*discordant(18, 8, 500))
     assert row["delta_accuracy"] == pytest.approx(0.02)
-    assert row["delta_accuracy_low"] == pytest.approx(0.0, abs=0.0021)
-    assert row["delta_accuracy_high"] == pytest.approx(0.04, abs=0.0021)
+    assert row["delta_accuracy_low"] == pytest.approx(-0.0022, abs=5e-4)
+    assert row["delta_accuracy_high"] == pytest.approx(0.0432, abs=5e-4)
     assert row["mcnemar_p"] == pytest.approx(0.0755, abs=5e-5)
     assert row["saving"] == pytest.approx(0.5)
     assert row["verdict"] == "saves"
@@ -80,32 +83,37 @@ def test_seeds_of_one_problem_stay_together():
     assert interval(10) > 0.9 * interval(1)
 
 
-def test_accuracy_leaves_unknown_out_and_counts_no_answer_and_failure_as_wrong():
+def test_accuracy_leaves_unknown_and_failures_out_and_counts_no_answer_as_wrong():
     found = summary(cell([
         sample(problem="a"), sample(problem="b", verdict="unknown"), sample(problem="c", verdict="wrong", answer=None),
-        sample(problem="d", verdict="wrong", answer=None, error="ValueError: no"),
+        sample(problem="d", verdict="error", answer=None, error="ValueError: no", spent=7),
     ]))  # fmt: skip
-    assert found["accuracy"] == pytest.approx(1 / 3)
-    assert (found["unknown_rate"], found["no_answer_rate"], found["error_rate"]) == (0.25, 0.5, 0.25)
+    assert found["accuracy"] == pytest.approx(1 / 2)
+    assert (found["unknown_rate"], found["no_answer_rate"], found["error_rate"]) == (1 / 3, 1 / 3, 0.25)
+    assert (found["errors"], found["first_error"], found["judged"], found["n"]) == (1, "ValueError: no", 2, 4)
+    assert found["spent"] == 100  # what a failed sample spent says nothing about the rule
 
 
 def test_an_interval_stays_honest_when_everything_is_right():
     found = summary(cell(sample(problem=f"{i}") for i in range(20)))
     assert found["accuracy_high"] == pytest.approx(1.0)
-    assert found["accuracy_low"] == pytest.approx(0.839, abs=1e-3)  # Wilson: 1 / (1 + 1.96^2 / 20)
+    assert found["accuracy_low"] == pytest.approx(0.025 ** (1 / 20))  # Clopper and Pearson's
+    seeds = summary(cell(sample(problem=f"{i}", seed=s) for i in range(20) for s in range(8)))
+    assert seeds["accuracy_low"] == pytest.approx(found["accuracy_low"])  # eight seeds of 20 problems are no 160
 
 
 def test_without_a_baseline_nothing_is_compared():
-    (row,) = result_rows([sample("deer", f"{i}") for i in range(5)], policies=["deer"], tasks=["t"])
+    (row,) = result_rows([sample("deer", f"{i}") for i in range(5)], subjects=[Subject("", "deer")], tasks=["t"])
     assert row["verdict"] == "no baseline"
     assert row["delta_accuracy"] is None
     assert row["saving_low"] is None
 
 
-def test_one_problem_gives_no_interval():
+def test_one_problem_says_almost_nothing():
     row = paired(cell([sample("a")]), cell([sample("full")]))
     assert row["delta_accuracy"] == 0.0
-    assert row["delta_accuracy_low"] is None
+    assert row["delta_accuracy_low"] == pytest.approx(-0.975)
+    assert row["saving_low"] is None
     assert row["verdict"] == "no claim"
 
 
@@ -131,9 +139,99 @@ def test_as_accurate_without_a_saving_is_no_saving():
 
 
 def test_a_verdict_needs_bounds_not_point_estimates():
-    row = {"pairs": 500, "margin": 0.02, "delta_accuracy_low": -0.021, "delta_accuracy_high": 0.05, "saving_low": 0.5}
-    assert verdict(row, problems=500, gained=20, lost=20) == "no claim"
-    assert verdict({**row, "delta_accuracy_low": -0.019}, problems=500, gained=20, lost=20) == "saves"
+    row = {
+        "paired": 500, "margin": 0.02, "delta_accuracy_low": -0.021, "delta_accuracy_high": 0.05, "saving_low": 0.5,
+        "least_saving": LEAST_SAVING,
+    }  # fmt: skip
+    assert verdict(row, baseline_right=9) == "no claim"
+    assert verdict({**row, "delta_accuracy_low": -0.019}, baseline_right=9) == "saves"
+    assert verdict({**row, "delta_accuracy_low": -0.019, "saving_low": 0.0099}, baseline_right=9) == "no saving"
+    assert verdict({**row, "delta_accuracy_low": -0.019}, baseline_right=0) == "no claim"
+    assert verdict({**row, "delta_accuracy_low": -0.019, "paired": LEAST_PROBLEMS - 1}, baseline_right=9) == "no claim"
+
+
+def settled(n, *, ours="right", theirs="right", saving=0.5, **rest):
+    """A policy and `full` on `n` problems with the same verdicts everywhere."""
+    a = cell(sample("a", f"{i}", verdict=ours, spent=round(1000 * (1 - saving)), **rest) for i in range(n))
+    return a, cell(sample("full", f"{i}", verdict=theirs, spent=1000) for i in range(n))
+
+
+def test_unknown_verdicts_do_not_count_towards_what_a_claim_needs():
+    ours, theirs = settled(2000)
+    assert paired(ours, theirs)["verdict"] == "saves"
+    for i in range(1998):
+        ours[f"{i}", 0]["verdict"] = "unknown"
+    row = paired(ours, theirs)
+    assert (row["verdict"], row["paired"], row["pairs"]) == ("no claim", 2, 2)
+
+
+def test_a_saving_of_a_thousandth_is_none():
+    assert paired(*settled(2000, saving=0.001))["verdict"] == "no saving"
+    assert paired(*settled(2000, saving=0.02))["verdict"] == "saves"
+
+
+def test_nothing_is_saved_where_the_baseline_is_never_right():
+    assert paired(*settled(2000, ours="wrong", theirs="wrong"))["verdict"] == "no claim"
+
+
+def test_one_failure_leaves_a_policy_without_saving_and_verdict():
+    ours, theirs = settled(2000)
+    for broken in (ours, theirs):
+        whole = dict(broken["7", 0])
+        broken["7", 0] |= {"error": "EngineError: gone", "verdict": "error", "answer": None}
+        row = paired(ours, theirs)
+        assert (row["verdict"], row["saving"], row["delta_accuracy"], row["pairs"]) == ("error", None, None, 0)
+        assert paired(theirs, theirs, is_baseline=True)["verdict"] == ("error" if broken is theirs else "baseline")
+        broken["7", 0] |= whole
+    assert paired(ours, theirs)["verdict"] == "saves"
+
+
+def test_problems_that_ask_the_same_question_count_once():
+    def asked(policy, copies):
+        return cell(
+            sample(policy, f"{i}-{c}", verdict="right" if i % 9 else "wrong", spent=100 + i)
+            | {"question_digest": f"q{i}"}
+            for i in range(60)
+            for c in range(copies)
+        )
+
+    once, tenfold = summary(asked("a", 1)), summary(asked("a", 10))
+    assert (tenfold["n"], tenfold["problems"], tenfold["samples"]) == (60, 600, 600)
+    for name in ("accuracy", "accuracy_low", "accuracy_high"):
+        assert tenfold[name] == pytest.approx(once[name], abs=2e-3), name
+    one, ten = paired(asked("a", 1), asked("full", 1)), paired(asked("a", 10), asked("full", 10))
+    assert ten["paired"] == one["paired"] == 60
+    assert ten["delta_accuracy_low"] == pytest.approx(one["delta_accuracy_low"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 40), st.floats(-0.5, 0.9),
+       st.booleans(), st.integers(0, 1))  # fmt: skip
+def test_a_claim_needs_judged_pairs_a_baseline_that_is_right_and_no_failure(n, unknown, lost, wrong, saving, fails, by):
+    ours, theirs = settled(n, saving=saving)
+    for i in range(min(unknown, n)):
+        (ours, theirs)[by][f"{i}", 0]["verdict"] = "unknown"
+    judged = [i for i in range(n) if i >= unknown]
+    for i in judged[:lost]:
+        ours[f"{i}", 0]["verdict"] = "wrong"
+    for i in judged[len(judged) - wrong :] if wrong else []:
+        ours[f"{i}", 0]["verdict"] = theirs[f"{i}", 0]["verdict"] = "wrong"
+    if fails:
+        ours["0", 0] |= {"error": "ValueError: no", "verdict": "error"}
+    row = paired(ours, theirs)
+    right = sum(theirs[f"{i}", 0]["verdict"] == "right" for i in judged)
+    if fails:
+        assert (row["verdict"], row["saving"], row["delta_accuracy"]) == ("error", None, None)
+        return
+    assert (row["paired"], row["pairs"]) == (len(judged), len(judged))
+    if len(judged) < LEAST_PROBLEMS or right == 0:
+        assert row["verdict"] == "no claim"
+    if row["verdict"] == "saves":
+        assert row["delta_accuracy_low"] > -row["margin"]
+        assert row["saving_low"] >= LEAST_SAVING
+    if judged:
+        assert row["delta_accuracy_low"] < row["delta_accuracy_high"]  # never of width zero
+        assert row["delta_accuracy_low"] <= row["delta_accuracy"] <= row["delta_accuracy_high"]
 
 
 SAMPLES = st.lists(
@@ -153,16 +251,17 @@ def test_equal_policies_differ_by_exactly_nothing_and_order_does_not_matter(draw
         for policy in ("full", "a")
         for problem, seed, v, spent in drawn
     ]
-    rows = result_rows(samples, policies=["full", "a"], tasks=["t"])
+    rows = result_rows(samples, subjects=cross([""], [""], ["full", "a"]), tasks=["t"])
     same = rows[1]
-    assert same["saving"] == 0.0
+    assert same["saving"] == (0.0 if same["pairs"] else None)
     assert same["saving_low"] in (0.0, None)
     assert same["saving_high"] in (0.0, None)
     assert same["delta_accuracy"] in (0.0, None)
-    assert same["delta_accuracy_low"] in (0.0, None)
-    assert same["delta_accuracy_high"] in (0.0, None)
+    if same["delta_accuracy"] is not None:
+        assert same["delta_accuracy_low"] == pytest.approx(-same["delta_accuracy_high"])
+        assert same["delta_accuracy_low"] < 0  # equal on a few problems is not equal
     random.shuffle(samples)
-    assert result_rows(samples, policies=["full", "a"], tasks=["t"]) == rows
+    assert result_rows(samples, subjects=cross([""], [""], ["full", "a"]), tasks=["t"]) == rows
 
 
 @settings(max_examples=10, deadline=None)
@@ -194,7 +293,8 @@ def test_gain_of_a_point_of_the_frontier_itself_is_nothing():
     low, high = frontier()
     for point in (low, high):
         found = gain_at_equal_spending(point, (low, high))
-        assert [found["gain"], found["gain_low"], found["gain_high"]] == [0.0, 0.0, 0.0]
+        assert found["gain"] == 0.0
+        assert -0.03 < found["gain_low"] < 0 < found["gain_high"] < 0.03  # known to what 200 problems can tell
 
 
 @pytest.mark.parametrize("spent", [40, 160])
@@ -209,7 +309,7 @@ def test_two_thousand_problems_take_a_moment():
 
     samples = [sample(p, f"{i}", spent=100 + i % 7) for p in ("full", "a", "b") for i in range(2000)]
     before = time.process_time()
-    result_rows(samples, policies=["full", "a", "b"], tasks=["t"])
+    result_rows(samples, subjects=cross([""], [""], ["full", "a", "b"]), tasks=["t"])
     assert time.process_time() - before < 10  # seconds; it takes about one
 
 
@@ -222,7 +322,7 @@ def test_rows_say_what_a_rule_gains_over_the_plain_rules_at_equal_spending():
         *(sample("deer", f"{i}", spent=140) for i in range(n)),
     ]
     policies = ["full", "fixed-budget(tokens=50)", "first-cue", "deer"]
-    rows = {row["policy"]: row for row in result_rows(samples, policies=policies, tasks=["t"])}
+    rows = {row["policy"]: row for row in result_rows(samples, subjects=cross([""], [""], policies), tasks=["t"])}
     assert rows["deer"]["gain_over_cap"] == pytest.approx(1 - (0.5 + 0.5 * 90 / 150))
     assert rows["deer"]["gain_over_first_cue"] == pytest.approx(1 - (0.75 + 0.25 * 60 / 120))
     assert rows["deer"]["gain_over_first_cue_low"] > 0

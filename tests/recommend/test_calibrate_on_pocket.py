@@ -51,7 +51,7 @@ def test_what_is_learned_from_recorded_chains_stops_live_ones(tmp_path: Path) ->
         canonical(p): p for p in parse_policies(f"full, {lynx}, delta=0.1), {head}, confidence=0.5, progress=0.2)")
     }
     few = load_task("chain-sum:hard", split="calibration", limit=LIVE)
-    live = Plan(model="pocket", tasks=(few,), policies=policies, limit=LIVE)
+    live = Plan(models=("pocket",), tasks=(few,), policies=policies, limit=LIVE)
     rows = asyncio.run(samples(live, LocalEngine("pocket", rows=64, batch=64), Judge((few,))))
     assert not [row["error"] for row in rows if row["error"]]
     spent = [sum(row["spent"] for row in rows if row["policy"] == policy) for policy in policies]

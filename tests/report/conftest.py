@@ -69,7 +69,7 @@ def run_all(limit: int = 10) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         )
         tasks.append(Task(name=name, split="eval", problems=problems, _score=lambda p, a: Verdict.UNKNOWN))
     policies = {canonical(policy): policy for policy in parse_policies(POLICIES)}
-    plan = Plan(model="scripted", tasks=tuple(tasks), policies=policies, seeds=(0, 1), limit=limit)
+    plan = Plan(models=("scripted",), tasks=tuple(tasks), policies=policies, seeds=(0, 1), limit=limit)
 
     async def work(job: Job) -> dict[str, Any]:
         return await answer(job, plan, ScriptedEngine(script_of(job.problem, job.seed)), Compare())  # type: ignore[arg-type]
@@ -78,10 +78,10 @@ def run_all(limit: int = 10) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return [await work(job) for job in plan.jobs()]
 
     samples: list[dict[str, Any]] = json.loads(json.dumps(asyncio.run(everything())))
-    rows = result_rows(samples, policies=list(policies), tasks=[task.name for task in tasks])
-    config = plan.config(ScriptedEngine("")) | {"note": HOSTILE}
+    rows = result_rows(samples, subjects=plan.subjects, tasks=[task.name for task in tasks])
+    config = plan.config({"scripted": ScriptedEngine("")}) | {"note": HOSTILE}
     environment = {"cores": 2, "date": "2026-11-21"}
-    return {"schema_version": 1, "config": config, "environment": environment, "rows": rows}, samples
+    return {"schema_version": 2, "config": config, "environment": environment, "rows": rows}, samples
 
 
 Run = tuple[dict[str, Any], list[dict[str, Any]]]

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satisfice.measure.statistics import result_rows
+from satisfice.measure.subject import Subject, subject_of, subjects_in
 from satisfice.report.page import embed_json, write_report
 from satisfice.report.reader import PROBLEMS_PER_TASK, choose, lay_out, pack, read_run
-from satisfice.report.samples import FULL, compare_stops, cumulate, gains_over_caps, is_cap, read_outcome
+from satisfice.report.samples import FULL, compare_stops, cumulate, read_outcome
 from satisfice.report.words import headlines, illustration, percent, points, settling, shorten
 
 Run = tuple[dict[str, Any], list[dict[str, Any]]]
@@ -110,7 +111,7 @@ def test_a_run_that_only_began_has_a_report_too(tmp_path: Path, recorded: Run) -
     write_report(tmp_path, {**results, "environment": {}, "rows": []}, [])
     assert "not finished" in (tmp_path / "report.html").read_text("utf-8")
     few = [sample for sample in samples if sample["policy"] == "deer"][:1]  # no `full`, no pair, no interval
-    rows = result_rows(few, policies=["deer"], tasks=[few[0]["task"]])
+    rows = result_rows(few, subjects=subjects_in(results["config"]), tasks=[few[0]["task"]])
     write_report(tmp_path, {**results, "rows": rows}, few)
     html = (tmp_path / "report.html").read_text("utf-8")
     assert "no baseline" in html
@@ -119,7 +120,7 @@ def test_a_run_that_only_began_has_a_report_too(tmp_path: Path, recorded: Run) -
 
 def test_only_the_verdict_saves_makes_a_claim(recorded: Run) -> None:
     rows = recorded[0]["rows"]
-    labels = {row["policy"]: row["policy"] for row in rows}
+    labels = {subject_of(row): row["policy"] for row in rows}
     assert all(not part["saves"] for part in headlines(rows, labels))  # 10 problems can never support a claim
     claimed = [{**row, "verdict": "saves"} if row["policy"] == "deer" else row for row in rows]
     part = headlines(claimed, labels)[0]
@@ -133,8 +134,18 @@ def test_only_the_verdict_saves_makes_a_claim(recorded: Run) -> None:
     ("model", "n", "small"), [("pocket", 1999, True), ("pocket", 2000, False), ("r1", 1500, False)]
 )
 def test_small_runs_are_called_illustrations(model: str, n: int, small: bool) -> None:
-    rows = [{"policy": FULL, "n": n}, {"policy": "a", "n": n, "delta_accuracy_low": -0.01, "delta_accuracy_high": 0.03}]
-    found = illustration({"config": {"model": model}}, rows)
+    plain = {
+        "errors": 0,
+        "n": 5000,
+        "judged": n,
+        "pairs": n,
+        "paired": n,
+    }  # what counts is how many are paired and judged
+    rows = [
+        {"policy": FULL, "is_baseline": True} | plain,
+        {"policy": "a", "is_baseline": False, "delta_accuracy_low": -0.01, "delta_accuracy_high": 0.03} | plain,
+    ]
+    found = illustration({"config": {"models": [model]}}, rows)
     assert (found is not None) is small
     if found is not None:
         assert found["width"] == "2.0"
@@ -149,7 +160,7 @@ def test_stops_are_paired_by_problem_and_seed() -> None:
 
     full = [one(FULL, "a", 50, 20), one(FULL, "b", 60, 30), one(FULL, "c", 70, None), one(FULL, "d", 80, 40)]
     rule = [one("deer", "a", 25, 20), one("deer", "b", 10, None), one("deer", "c", 30, None), one("deer", "d", 55, 40)]
-    (found,) = compare_stops([*rule, *full, one("deer", "e", 1, 1)], "t", ["deer"])  # e has no partner
+    (found,) = compare_stops([*rule, *full, one("deer", "e", 1, 1)], "t", [Subject("", "deer")])  # e has no partner
     assert found.pairs == 4
     assert found.too_soon == pytest.approx(1 / 3)  # b, of the three that state a right answer
     assert found.after == 10  # median of 25 - 20 and 55 - 40
@@ -163,7 +174,7 @@ def test_a_policy_far_below_does_not_press_the_others_together(recorded: Run) ->
     for row in rows:
         row.update({"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.95})
     rows[1].update({"accuracy": 0.04, "accuracy_low": 0.0, "accuracy_high": 0.1})
-    labels = {row["policy"]: row["policy"] for row in rows}
+    labels = {subject_of(row): row["policy"] for row in rows}
     spec = charts.frontier(rows, labels, charts.Marks(list(labels))).to_dict()
     (domain,) = {tuple(found["scale"]["domain"]) for found in _values(spec, "y") if "domain" in found.get("scale", {})}
     assert domain == pytest.approx((0.82, 0.98))
@@ -180,16 +191,33 @@ def _values(tree: Any, name: str) -> list[Any]:
 
 
 def test_gains_are_against_the_line_through_caps_and_full(recorded: Run) -> None:
-    outcomes = [read_outcome(sample) for sample in recorded[1]]
     rows = {row["policy"]: row for row in recorded[0]["rows"] if row["task"] == "chain-sum:hard@1"}
-    found = gains_over_caps(outcomes, "chain-sum:hard@1", list(rows))
-    assert set(found) == {"first-cue", "deer", "es-cot", "self-consistency(n=3)"}
-    assert found["self-consistency(n=3)"]["gain"] is None  # three chains spend more than any cap and than `full`
+    assert rows["self-consistency(n=3)"]["gain_over_cap"] is None  # three chains spend more than any cap and `full`
     cap, full, deer = rows["fixed-budget(tokens=12)"], rows[FULL], rows["deer"]
     share = (deer["spent"] - cap["spent"]) / (full["spent"] - cap["spent"])
     line = cap["accuracy"] + share * (full["accuracy"] - cap["accuracy"])
-    assert found["deer"]["gain"] == pytest.approx(deer["accuracy"] - line)
-    assert gains_over_caps([one for one in outcomes if not is_cap(one.policy)], "chain-sum:hard@1", list(rows)) == {}
+    assert deer["gain_over_cap"] == pytest.approx(deer["accuracy"] - line)
+
+
+def test_a_cross_table_groups_by_model_and_compares_with_the_first(tmp_path: Path, recorded: Run) -> None:
+    pytest.importorskip("altair", reason="the report extra is not installed")
+    results, samples = recorded
+    both = [*samples, *({**sample, "model": "runs/short/model"} for sample in samples)]
+    config = results["config"] | {"models": ["scripted", "runs/short/model"]}
+    subjects = subjects_in(config)
+    rows = result_rows(both, subjects=subjects, tasks=config["tasks"])
+    assert [row["is_baseline"] for row in rows].count(True) == len(config["tasks"])
+    assert {row["pairs"] for row in rows} == {20}  # all against `full` of the first model
+    write_report(tmp_path, {**results, "config": config, "rows": rows}, both)
+    html = (tmp_path / "report.html").read_text("utf-8")
+    found = Page(html)
+    names = [attributes["data-subject"] for _, attributes in found.tags if "data-subject" in attributes]
+    assert names[:2] == ["scripted: full", "scripted: cap:12"]
+    assert "model: deer" in names
+    assert html.count('<tr class="group">') == 2 * len(config["tasks"])
+    chains = json.loads(next(text for attributes, text in found.scripts if attributes.get("id") == "chains"))
+    assert chains["full"]["model: deer"] == "model: full"
+    assert set(chains["problems"][0]["runs"]) == set(chains["subjects"])
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=400))
@@ -279,17 +307,17 @@ def test_the_choice_of_problems_is_stable_and_has_what_a_rule_lost(
     recorded: Run,
 ) -> None:
     outcomes = [read_outcome(sample) for sample in recorded[1]]
-    policies = list(dict.fromkeys(one.policy for one in outcomes))
+    subjects = list(dict.fromkeys(one.subject for one in outcomes))
     task = "chain-sum:hard@1"
-    chosen = choose(outcomes, task, policies, 8)
+    chosen = choose(outcomes, task, subjects, 8)
     assert len(chosen) == len(set(chosen)) == 8
-    assert choose(outcomes[::-1], task, policies, 8) == chosen
-    full = {one.key: one.verdict for one in outcomes if one.policy == FULL}
-    for policy in policies:
-        wrong = {one.key for one in outcomes if (one.policy, one.task, one.verdict) == (policy, task, "wrong")}
+    assert choose(outcomes[::-1], task, subjects, 8) == chosen
+    full = {one.key: one.verdict for one in outcomes if one.subject.policy == FULL}
+    for subject in subjects:
+        wrong = {one.key for one in outcomes if (one.subject, one.task, one.verdict) == (subject, task, "wrong")}
         lost = {key for key in wrong if full[key] == "right"}
-        assert not lost or lost & set(chosen), policy
-    assert len(choose(outcomes, task, policies, PROBLEMS_PER_TASK)) == 20  # all there are: 10 problems, 2 seeds
+        assert not lost or lost & set(chosen), subject
+    assert len(choose(outcomes, task, subjects, PROBLEMS_PER_TASK)) == 20  # all there are: 10 problems, 2 seeds
 
 
 def test_long_chains_are_left_out_rather_than_making_the_file_huge(
@@ -297,10 +325,11 @@ def test_long_chains_are_left_out_rather_than_making_the_file_huge(
 ) -> None:
     samples = [dict(sample) for sample in recorded[1]]
     outcomes = [read_outcome(sample) for sample in samples]
-    wanted = {task: choose(outcomes, task, [FULL], 10) for task in ("chain-sum:easy@1", "chain-sum:hard@1")}
-    everything = pack(samples, wanted, [FULL])
+    full = Subject("scripted", FULL)
+    wanted = {task: choose(outcomes, task, [full], 10) for task in ("chain-sum:easy@1", "chain-sum:hard@1")}
+    everything = pack(samples, wanted, {full: FULL})
     budget = len(json.dumps([problem["runs"] for problem in everything["problems"]])) // 2
-    some = pack(samples, wanted, [FULL], budget=budget)
+    some = pack(samples, wanted, {full: FULL}, budget=budget)
     assert 2 <= len(some["problems"]) < len(everything["problems"]) == 20
     assert {problem["task"] for problem in some["problems"]} == set(wanted)
 
@@ -309,23 +338,27 @@ def row_of(**changes: Any) -> dict[str, Any]:
     row = {
         "policy": "deer", "task": "t@1", "n": 200, "accuracy": 0.8, "spent": 50.0, "saving": 0.65, "saving_low": 0.6,
         "saving_high": 0.7, "delta_accuracy": -0.01, "delta_accuracy_low": -0.03, "delta_accuracy_high": 0.0,
-        "margin": 0.02, "verdict": "no claim",
+        "margin": 0.02, "verdict": "no claim", "errors": 0, "model": "m", "sampler": "",
     }  # fmt: skip
-    return row | changes
+    return row | {"is_baseline": changes.get("policy") == FULL} | changes
+
+
+def named(**names: str) -> dict[Subject, str]:
+    return {Subject("m", policy): name for policy, name in names.items()}
 
 
 def test_what_is_undecided_is_given_with_its_figures_and_with_what_would_settle_it() -> None:
     full = row_of(policy=FULL, verdict="baseline", spent=140.0)
-    (part,) = headlines([full, row_of()], {FULL: FULL, "deer": "deer:0.9"})
+    (part,) = headlines([full, row_of()], named(full=FULL, deer="deer:0.9"))
     (one,) = part["open"]
     assert one["label"] == "deer:0.9"
     assert (one["saving"], one["delta"], one["delta_low"], one["delta_high"]) == ("65.0 %", "−1.0", "−3.0", "0.0")
     assert (
         one["outlook"] == "a few more problems would settle it"
     )  # -1.0 (-2.0 to 0.0) after four times as many; or worse
-    (part,) = headlines([full, row_of(delta_accuracy_high=0.01)], {FULL: FULL, "deer": "deer"})
+    (part,) = headlines([full, row_of(delta_accuracy_high=0.01)], named(full=FULL, deer="deer"))
     assert part["open"][0]["outlook"] == "about 800 problems would settle it"
-    (part,) = headlines([row_of(policy=FULL, accuracy=0), row_of()], {FULL: FULL, "deer": "deer"})
+    (part,) = headlines([row_of(policy=FULL, accuracy=0), row_of()], named(full=FULL, deer="deer"))
     assert "never right" in part["open"][0]["outlook"]
 
 

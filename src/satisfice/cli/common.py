@@ -6,12 +6,13 @@ import os
 import sys
 import tomllib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from satisfice.core.errors import BadInput, UnknownName
 
@@ -65,6 +66,16 @@ def resumable(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(130) from None
 
     return run
+
+
+def exit_on_failures(results: Mapping[str, Any]) -> None:
+    """Say in red what failed in a run, and leave with exit code 1; do nothing where nothing did."""
+    from satisfice.measure.run import failures
+
+    if told := failures(results):
+        for line in told:
+            err_console.print(f"[bold red]failed:[/] {escape(line)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:

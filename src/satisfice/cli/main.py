@@ -1,6 +1,7 @@
 """The command line: reads what was typed, calls the library, prints what came back."""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,16 @@ from rich.table import Table
 
 from satisfice.cli import complete
 from satisfice.cli.calibrate import calibrate
-from satisfice.cli.common import Config, err_console, load, out_console, print_json, quiet_libraries, resumable
+from satisfice.cli.common import (
+    Config,
+    err_console,
+    exit_on_failures,
+    load,
+    out_console,
+    print_json,
+    quiet_libraries,
+    resumable,
+)
 from satisfice.cli.methods import methods
 from satisfice.cli.options import MODEL, Json, Model, Policies, Tasks, names, options_of
 from satisfice.cli.recommend import recommend
@@ -89,12 +99,12 @@ def bench(
             f"nothing stands there to compare with. Put {BASELINE} among --policies.[/]",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    engine = load(model)
+    engines = {name: load(name) for name in plan.models}
     from satisfice.measure.run import run_bench
     from satisfice.report.page import draw
 
     with RunProgress(err_console, plan.size, typed=plan.typed) as progress:
-        results = asyncio.run(run_bench(plan, engine, out, listener=progress.listener, draw=draw))
+        results = asyncio.run(run_bench(plan, engines, out, listener=progress.listener, draw=draw))
     for note in progress.notes:
         err_console.print(note, highlight=False, markup=False)
     if as_json:
@@ -105,6 +115,7 @@ def bench(
         files = ("report.html", "frontier.png", "results.json", "samples.jsonl")
         written = ", ".join(name for name in files if (out / name).exists())
         out_console.print(f"Written to {out}: {written}", highlight=False, markup=False, soft_wrap=True)
+    exit_on_failures(results)
 
 
 @app.command()
@@ -264,22 +275,38 @@ def compare(
     compared = compare_runs(first, second, margin=margin)
     if as_json:
         print_json(compared)
-    else:
-        out_console.print(compare_table(compared["rows"]))
+        return
+    out_console.print(compare_table(compared["rows"]))
+    for note in compared["notes"]:
+        out_console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: Json = False) -> None:
-    """Draw the report and the frontier of a run again."""
-    from satisfice.measure.store import read_results, read_samples
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Folder of a run, or several, such as its shards.")],
+    out: Annotated[Path | None, typer.Option(help="New folder for several runs together.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make results, report and frontier again from the samples; of several folders as of one run."""
+    from satisfice.core.files import replace_file
+    from satisfice.measure.merge import read_runs, samples_of, write_merged
     from satisfice.report.page import draw
 
-    results = read_results(folder)
-    draw(folder, results, read_samples(folder))
-    if as_json:
-        print_json({"files": [str(folder / "report.html"), str(folder / "frontier.png")]})
+    if out is None and len(folders) > 1:
+        raise BadInput("out: several folders together need a new one. Name it with --out.")
+    target = folders[0] if out is None else out
+    if out is None:
+        results = read_runs(folders)
+        replace_file(target / "results.json", json.dumps(results, indent=1) + "\n")
     else:
-        out_console.print(f"Written to {folder}: report.html, frontier.png", highlight=False, markup=False)
+        results = write_merged(folders, out)
+    draw(target, results, samples_of(folders))
+    files = ("results.json", "report.html", "frontier.png")
+    if as_json:
+        print_json({"files": [str(target / name) for name in files]})
+    else:
+        out_console.print(f"Written to {target}: {', '.join(files)}", highlight=False, markup=False, soft_wrap=True)
+    exit_on_failures(results)
 
 
 app.command()(methods)

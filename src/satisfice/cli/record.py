@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from satisfice.cli.common import Config, err_console, load, out_console, print_json, resumable
+from satisfice.cli.common import Config, err_console, exit_on_failures, load, out_console, print_json, resumable
 from satisfice.cli.options import Json, Model, Policies, Tasks, names, numbers, options_of
 from satisfice.recordings.record_plan import RecordPlan
 
@@ -79,6 +79,7 @@ def replay(
         for table in result_tables(results):
             out_console.print(table)
         out_console.print(f"Written to {out}", highlight=False, markup=False, soft_wrap=True)
+    exit_on_failures(results)
 
 
 def export(

@@ -17,27 +17,29 @@ from satisfice.core.engine import Engine
 from satisfice.core.files import clean
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Event, Policy, Session, Solution, solve
-from satisfice.report.words import label, name_policies
+from satisfice.measure.subject import subject_of
+from satisfice.report.words import labels_of
 
 WATCH_S = 0.05  # between two looks at a chain that is growing
 
 
 def result_tables(results: Mapping[str, Any]) -> Iterator[Table]:
-    """Yield for each task a table of accuracy and spending of each policy next to no rule at all."""
+    """Yield for each task a table of accuracy and spending of each subject next to no rule at all."""
     rows = results["rows"]
-    shown = name_policies([row["policy"] for row in rows], results["environment"].get("typed", {}))
+    shown = labels_of([subject_of(row) for row in rows], results["environment"].get("typed", {}))
     for task in dict.fromkeys(row["task"] for row in rows):
         here = [row for row in rows if row["task"] == task]
         table = Table("policy", "accuracy", "spent", "saving", "accuracy against full", "verdict")
         table.title = f"{escape(task)}, {here[0]['n']} problems"
         table.caption = (
-            "spent: tokens per problem. Brackets: 95 % intervals. saves: tokens are saved, and a loss of more than "
+            "spent: tokens per problem. Brackets: 95 % intervals. saves: at least "
+            f"{100 * here[0]['least_saving']:g} % of the tokens are saved, and a loss of more than "
             f"{100 * here[0]['margin']:g} points is excluded."
         )
         for row in here:
             baseline = row["verdict"] == "baseline"
             table.add_row(
-                escape(shown[row["policy"]]), _percent(row["accuracy"]), f"{row['spent']:.0f}",
+                escape(shown[subject_of(row)]), _percent(row["accuracy"]), _tokens(row["spent"]),
                 "" if baseline else _with_interval(row, "saving", _percent),
                 "" if baseline else _with_interval(row, "delta_accuracy", _points), _verdict(row["verdict"]),
             )  # fmt: skip
@@ -47,12 +49,13 @@ def result_tables(results: Mapping[str, Any]) -> Iterator[Table]:
 def compare_table(rows: list[dict[str, Any]]) -> Table:
     """The second run against the first."""
     table = Table("task", "policy", "n", "accuracy", "difference", "spent", "saving", "verdict")
+    names = labels_of([subject_of(row) for row in rows])
     for row in rows:
         table.add_row(
-            escape(row["task"]), escape(label(row["policy"])), str(row["n"]),
+            escape(row["task"]), escape(names[subject_of(row)]), str(row["n"]),
             f"{_percent(row['accuracy_first'])} → {_percent(row['accuracy_second'])}",
             _with_interval(row, "delta_accuracy", _points),
-            f"{row['spent_first']:.0f} → {row['spent_second']:.0f}", _with_interval(row, "saving", _percent),
+            f"{_tokens(row['spent_first'])} → {_tokens(row['spent_second'])}", _with_interval(row, "saving", _percent),
             _verdict(row["verdict"]),
         )  # fmt: skip
     table.caption = "first run → second run, on the problems and seeds that both have. Brackets: 95 % intervals."
@@ -231,6 +234,10 @@ def _with_interval(row: dict[str, Any], name: str, form: Callable[[float | None]
     return form(row[name]) if low is None or high is None else escape(f"{form(row[name])} [{form(low)}, {form(high)}]")
 
 
+def _tokens(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}%"
 
@@ -244,5 +251,5 @@ def _decimals(value: float | None) -> str:
 
 
 def _verdict(verdict: str) -> str:
-    colour = {"saves": "green", "worse": "red", "baseline": "dim"}.get(verdict)
+    colour = {"saves": "green", "worse": "red", "error": "bold red", "baseline": "dim"}.get(verdict)
     return f"[{colour}]{verdict}[/]" if colour else verdict

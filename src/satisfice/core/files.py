@@ -59,6 +59,24 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def holds(path: Path, marker: str, what: str) -> bool:
+    """Return whether a folder holds `what` already (a run, a recording), which the file `marker` says. Writes nothing.
+
+    Raises:
+        BadInput: it is a file, or holds something else, or cannot be written.
+    """
+    if path.exists() and not path.is_dir():
+        raise BadInput(f"out: {path} is a file. Give a folder for the {what}.")
+    there = [p.name for p in path.iterdir() if not p.name.startswith(".")] if path.is_dir() else []
+    if there and marker not in there:
+        names = ", ".join(sorted(there)[:3])
+        raise BadInput(f"out: {path} is not empty and holds no {what} ({names}). Give a new folder.")
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise BadInput(f"out: {nearest} is not writable. Give a folder that is.")
+    return bool(there)
+
+
 def complete_bytes(path: Path) -> int:
     """Bytes up to the end of the last complete line."""
     with path.open("rb") as file:

@@ -281,7 +281,8 @@ class Solution:
     spans: tuple[Span, ...]
     ledger: Ledger
     log: tuple[Event, ...]
-    error: str = ""  # why the policy failed, if it did
+    error: str = ""  # why the policy failed, if it did: the error's type and message
+    error_type: str = ""  # the name of the error's class
     chain: str = ""  # name of the returned chain
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -289,7 +290,7 @@ class Solution:
 async def solve(policy: Policy, session: Session) -> Solution:
     """Run one policy on one problem. An error of the policy is recorded with what it spent; cancellation goes on."""
     chain: Chain | None = None
-    problem = ""
+    problem = problem_type = ""
     text = thinking = ended = name = ""
     spans: tuple[Span, ...] = ()
     try:
@@ -299,10 +300,11 @@ async def solve(policy: Policy, session: Session) -> Solution:
                 text, thinking, ended = chain.answer_text, chain.thinking, chain.ended
                 spans, name = chain.spans, chain.name
             except Exception as error:  # noqa: BLE001 - any fault of a policy fails this problem, never the run
-                chain, problem = None, f"{type(error).__name__}: {error}"
+                chain, problem_type = None, type(error).__name__
+                problem = f"{problem_type}: {error}"
     finally:
         session.close_ledger(chain)
     return Solution(
         text=text, thinking=thinking, ended=ended, spans=spans, ledger=session.ledger, log=tuple(session.log),
-        error=problem, chain=name,
+        error=problem, error_type=problem_type, chain=name,
     )  # fmt: skip

@@ -23,6 +23,7 @@ from satisfice.core.engine import Engine, Signals
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Session
+from satisfice.measure.intervals import bootstrapped_ratio, bounded_mean
 from satisfice.measure.trace import after_prompt, thinking_tokens, tokens_up_to
 from satisfice.methods.stopping import Deer
 from satisfice.methods.stopping.deer import confidence
@@ -70,7 +71,8 @@ def measure_card(engine: Engine, limit: int = 2_000, seed: int = 0, tasks: Seque
     """Measure the figures of a model card on `limit` held-out problems of each task; all rates are fractions.
 
     `tasks` go from easy to hard; `seed` is that of the chains. `DEFINITIONS`, also in the result, says what is measured
-    where. Intervals are 95 % bootstrap intervals over problems.
+    where. Intervals are 95 % intervals over problems: exact bounds for
+    rates and their differences, a bootstrap for the rest.
 
     Raises:
         Unfit: the engine cannot fork chains or give log-probabilities.
@@ -202,12 +204,12 @@ def _figures(readings: Sequence[Reading]) -> dict[str, Any]:
         **_mean("accuracy", final),
         **_mean("accuracy_nothinking", direct),
         **_mean("accuracy_first_stated", stated),
-        **_mean("thinking_gain", final - direct),
-        **_mean("reflection_gain", final - stated),
+        **_mean("thinking_gain", final - direct, least=-1),
+        **_mean("reflection_gain", final - stated, least=-1),
         **_mean("overthinking_share", np.array([r.after_first_right for r in readings])),
-        **_mean("thinking_tokens", np.array([float(r.thinking) for r in readings])),
+        **_tokens("thinking_tokens", np.array([float(r.thinking) for r in readings])),
         "full_truncated_rate": float(np.mean([r.truncated for r in readings])),
-        **_mean("full_minus_best_prefix", final - prefix[:, best]),
+        **_mean("full_minus_best_prefix", final - prefix[:, best], least=-1),
         "best_prefix_tokens": best * GRID,
         "accuracy_by_prefix": {str(i * GRID): float(value) for i, value in enumerate(accuracy)},
         "unknown_rate": float(np.mean(np.isnan(final))),
@@ -222,17 +224,17 @@ def _figures(readings: Sequence[Reading]) -> dict[str, Any]:
     return row
 
 
-def _mean(name: str, values: Values) -> dict[str, float | None]:
-    """Mean over the problems that have a value, with its interval."""
+def _mean(name: str, values: Values, *, least: float = 0.0) -> dict[str, float | None]:
+    """Mean over the problems that have a value, from `least` to 1, with its interval."""
     values = values[~np.isnan(values)]
-    if values.size == 0:
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-    if np.ptp(values) == 0:
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float(values[0]))
-    span = bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", batch=200, rng=np.random.default_rng(0)
-    ).confidence_interval
-    return {name: float(values.mean()), f"{name}_low": float(span.low), f"{name}_high": float(span.high)}
+    found = bounded_mean(values, np.ones_like(values), least, 1.0)
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _tokens(name: str, values: Values) -> dict[str, float | None]:
+    """Mean of a count of tokens, with its interval."""
+    found = bootstrapped_ratio(values, np.ones_like(values))
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _auroc(name: str, sure: Values, right: Values) -> dict[str, float | None]:

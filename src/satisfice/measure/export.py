@@ -1,8 +1,8 @@
 """Write a run in the forms that other tools read: lm-evaluation-harness's sample files, and Inspect's logs.
 
-Both know a model and a task; a policy is a third thing. For lm-eval, a model under a policy is a model of its own, with
-a folder of its own; for Inspect the policy is the solver, and each task and policy has a log. What neither has a place
-for (what was spent on looking, what was dropped) stands in a field `satisfice` or in the metadata.
+Both know a model and a task; policies and samplers are further things. For lm-eval, a model under a policy is a model
+of its own, with a folder of its own; for Inspect the policy is the solver, and each task and subject has a log. What
+neither has a place for (what was spent on looking, what was dropped) stands in a field `satisfice` or in the metadata.
 """
 
 import hashlib
@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from satisfice.core.errors import BadInput, CannotWrite, UnknownName
-from satisfice.measure.store import read_results, read_samples
+from satisfice.measure.merge import read_runs
+from satisfice.measure.store import read_samples
+from satisfice.measure.subject import Subject, subject_of
 
 Results = Mapping[str, Any]
 Sample = Mapping[str, Any]
-Cell = tuple[str, str]  # task, policy
+Cell = tuple[str, Subject]  # task, and what was measured on it
 
 FILTERS = {"strict-match": ("answer", "verdict"), "flexible-extract": ("answer_flexible", "verdict_flexible")}
 INVALID = "[invalid]"  # what lm-eval's filters say where they find no answer
@@ -46,7 +48,7 @@ def export(run: Path, out: Path, form: str) -> list[Path]:
     """
     if form not in FORMS:
         raise UnknownName("form", form, FORMS)
-    results = read_results(run)
+    results = read_runs([run])
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"out: {out} is there already. Give a new folder.")
     if not results["rows"]:
@@ -59,42 +61,42 @@ def export(run: Path, out: Path, form: str) -> list[Path]:
 
 
 def to_lm_eval(run: Path, results: Results, out: Path) -> list[Path]:
-    """A folder for each policy, with `samples_TASK_DATE.jsonl` and `results_DATE.json` as lm-eval writes them.
+    """A folder for each subject, with `samples_TASK_DATE.jsonl` and `results_DATE.json` as lm-eval writes them.
 
     A sample has two rows, one for each way of reading the answer, as tasks with two filters have. Where a verdict is
-    unknown `exact_match` is null.
+    unknown, or the sample failed, `exact_match` is null.
     """
     date = _date(results).replace(":", "-")
-    rows = {(row["task"], row["policy"]): row for row in results["rows"]}
-    policies = list(dict.fromkeys(policy for _, policy in rows))
-    folders = dict(zip(policies, _names(policies, prefix=f"{results['config']['model']}__"), strict=True))
+    rows = {(row["task"], subject_of(row)): row for row in results["rows"]}
+    subjects = list(dict.fromkeys(subject for _, subject in rows))
+    folders = dict(zip(subjects, _names(list(map(_name, subjects))), strict=True))
     tasks = dict(zip(results["config"]["tasks"], _names(results["config"]["tasks"]), strict=True))
     written = []
     with ExitStack() as stack:
         files: dict[Cell, TextIO] = {}
-        for task, policy in rows:
-            path = out / folders[policy] / f"samples_{tasks[task]}_{date}.jsonl"
+        for task, subject in rows:
+            path = out / folders[subject] / f"samples_{tasks[task]}_{date}.jsonl"
             path.parent.mkdir(exist_ok=True)
-            files[task, policy] = stack.enter_context(path.open("w", encoding="utf-8"))
+            files[task, subject] = stack.enter_context(path.open("w", encoding="utf-8"))
             written.append(path)
-        for numbered, sample in _numbered(run, rows):
-            for row in lm_eval_rows(numbered, sample, results):
-                files[sample["task"], sample["policy"]].write(json.dumps(row, ensure_ascii=False) + "\n")
-    for policy, folder in folders.items():
+        for sample in read_samples(run):
+            for row in lm_eval_rows(sample, results):
+                files[sample["task"], subject_of(sample)].write(json.dumps(row, ensure_ascii=False) + "\n")
+    for subject, folder in folders.items():
         path = out / folder / f"results_{date}.json"
-        mine = {task: rows[task, policy] for task in tasks if (task, policy) in rows}
-        path.write_text(json.dumps(_lm_eval_results(mine, policy, results), indent=2) + "\n", "utf-8")
+        mine = {task: rows[task, subject] for task in tasks if (task, subject) in rows}
+        path.write_text(json.dumps(_lm_eval_results(mine, subject, results), indent=2) + "\n", "utf-8")
         written.append(path)
     return written
 
 
-def lm_eval_rows(number: int, sample: Sample, results: Results) -> Iterator[dict[str, Any]]:
-    """The rows of one sample, for a problem with this number."""
+def lm_eval_rows(sample: Sample, results: Results) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one sample, one for each way of reading its answer."""
     doc = {name: sample[of] for name, of in {"id": "problem", "question": "question", "answer": "gold"}.items()}
     asked = {"until": [], "max_gen_toks": results["config"]["max_tokens"], "seed": sample["seed"]}
     for name, (answer, verdict) in FILTERS.items():
         yield {
-            "doc_id": number, "doc": doc, "target": str(sample["gold"]),
+            "doc_id": doc_id(sample), "doc": doc, "target": str(sample["gold"]),
             "arguments": {"gen_args_0": {"arg_0": sample["question"], "arg_1": asked}},
             "resps": [["".join(span["text"] for span in sample["spans"])]],
             "filtered_resps": [INVALID if sample[answer] is None else sample[answer]], "filter": name,
@@ -104,7 +106,12 @@ def lm_eval_rows(number: int, sample: Sample, results: Results) -> Iterator[dict
         }  # fmt: skip
 
 
-def _lm_eval_results(rows: Mapping[str, Mapping[str, Any]], policy: str, results: Results) -> dict[str, Any]:
+def _name(subject: Subject) -> str:
+    """A model under a policy, and a sampler where it is not the model's own, as the name of a file."""
+    return "__".join([subject.model, subject.policy, *([subject.sampler] if subject.sampler else [])])
+
+
+def _lm_eval_results(rows: Mapping[str, Mapping[str, Any]], subject: Subject, results: Results) -> dict[str, Any]:
     config, environment = results["config"], results["environment"]
     counts = ("kept", "spent", "probe", "dropped", "thinking_tokens")
     return {
@@ -128,19 +135,24 @@ def _lm_eval_results(rows: Mapping[str, Mapping[str, Any]], policy: str, results
         },
         "versions": {task: _version(task) for task in rows}, "n-shot": dict.fromkeys(rows, 0),
         "higher_is_better": {task: {"exact_match": True} for task in rows},
-        "n-samples": {task: {"original": row["samples"], "effective": row["samples"]} for task, row in rows.items()},
+        "n-samples": {
+            task: {"original": row["samples"], "effective": row["samples"] - row["errors"]}
+            for task, row in rows.items()
+        },
         "config": {
-            "model": "satisfice", "model_args": {"model": config["model"], "policy": policy}, "limit": config["limit"],
+            "model": "satisfice", "model_args": {name: value for name, value in subject.as_row().items() if value},
+            "limit": config["limit"],
             "gen_kwargs": {"temperature": config["temperature"], "max_gen_toks": config["max_tokens"]},
         },
-        "model_name": f"{config['model']} under {policy}", "date": _date(results), "satisfice": environment,
+        "model_name": f"{subject.model} under {subject.policy}", "date": _date(results), "satisfice": environment,
     }  # fmt: skip
 
 
 def to_inspect(run: Path, results: Results, out: Path) -> list[Path]:
-    """A log in JSON for each task and policy, which `inspect view` and `read_eval_log` open; seeds are epochs."""
-    rows = {(row["task"], row["policy"]): row for row in results["rows"]}
-    names = _names([f"{task}_{policy}" for task, policy in rows])
+    """A log in JSON for each task and subject, which `inspect view` and `read_eval_log` open; seeds are epochs."""
+    rows = {(row["task"], subject_of(row)): row for row in results["rows"]}
+    several = len(results["config"]["models"]) * len(results["config"]["samplers"]) > 1
+    names = _names([f"{task}_{_name(subject) if several else subject.policy}" for task, subject in rows])
     paths = {cell: out / f"{name}.json" for cell, name in zip(rows, names, strict=True)}
     epochs = {seed: epoch for epoch, seed in enumerate(results["config"]["seeds"], 1)}
     with ExitStack() as stack:
@@ -150,19 +162,19 @@ def to_inspect(run: Path, results: Results, out: Path) -> list[Path]:
             head = json.dumps(_inspect_head(*cell, rows[cell], results), ensure_ascii=False)
             files[cell].write(head[:-1] + ',"samples":[')
         begun = set()
-        for _, sample in _numbered(run, rows):
-            cell = (sample["task"], sample["policy"])
+        for sample in read_samples(run):
+            cell = (sample["task"], subject_of(sample))
             files[cell].write("\n," if cell in begun else "\n")
-            files[cell].write(json.dumps(inspect_sample(sample, epochs[sample["seed"]], results), ensure_ascii=False))
+            files[cell].write(json.dumps(inspect_sample(sample, epochs[sample["seed"]]), ensure_ascii=False))
             begun.add(cell)
         for file in files.values():
             file.write("]}\n")
     return list(paths.values())
 
 
-def inspect_sample(sample: Sample, epoch: int, results: Results) -> dict[str, Any]:
+def inspect_sample(sample: Sample, epoch: int) -> dict[str, Any]:
     """One sample of a log. An unknown verdict is no score."""
-    model = _model(results)
+    model = _model(sample)
     spent, thought = sample["spent"], sample["thinking_tokens"]
     usage = {"output_tokens": spent, "total_tokens": spent, "reasoning_tokens": thought}
     whole = "".join(span["text"] for span in sample["spans"])
@@ -171,7 +183,7 @@ def inspect_sample(sample: Sample, epoch: int, results: Results) -> dict[str, An
         "role": "assistant", "source": "generate", "model": model,
         "content": [{"type": "reasoning", "reasoning": thinking}, {"type": "text", "text": sample["text"]}],
     }  # fmt: skip
-    failed = {"message": sample["error"], "traceback": sample["error"], "traceback_ansi": sample["error"]}
+    failed = {"message": sample["error"], "traceback": "", "traceback_ansi": ""}
     return {
         "id": sample["problem"], "epoch": epoch, "input": sample["question"], "target": str(sample["gold"]),
         "messages": [{"role": "user", "source": "input", "content": sample["question"]}, said],
@@ -189,27 +201,29 @@ def inspect_sample(sample: Sample, epoch: int, results: Results) -> dict[str, An
     }  # fmt: skip
 
 
-def _inspect_head(task: str, policy: str, row: Mapping[str, Any], results: Results) -> dict[str, Any]:
+def _inspect_head(task: str, subject: Subject, row: Mapping[str, Any], results: Results) -> dict[str, Any]:
     """Everything of a log but its samples."""
     config, environment = results["config"], results["environment"]
-    finished = row["samples"] == config["problems"][task]["n"] * len(config["seeds"])
-    ident = _hash(json.dumps([config, task, policy], sort_keys=True))[:22]
+    whole = row["samples"] == config["problems"][task]["n"] * len(config["seeds"])
+    status = "error" if row["errors"] else "success" if whole else "started"
+    ident = _hash(json.dumps([config, task, subject.as_row()], sort_keys=True))[:22]
+    model = _model(row)
     accuracy = {"strict-match": row["accuracy"], "flexible-extract": row["accuracy_flexible"]}
-    spent = row["spent"] * row["samples"]
+    spent = (row["spent"] or 0) * (row["samples"] - row["errors"])
     return {
-        "version": 2, "status": "success" if finished else "started",
+        "version": 2, "status": status,
         "eval": {
             "eval_id": ident, "run_id": _hash(json.dumps(config, sort_keys=True))[:22], "created": _date(results),
-            "task": task, "task_id": _hash(task)[:22], "task_version": _version(task), "solver": policy,
-            "dataset": {"name": task, "samples": config["problems"][task]["n"]}, "model": _model(results),
+            "task": task, "task_id": _hash(task)[:22], "task_version": _version(task), "solver": subject.policy,
+            "dataset": {"name": task, "samples": config["problems"][task]["n"]}, "model": model,
             "model_generate_config": {"temperature": config["temperature"], "max_tokens": config["max_tokens"]},
             "config": {"limit": config["limit"], "epochs": len(config["seeds"]), "epochs_reducer": ["mean"]},
             "packages": {"satisfice": environment["satisfice"]},
             "metadata": {"config": config, "environment": environment, "row": row},
         },
-        "plan": {"name": "satisfice", "steps": [{"solver": policy, "params": {}}]},
+        "plan": {"name": "satisfice", "steps": [{"solver": subject.policy, "params": {}}]},
         "results": {
-            "total_samples": row["samples"], "completed_samples": row["samples"],
+            "total_samples": row["samples"], "completed_samples": row["samples"] - row["errors"],
             "scores": [
                 {
                     "name": name, "scorer": name, "reducer": "mean",
@@ -220,7 +234,7 @@ def _inspect_head(task: str, policy: str, row: Mapping[str, Any], results: Resul
         },
         "stats": {
             "started_at": _date(results), "completed_at": _date(results),
-            "model_usage": {_model(results): {"output_tokens": round(spent), "total_tokens": round(spent)}},
+            "model_usage": {model: {"output_tokens": round(spent), "total_tokens": round(spent)}},
         },
     }  # fmt: skip
 
@@ -228,13 +242,12 @@ def _inspect_head(task: str, policy: str, row: Mapping[str, Any], results: Resul
 FORMS: Mapping[str, Callable[[Path, Results, Path], list[Path]]] = {"inspect": to_inspect, "lm-eval": to_lm_eval}
 
 
-def _numbered(run: Path, rows: Mapping[Cell, Any]) -> Iterator[tuple[int, Sample]]:
-    """The samples that have a result row, each with the number of its problem within its task."""
-    numbers: dict[str, dict[str, int]] = {}
-    for sample in read_samples(run):
-        if (sample["task"], sample["policy"]) in rows:
-            of = numbers.setdefault(sample["task"], {})
-            yield of.setdefault(sample["problem"], len(of)), sample
+def doc_id(sample: Sample) -> int:
+    """Return the number of a problem: of its id and question alone, so that two runs give the same problem the same.
+
+    A whole number below 2^53, which every reader of JSON holds exactly.
+    """
+    return int(_hash(f"{sample['problem']}\x1f{sample['question_digest']}")[:13], 16)
 
 
 def _names(texts: list[str], prefix: str = "") -> list[str]:
@@ -253,8 +266,8 @@ def _names(texts: list[str], prefix: str = "") -> list[str]:
     return names
 
 
-def _model(results: Results) -> str:
-    return f"satisfice/{results['config']['model']}"
+def _model(row: Mapping[str, Any]) -> str:
+    return f"satisfice/{row['model']}"
 
 
 def _date(results: Results) -> str:

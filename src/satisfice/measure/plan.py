@@ -1,5 +1,6 @@
 """What a run will do, with everything checked that can be checked before anything is computed."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Self
@@ -11,35 +12,46 @@ from satisfice.core.fields import Range
 from satisfice.core.flags import Flag, check_settings, deciding
 from satisfice.core.problem import Problem
 from satisfice.core.session import Policy
-from satisfice.core.spec import split
+from satisfice.core.spec import split as split_specs
+from satisfice.measure.samples import Key, question_digest
+from satisfice.measure.subject import Subject, baseline_of, cross
 from satisfice.methods.sampling import Truncation
 from satisfice.tasks import Split, Task, load_tasks
 
-Key = tuple[str, str, str, int]
-"""Policy, task, problem and seed: what one sample is of."""
+OWN = "own"
+"""What `--sampler` calls the model's own sampling."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One problem to be solved under one policy with one seed."""
 
-    name: str  # canonical text of the policy
+    subject: Subject
     policy: Policy
+    sampler: Truncation | None
     task: Task
     problem: Problem
     seed: int
 
     @property
+    def name(self) -> str:
+        """The canonical text of its policy."""
+        return self.subject.policy
+
+    @property
     def key(self) -> Key:
         """What its sample is filed under."""
-        return self.name, self.task.name, self.problem.id, self.seed
+        return self.subject, self.task.name, self.problem.id, self.seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run: every policy on every problem of every task, with every seed."""
+    """A run: every model with every sampler under every policy, on every problem of every task, with every seed.
 
-    model: str
+    The first model with the first sampler under `full` is the baseline.
+    """
+
+    models: tuple[str, ...]
     tasks: tuple[Task, ...]
     policies: Mapping[str, Policy]  # by canonical text
     typed: Mapping[str, str] = field(default_factory=dict)  # how a person wrote them, by canonical text
@@ -47,10 +59,11 @@ class Plan:
     limit: Annotated[int | None, Range(1), Flag("Problems per task. A claim needs 2,000.")] = None
     split: Annotated[Split, Flag("Which problems: eval, or calibration to choose settings on.")] = "eval"
     temperature: Annotated[float | None, Range(0), Flag("0: greedy. Default: the model's own.")] = None
-    sampler: Truncation | None = None  # what truncates the next-token distribution; None: the model's own top-p
+    samplers: Mapping[str, Truncation | None] = field(default_factory=lambda: {"": None})  # by canonical text
     max_tokens: Annotated[int | None, Range(1), Flag("Longest chain, tokens. Default: the model's own.")] = None
     margin: Annotated[float, Flag("Accuracy that a rule may lose, as a fraction.")] = 0.02
     concurrency: Annotated[int, Range(1), Flag("Problems at once.", decides=False)] = 64
+    shard: Annotated[str | None, Flag("One part of the problems: 3/16 is the third of sixteen.")] = None
     timed: bool = True  # False: replayed, so the time that it takes says nothing about the model
 
     def __post_init__(self) -> None:
@@ -67,69 +80,122 @@ class Plan:
             "tasks", ", ".join(names), bool(names) and len(set(names)) == len(names), "at least one, each named once"
         )
         require("policies", "none", bool(self.policies), "at least one")
+        models = ", ".join(self.models)
+        require("model", models, bool(models) and len(set(self.models)) == len(self.models), "at least one, named once")
+        part_of(self.shard)
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """What is compared, in the order of the tables."""
+        return cross(self.models, list(self.samplers), list(self.policies))
 
     @property
     def size(self) -> int:
         """How many samples the run has."""
-        return sum(len(task.problems) for task in self.tasks) * len(self.policies) * len(self.seeds)
+        part, parts = part_of(self.shard)
+        problems = sum(len(task.problems[part::parts]) for task in self.tasks)
+        return problems * len(self.subjects) * len(self.seeds)
+
+    @property
+    def repeated(self) -> int:
+        """How many problems ask a question that an earlier one of their task asks under another id."""
+        asked = [len({question_digest(problem.question) for problem in task.problems}) for task in self.tasks]
+        return sum(len(task.problems) for task in self.tasks) - sum(asked)
 
     def jobs(self) -> Iterator[Job]:
-        """All of it, in the order in which it is done: a policy finishes a task before the next begins it."""
-        for task in self.tasks:
-            for name, policy in self.policies.items():
-                for seed in self.seeds:
-                    for problem in task.problems:
-                        yield Job(name=name, policy=policy, task=task, problem=problem, seed=seed)
+        """Yield all of it in the order in which it is done: a model at a time, and a policy finishes a task first."""
+        part, parts = part_of(self.shard)
+        for model in self.models:
+            for task in self.tasks:
+                for subject in self.subjects:
+                    for seed in self.seeds if subject.model == model else ():
+                        for problem in task.problems[part::parts]:
+                            yield Job(
+                                subject=subject, policy=self.policies[subject.policy],
+                                sampler=self.samplers[subject.sampler], task=task, problem=problem, seed=seed,
+                            )  # fmt: skip
 
     def check_engine(self, engine: Engine) -> None:
-        """Raise `Unfit` when the engine lacks what a policy or the sampler needs."""
+        """Raise `Unfit` when the engine lacks what a policy or a sampler needs."""
         for policy in self.policies.values():
             check_fit([policy], engine.name, engine.provides)
-        if self.sampler is not None:
-            check_fit(self.sampler.filters, engine.name, engine.provides)
+        for sampler in self.samplers.values():
+            if sampler is not None:
+                check_fit(sampler.filters, engine.name, engine.provides)
 
     def ready(self, engine: Engine) -> Self:
-        """The same with its sampler told the temperature, and the output matrix where a filter needs it."""
-        if self.sampler is None:
-            return self
+        """Return the plan with its samplers told the temperature, and the output matrix where a filter needs it."""
         hot = engine.profile.temperature if self.temperature is None else self.temperature
-        given = replace(self.sampler, temperature=hot)
-        return replace(self, sampler=given.bound(engine.unembedding))
 
-    def config(self, engine: Engine) -> dict[str, Any]:
-        """What makes two runs the same run: everything that can change a sample or a row."""
-        told = engine.describe()
+        def told(sampler: Truncation | None) -> Truncation | None:
+            if sampler is None:
+                return None
+            return replace(sampler, temperature=hot).bound(engine.unembedding)
+
+        return replace(self, samplers={name: told(sampler) for name, sampler in self.samplers.items()})
+
+    def config(self, engines: Mapping[str, Engine]) -> dict[str, Any]:
+        """Return what makes two runs the same run: everything that can change a sample or a row."""
+        told = {model: engines[model].describe() for model in self.models}
+        baseline = baseline_of(self.subjects)
+        assert baseline is not None
+        recording = {model: one["recording"] for model, one in told.items() if "recording" in one}
         return {
-            "model": self.model,
-            "weights": told.get("weights"),
+            "models": list(self.models),
+            "weights": {model: one.get("weights") for model, one in told.items()},
+            "samplers": list(self.samplers),
+            "baseline": baseline.as_row(),
             "tasks": [task.name for task in self.tasks],
             "problems": {task.name: {"n": len(task.problems), "digest": task.digest} for task in self.tasks},
             "policies": list(self.policies),
             **deciding(self),
-            **({} if self.sampler is None else {"sampler": sampler_text(self.sampler)}),
-            **({"recording": told["recording"]} if "recording" in told else {}),  # replayed, not run
+            **({"recording": recording[self.models[0]]} if recording else {}),  # replayed, not run
         }
+
+
+def part_of(shard: str | None) -> tuple[int, int]:
+    """Return which part of how many a shard is, the first being 0; of None the whole.
+
+    >>> part_of("3/16"), part_of(None)
+    ((2, 16), (0, 1))
+    """
+    if shard is None:
+        return 0, 1
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise BadInput(f"shard must be a part and how many there are, such as 1/16 to 16/16; got {shard!r}.")
+    return int(found[1]) - 1, int(found[2])
 
 
 def make_plan(
     *, model: str, tasks: Sequence[str], policies: str, limit: int | None, split: Split = "eval",
     allow_files: bool = False, sampler: str | None = None, **rest: Any,
 ) -> Plan:  # fmt: skip
-    """Build the policies and the sampler and load the tasks by name. `rest` are the other fields of `Plan`.
+    """Build the policies and the samplers and load the tasks by name. `rest` are the other fields of `Plan`.
+
+    `model` may be several with commas between them, `sampler` several with semicolons: `own; min-p:0.1`, where `own`
+    is the model's own.
 
     Raises:
         UnknownName: no such policy, field, task, tier or split.
         BadInput: a value out of range, a file that cannot be read, too few problems.
     """
     built, typed = named_policies(policies, allow_files=allow_files)
-    truncation = None if sampler is None else parse_sampler(sampler, allow_files=allow_files)
+    samplers: dict[str, Truncation | None] = {}
+    for text in (sampler or OWN).split(";"):
+        chain = None if text.strip() == OWN else parse_sampler(text, allow_files=allow_files)
+        name = "" if chain is None else sampler_text(chain)
+        if name in samplers:
+            raise BadInput(f"sampler: {name or OWN} is named more than once. Name each once.")
+        samplers[name] = chain
+    models = tuple(name.strip() for name in model.split(",") if name.strip())
     loaded = load_tasks(tasks, split=split, limit=limit)
     return Plan(
-        model=model, tasks=loaded, policies=built, typed=typed, limit=limit, split=split, sampler=truncation, **rest
+        models=models, tasks=loaded, policies=built, typed=typed, limit=limit, split=split, samplers=samplers, **rest
     )  # fmt: skip
 
 
 def named_policies(text: str, *, allow_files: bool = False) -> tuple[dict[str, Policy], dict[str, str]]:
     """Build policies from text; return them by canonical text, and how each was typed."""
     built = {canonical(policy): policy for policy in parse_policies(text, allow_files=allow_files)}
-    return built, dict(zip(built, (spec.strip() for spec in split(text)), strict=True))
+    return built, dict(zip(built, (spec.strip() for spec in split_specs(text)), strict=True))

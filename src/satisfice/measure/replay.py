@@ -10,7 +10,7 @@ from satisfice.core.errors import BadInput, NotRecorded, Unfit
 from satisfice.core.jobs import Listener
 from satisfice.core.problem import Problem, Verdict
 from satisfice.measure.plan import Job, Plan, named_policies
-from satisfice.measure.run import Draw, answer, run_bench
+from satisfice.measure.run import Draw, answer, refuse_unrecorded, run_bench
 from satisfice.recordings.recording import Recording
 from satisfice.recordings.replay import ReplayEngine
 from satisfice.tasks import Task, load_task
@@ -49,7 +49,7 @@ def replay_plan(
         loaded.append(Task(name=name, split=config["split"], problems=tuple(whole), _score=_not_here))
     built, typed = named_policies(policies, allow_files=allow_files)
     return Plan(
-        model=config["model"], tasks=tuple(loaded), policies=built, typed=typed, seeds=seeds, limit=limit,
+        models=(config["model"],), tasks=tuple(loaded), policies=built, typed=typed, seeds=seeds, limit=limit,
         split=config["split"], temperature=recording.temperature, max_tokens=config["max_tokens"], margin=margin,
         timed=False,
     )  # fmt: skip
@@ -81,9 +81,7 @@ async def replay(
 
 
 async def _try(job: Job, plan: Plan, engine: ReplayEngine, judge: "RecordedVerdicts") -> None:
-    row = await answer(job, plan, engine, judge)
-    if row["error"].startswith(NotRecorded.__name__):
-        raise NotRecorded(f"{job.name}: {row['error'].partition(': ')[2]} (problem {job.problem.id})")
+    refuse_unrecorded(await answer(job, plan, engine, judge))
 
 
 def _refusal(engine: ReplayEngine, why: str) -> str:

@@ -1,4 +1,4 @@
-"""Run a plan: many problems at once over one engine, every finished sample on disk before it is listener, resumable."""
+"""Run a plan: many problems at once over one engine, every finished sample on disk before it is told of, resumable."""
 
 import asyncio
 import functools
@@ -8,7 +8,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +24,11 @@ from satisfice.core.ledger import Ledger
 from satisfice.core.problem import Verdict
 from satisfice.core.race import settle_tasks
 from satisfice.core.session import Session, Solution, solve
-from satisfice.measure.plan import Job, Key, Plan
+from satisfice.measure.compute import costs, sample_flops, shape_of
+from satisfice.measure.plan import Job, Plan
+from satisfice.measure.samples import SCHEMA_VERSION, Key, key_of, numbers_of, question_digest
 from satisfice.measure.statistics import result_rows
-from satisfice.measure.store import SCHEMA_VERSION, RunFolder
+from satisfice.measure.store import RunFolder
 from satisfice.measure.trace import first_right, span_rows, thinking_tokens
 from satisfice.tasks.judge import Judge, Judging
 
@@ -34,19 +36,13 @@ SYNC_S = 0.5  # longest time that a finished sample waits to be written together
 REFRESH_S = 10.0  # at least so long between two versions of results.json and the report while the run goes on
 REFRESH_SHARE = 0.05  # of the time at most goes into them
 
-NUMBERS = (
-    "policy", "task", "problem", "seed", "verdict", "verdict_flexible", "answer", "truncated", "error", "kept", "probe",
-    "dropped", "spent", "injected", "prefilled", "steps", "wall_s", "thinking_tokens",
-)  # fmt: skip
-"""The fields of a sample that its row in the results is made from: the only ones kept in memory."""
-
 Draw = Callable[[Path, dict[str, Any], Iterator[dict[str, Any]]], None]
 """Draws a report into a folder from results and samples."""
 
 
 async def run_bench(
     plan: Plan,
-    engine: Engine,
+    engine: Engine | Mapping[str, Engine],
     out: Path,
     *,
     listener: Listener | None = None,
@@ -54,6 +50,8 @@ async def run_bench(
     draw: Draw | None = None,
 ) -> dict[str, Any]:
     """Do what is left of a plan and return the results, which are also in `out`. Samples that failed are done again.
+
+    `engine` is that of the plan's only model, or one for each; they run one after another.
 
     `draw` draws the report, now and then while the run goes on and at its end: `satisfice.report.draw`, or nothing.
 
@@ -63,21 +61,32 @@ async def run_bench(
         BadInput: `out` holds something else, or a run with another config. Nothing is written then.
         CannotWrite: the disk is full. What was told is safe, and the same call goes on.
     """
-    plan.check_engine(engine)
+    engines = engine if isinstance(engine, Mapping) else {plan.models[0]: engine}
+    if set(engines) != set(plan.models):
+        raise BadInput(f"engine: there are engines for {', '.join(engines)}, and models {', '.join(plan.models)}.")
+    for one in engines.values():
+        plan.check_engine(one)
     listener = listener or Listener()
-    with RunFolder(out, plan.config(engine)) as folder:
-        samples = {_key(row): _numbers(row) for row in folder.samples()}
+    with RunFolder(out, plan.config(engines)) as folder:
+        samples = {key_of(row): numbers_of(row) for row in folder.samples()}
         jobs = list(plan.jobs())
         if strange := set(samples) - {job.key for job in jobs}:
-            raise BadInput(
-                f"out: {out} has samples that are not of this run, such as {sorted(strange)[0]}. Remove them."
+            raise BadInput(f"out: {out} has samples that are not of this run, such as {min(strange)[1:]}. Remove them.")
+        undone = {job.key for job in jobs if job.key not in samples or samples[job.key]["error"]}
+        listener.start(len(jobs) - len(undone), len(jobs))
+        if plan.repeated:
+            listener.note(
+                f"{plan.repeated} problems repeat a question of the same task under another id. All are solved; in "
+                "numbers of problems and in intervals each question counts once."
             )
-        left = [job for job in jobs if job.key not in samples or samples[job.key]["error"]]
-        listener.start(len(jobs) - len(left), len(jobs))
-        run = _Run(plan=plan.ready(engine), engine=engine, folder=folder, listener=listener, samples=samples, draw=draw)
-        if left:
-            async with engine, judge or Judge(plan.tasks) as judging:
-                await run.work(left, judging)
+        run = _Run(plan=plan, engines=engines, folder=folder, listener=listener, samples=samples, draw=draw)
+        if undone:
+            async with judge or Judge(plan.tasks) as judging:
+                for model in plan.models:
+                    ready = plan.ready(engines[model])
+                    if left := [job for job in ready.jobs() if job.key in undone and job.subject.model == model]:
+                        async with engines[model]:
+                            await run.work(left, engines[model], judging)
         return await asyncio.to_thread(run.refresh, final=True)
 
 
@@ -86,24 +95,23 @@ class _Run:
     """The state of a run: what is done, and what waits to be written."""
 
     plan: Plan
-    engine: Engine
+    engines: Mapping[str, Engine]
     folder: RunFolder
     listener: Listener
     samples: dict[Key, dict[str, Any]]
     draw: Draw | None
     refreshing: threading.Lock = field(default_factory=threading.Lock)  # the last refresh waits for one under way
 
-    async def work(self, jobs: list[Job], judge: Judging) -> None:
+    async def work(self, jobs: list[Job], engine: Engine, judge: Judging) -> None:
         """Solve the jobs; leave by the first real error with everything cancelled."""
 
         async def solve_one(job: Job) -> dict[str, Any]:
-            row = await answer(job, self.plan, self.engine, judge)
-            if row["error"].startswith(NotRecorded.__name__):  # no fault of the policy: it cannot be replayed
-                raise NotRecorded(f"{job.name}: {row['error'].partition(': ')[2]} (problem {job.problem.id}).")
+            row = await answer(job, self.plan, engine, judge)
+            refuse_unrecorded(row)
             return row
 
         def tell(row: dict[str, Any]) -> None:
-            self.samples[_key(row)] = _numbers(row)
+            self.samples[key_of(row)] = numbers_of(row)
             self.listener.sample(row)
 
         refresher = asyncio.create_task(self.keep_fresh())
@@ -132,8 +140,8 @@ class _Run:
     def _refresh(self, *, final: bool) -> dict[str, Any]:
         done = [dict(row) for row in list(self.samples.values())]
         tasks = [task.name for task in self.plan.tasks]
-        rows = result_rows(done, policies=list(self.plan.policies), tasks=tasks, margin=self.plan.margin)
-        results = self.folder.write_results({**environment(self.engine, self.plan), "samples": len(done)}, rows)
+        rows = result_rows(done, subjects=self.plan.subjects, tasks=tasks, margin=self.plan.margin)
+        results = self.folder.write_results({**environment(self.engines, self.plan), "samples": len(done)}, rows)
         self.listener.rows(rows)
         if self.draw is None:
             return results
@@ -150,42 +158,56 @@ class _Run:
         return results
 
 
+def refuse_unrecorded(row: Mapping[str, Any]) -> None:
+    """Raise `NotRecorded` for a sample that a recording could not give: no fault of the policy."""
+    if row["error_type"] == NotRecorded.__name__:
+        why = row["error"].removeprefix(f"{row['error_type']}: ").rstrip(".")
+        raise NotRecorded(f"{row['policy']}: {why} (problem {row['problem']}).")
+
+
 async def answer(job: Job, plan: Plan, engine: Engine, judge: Judging) -> dict[str, Any]:
     """Solve one problem and say everything about it, as a row of `samples.jsonl`."""
     form = engine.profile.answer_form
     problem = job.problem
+    flops = None
     try:
         session = Session(
             engine, problem, seed=job.seed, chain_limit=plan.max_tokens, temperature=plan.temperature,
-            sampler=plan.sampler, same=same, parse=functools.partial(extract_strict, form=form),
+            sampler=job.sampler, same=same, parse=functools.partial(extract_strict, form=form),
         )  # fmt: skip
         solution = await solve(job.policy, session)
+        flops = None if solution.error else _flops(job.subject.model, session)
     except Exception as error:  # noqa: BLE001 - a question that the engine refuses fails alone, as a policy's fault does
-        failure = f"{type(error).__name__}: {error}"
         solution = Solution(
-            text="", thinking="", ended="", spans=(), ledger=Ledger(), log=(), error=failure
+            text="", thinking="", ended="", spans=(), ledger=Ledger(), log=(),
+            error=f"{type(error).__name__}: {error}", error_type=type(error).__name__,
         )  # fmt: skip
-    strict = None if solution.error else extract_strict(solution.text, form)
-    flexible = None if solution.error else extract_flexible(solution.text)
-    verdict = await judge.verdict(problem, strict)
-    loose = verdict if flexible == strict or verdict is Verdict.RIGHT else await judge.verdict(problem, flexible)
+    strict = flexible = None
+    verdict = loose = "error"
+    if not solution.error:
+        strict, flexible = extract_strict(solution.text, form), extract_flexible(solution.text)
+        verdict = loose = await judge.verdict(problem, strict)
+        if flexible != strict and verdict is not Verdict.RIGHT:
+            loose = await judge.verdict(problem, flexible)
     ledger = solution.ledger
     return {
         "schema_version": SCHEMA_VERSION,
-        "policy": job.name,
+        **job.subject.as_row(),
         "task": job.task.name,
         "problem": problem.id,
         "seed": job.seed,
         "question": problem.question,
+        "question_digest": question_digest(problem.question),
         "gold": problem.answer,
         "answer": strict,
         "answer_flexible": flexible,
         "text": solution.text,
-        "verdict": verdict.value,
-        "verdict_flexible": loose.value,
+        "verdict": str(verdict),
+        "verdict_flexible": str(loose),
         "stop_reason": solution.ended,
         "truncated": solution.ended == "limit",
         "error": solution.error,
+        "error_type": solution.error_type,
         "kept": ledger.kept,
         "probe": ledger.probe,
         "dropped": ledger.dropped,
@@ -193,6 +215,7 @@ async def answer(job: Job, plan: Plan, engine: Engine, judge: Judging) -> dict[s
         "injected": ledger.injected,
         "prefilled": ledger.prefilled,
         "steps": ledger.steps,
+        "flops": flops,
         "wall_s": round(ledger.wall_s, 4) if plan.timed else None,
         "chain": solution.chain,
         "thinking_tokens": thinking_tokens(solution.spans, solution.thinking, engine.decode),
@@ -204,10 +227,32 @@ async def answer(job: Job, plan: Plan, engine: Engine, judge: Judging) -> dict[s
     }
 
 
-def environment(engine: Engine, plan: Plan) -> dict[str, Any]:
-    """Where and when a run was made: what may differ between two runs with the same results."""
+def _flops(model: str, session: Session) -> int | None:
+    """The operations that a problem took; None where the model's configuration is not known."""
+    shape, chains = shape_of(model), session.chains
+    if shape is None or not chains:
+        return None
+    begins = {event.chain: event.at for event in session.log if event.kind == "fork"}
+    return sample_flops(shape, chains[0].prompt_length, chains, begins)
+
+
+def failures(results: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each row with failed samples: how many, and why the first did."""
+    return [
+        f"{row['model']} under {row['policy']} on {row['task']}: {row['errors']} of {row['samples']} answers failed, "
+        f"so nothing is concluded about it. First cause: {row['first_error']}. The same command tries them again."
+        for row in results["rows"]
+        if row["errors"]
+    ]
+
+
+def environment(engines: Mapping[str, Engine], plan: Plan) -> dict[str, Any]:
+    """Return where and when a run was made: what may differ between two runs with the same results."""
+    told = {model: engine.describe() for model, engine in engines.items()}
     return {
-        **engine.describe(),
+        **told[plan.models[0]],
+        **({"engines": told} if len(told) > 1 else {}),
+        "compute": {model: costs(model, str(one.get("dtype", ""))) for model, one in told.items()},
         "satisfice": satisfice.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -220,11 +265,3 @@ def environment(engine: Engine, plan: Plan) -> dict[str, Any]:
         },
         "command": " ".join(["satisfice", *sys.argv[1:]]) if sys.argv[0].endswith("satisfice") else "",
     }
-
-
-def _key(row: dict[str, Any]) -> Key:
-    return row["policy"], row["task"], row["problem"], row["seed"]
-
-
-def _numbers(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in NUMBERS}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.core.errors import BadInput, CannotWrite
-from satisfice.core.files import append_synced, changes, complete_bytes, lock_file, replace_file
+from satisfice.core.files import append_synced, changes, complete_bytes, holds, lock_file, replace_file
 from satisfice.recordings.files import CHAINS, HEADER, HIDDEN, PROBLEMS, TOKENS, Row, read_header
 from satisfice.recordings.recording import Recording
 
@@ -52,12 +52,7 @@ class RecordFolder:
 
     def check(self) -> None:
         """Raise `BadInput` unless a recording with this config may begin or go on here. Writes nothing."""
-        if self.path.exists() and not self.path.is_dir():
-            raise BadInput(f"out: {self.path} is a file. Give a folder for the recording.")
-        there = [p.name for p in self.path.iterdir() if not p.name.startswith(".")] if self.path.is_dir() else []
-        if there and HEADER not in there:
-            names = ", ".join(sorted(there)[:3])
-            raise BadInput(f"out: {self.path} is not empty and holds no recording ({names}). Give a new folder.")
+        there = holds(self.path, HEADER, "recording")
         if there and (changed := changes(read_header(self.path)["config"], self.header["config"])):
             raise BadInput(
                 f"out: {self.path} holds another recording ({'; '.join(changed)}). Give another folder, or the same "

@@ -7,9 +7,9 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from satisfice.report.samples import FULL, Stops, cumulate, is_baseline, is_cap
+from satisfice.measure.subject import Subject, subject_of
+from satisfice.report.samples import FULL, Row, Stops, cumulate, is_baseline, is_cap
 
-Row = Mapping[str, Any]
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 COLORS = ("#2f7fc1", "#d55e00", "#009e73", "#b5669b", "#b8860b", "#3aa6c8", "#8c6bb1", "#7a9a01")
@@ -25,27 +25,40 @@ _VERSION = alt.SCHEMA_VERSION.lstrip("v").rpartition(".")[0]  # "6.4": the one w
 
 
 class Marks:
-    """One colour, symbol and dash for each rule, the same in every chart; baselines are grey."""
+    """One colour, symbol and dash for each subject, the same in every chart.
 
-    def __init__(self, policies: Sequence[str]) -> None:
-        rules = [policy for policy in policies if not is_baseline(policy)]
-        self._place = {policy: i for i, policy in enumerate(rules)}
+    Of one model: a colour for each rule, and grey for baselines. Of several: a colour for each model and sampler, and a
+    symbol for each rule.
+    """
 
-    def color(self, policy: str) -> str:
+    def __init__(self, subjects: Sequence[Subject]) -> None:
+        rules = dict.fromkeys(subject.policy for subject in subjects if not is_baseline(subject.policy))
+        self._rule = {policy: i for i, policy in enumerate(rules)}
+        self._group = {group: i for i, group in enumerate(dict.fromkeys(subject.under(FULL) for subject in subjects))}
+
+    @property
+    def groups(self) -> list[tuple[str, str]]:
+        """Each model and sampler with its colour; none where there is one."""
+        found = [(f"{one.model}, {one.sampler}" if one.sampler else one.model, self.color(one)) for one in self._group]
+        return found if len(found) > 1 else []
+
+    def color(self, subject: Subject) -> str:
         """A colour that can be read on white and on black."""
-        return COLORS[self._place[policy] % len(COLORS)] if policy in self._place else GREY
+        if len(self._group) > 1:
+            return COLORS[self._group[subject.under(FULL)] % len(COLORS)]
+        return COLORS[self._rule[subject.policy] % len(COLORS)] if subject.policy in self._rule else GREY
 
-    def shape(self, policy: str) -> str:
+    def shape(self, subject: Subject) -> str:
         """A Vega symbol."""
-        if policy not in self._place:
-            return {FULL: "diamond", "first-cue": "triangle-up"}.get(policy, "cross")
-        return SHAPES[self._place[policy] % len(SHAPES)]
+        if subject.policy not in self._rule:
+            return {FULL: "diamond", "first-cue": "triangle-up"}.get(subject.policy, "cross")
+        return SHAPES[self._rule[subject.policy] % len(SHAPES)]
 
-    def dash(self, policy: str) -> list[int]:
+    def dash(self, subject: Subject) -> list[int]:
         """Lengths of strokes and gaps, in pixels."""
-        if policy not in self._place:
-            return [1, 0] if policy == FULL else [1, 3]
-        return DASHES[self._place[policy] % len(DASHES)]
+        if subject.policy not in self._rule:
+            return [1, 0] if subject.policy == FULL else [1, 3]
+        return DASHES[self._rule[subject.policy] % len(DASHES)]
 
 
 @functools.cache
@@ -55,16 +68,36 @@ def runtime() -> str:
     return script
 
 
-def frontier(rows: Sequence[Row], labels: Mapping[str, str], marks: Marks, *, width: int | str = "container") -> Chart:
-    """Accuracy against mean tokens spent a problem, for the rows of one task.
+AXES: Mapping[str, str] = {
+    "spent": "tokens spent per problem (mean)",
+    "flops": "floating-point operations per problem (mean)",
+    "wall_s": "seconds per problem beside many others (mean)",
+}
+"""What a frontier can be drawn over, with its title."""
 
-    Bars are 95 % intervals: of accuracy, and of the saving against `full` carried over to tokens. A filled symbol is a
-    policy that may claim a saving. Caps are joined by a line. A policy below half the best accuracy stands at the lower
+
+def axes_of(rows: Sequence[Row]) -> list[str]:
+    """Return what every row of a table has a number for, tokens first."""
+    drawn = [row for row in rows if row["accuracy"] is not None and not row["errors"]]
+    return [axis for axis in AXES if axis == "spent" or (drawn and all(row.get(axis) for row in drawn))]
+
+
+def frontier(
+    rows: Sequence[Row], labels: Mapping[Subject, str], marks: Marks, *, width: int | str = "container",
+    axis: str = "spent",
+) -> Chart:  # fmt: skip
+    """Accuracy against mean tokens spent per problem (or what `axis` names), for the rows of one task.
+
+    Bars are 95 % intervals: of accuracy, and of the saving against the baseline carried over to tokens. A filled symbol
+    is a subject that may claim a saving. The caps of a model are joined by a line. A policy that failed on some
+    problem is not drawn. A policy below half the best accuracy stands at the lower
     edge with its value, so that it does not press the others together.
     """
-    full = next((row for row in rows if row["policy"] == FULL), None)
-    points = [_point(row, full, labels, marks) for row in rows if row["accuracy"] is not None]
-    right = max((point["spent_high"] for point in points), default=1) * 1.04
+    full = next((row for row in rows if row["is_baseline"]), None)
+    points = [
+        _point(row, full, labels, marks, axis) for row in rows if row["accuracy"] is not None and not row["errors"]
+    ]
+    right = max((point["spent_high"] for point in points), default=1.0) * 1.04 or 1.0
     floor = max((point["accuracy"] for point in points), default=0) / 2
     heights = [value for point in points if point["accuracy"] >= floor for value in (point["low"], point["high"])]
     bottom, top = max(0.0, min(heights, default=0) - 0.03), min(1.0, max(heights, default=1) + 0.03)
@@ -72,21 +105,23 @@ def frontier(rows: Sequence[Row], labels: Mapping[str, str], marks: Marks, *, wi
         if point["accuracy"] < floor:  # far below all others: it stands at the lower edge with its value
             point["label"] += f" ↓ {point['accuracy']:.0%}"
             point["accuracy"] = point["low"] = point["high"] = bottom
-    title = "tokens spent per problem (mean)"
-    x = alt.X("spent:Q", title=title, scale=alt.Scale(domain=[0, right], nice=False), axis=alt.Axis(tickCount=6))
+    title = AXES[axis]
+    ticks = alt.Axis(tickCount=6, format="~s") if axis == "flops" else alt.Axis(tickCount=6)
+    x = alt.X("spent:Q", title=title, scale=alt.Scale(domain=[0, right], nice=False), axis=ticks)
     y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[bottom, top]))
     base = _over(points)
     color = alt.Color("color:N", scale=None)
     tips = [
         alt.Tooltip("label:N", title="policy"),
-        alt.Tooltip("spent:Q", title="tokens spent", format=".1f"),
+        alt.Tooltip("group:N", title="model"),
+        alt.Tooltip("spent:Q", title=title, format=".3s" if axis == "flops" else ".1f"),
         alt.Tooltip("shown:N", title="accuracy"),
         alt.Tooltip("saving:N", title="saving"),
         alt.Tooltip("verdict:N", title="verdict"),
     ]
-    caps = _over([p for p in points if (p["cap"] or p["policy"] == FULL) and p["accuracy"] > bottom])
+    caps = _over([p for p in points if p["on_line"] and p["accuracy"] > bottom])
     layers = [
-        caps.mark_line(color=GREY, strokeDash=[4, 3], strokeWidth=1.2).encode(x, y),
+        caps.mark_line(color=GREY, strokeDash=[4, 3], strokeWidth=1.2).encode(x, y, alt.Detail("group:N")),
         base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(
             x, alt.Y("low:Q", title="accuracy"), alt.Y2("high:Q"), color
         ),
@@ -107,19 +142,19 @@ def frontier(rows: Sequence[Row], labels: Mapping[str, str], marks: Marks, *, wi
     return alt.layer(*layers).properties(width=width, height=340)
 
 
-def savings(rows: Sequence[Row], labels: Mapping[str, str], tiers: Sequence[str]) -> Chart:
+def savings(rows: Sequence[Row], labels: Mapping[Subject, str], tiers: Sequence[str]) -> Chart:
     """Saving against `full` by difficulty, for the tasks of one family: one line a policy, one symbol a tier."""
     points = [
         {
-            "label": labels[row["policy"]], "tier": row["tier"], "verdict": row["verdict"],
+            "label": labels[subject_of(row)], "tier": row["tier"], "verdict": row["verdict"],
             "saving": row["saving"], "low": row["saving_low"], "high": row["saving_high"],
             "fill": _tier_color(row["tier"], tiers) if row["verdict"] == "saves" else "transparent",
         }
         for row in rows
-        if row["policy"] != FULL and row["saving_low"] is not None
+        if not row["is_baseline"] and row["saving_low"] is not None
     ]  # fmt: skip
     order = list(dict.fromkeys(point["label"] for point in points))
-    y = alt.Y("label:N", title=None, sort=order, axis=alt.Axis(labelLimit=150))
+    y = alt.Y("label:N", title=None, sort=order, axis=alt.Axis(labelLimit=210, labelExpr="split(datum.label, ': ')"))
     offset = alt.YOffset("tier:N", sort=list(tiers))
     legend = alt.Legend(title=None, orient="top") if len(tiers) > 1 else None
     known = list(tiers)
@@ -148,19 +183,25 @@ def savings(rows: Sequence[Row], labels: Mapping[str, str], tiers: Sequence[str]
     return alt.layer(zero, interval, dots, crosses).properties(width="container", height=alt.Step(16))
 
 
-def stops(found: Sequence[Stops], labels: Mapping[str, str], marks: Marks) -> Chart:
+def stops(found: Sequence[Stops], labels: Mapping[Subject, str], marks: Marks) -> Chart:
     """Share of problems that have stopped by a number of thinking tokens, and the share whose answer stands by then."""
     first = "first right answer"
     lines: list[dict[str, Any]] = []
     names: dict[str, tuple[str, list[int]]] = {first: ("#c43b6b", [3, 3])}
     lines += [{"line": first, "x": x, "y": y} for x, y in cumulate(found[0].first_right, found[0].pairs)]
     for one in found:
-        name = labels[one.policy]
-        names[name] = (marks.color(one.policy), marks.dash(one.policy))
+        name = labels[one.subject]
+        names[name] = (marks.color(one.subject), marks.dash(one.subject))
         lines += [{"line": name, "x": x, "y": y} for x, y in cumulate(one.thinking, one.pairs)]
     order = list(names)
     legend = alt.Legend(
-        title=None, orient="bottom", columns=2, symbolType="stroke", symbolSize=420, symbolStrokeWidth=2, labelLimit=140
+        title=None,
+        orient="bottom",
+        columns=1 if marks.groups else 2,
+        symbolType="stroke",
+        symbolSize=420,
+        symbolStrokeWidth=2,
+        labelLimit=240,
     )
     color = alt.Scale(domain=order, range=[names[name][0] for name in order])
     dash = alt.Scale(domain=order, range=[names[name][1] for name in order])
@@ -202,18 +243,29 @@ def _over(values: Sequence[Mapping[str, Any]]) -> alt.Chart:
     return alt.Chart(alt.Data(values=list(values)))
 
 
-def _point(row: Row, full: Row | None, labels: Mapping[str, str], marks: Marks) -> dict[str, Any]:
-    policy, color = row["policy"], marks.color(row["policy"])
-    spent = low = high = row["spent"]
-    if full is not None and policy != FULL and row["saving_low"] is not None:
+def _point(
+    row: Row, full: Row | None, labels: Mapping[Subject, str], marks: Marks, axis: str
+) -> dict[str, Any]:  # fmt: skip
+    subject = subject_of(row)
+    color, baseline = marks.color(subject), row["is_baseline"]
+    spent = low = high = row[axis]
+    if (
+        axis == "spent"
+        and full is not None
+        and full["spent"] is not None
+        and not baseline
+        and row["saving_low"] is not None
+    ):
         low, high = (full["spent"] * (1 - row[end]) for end in ("saving_high", "saving_low"))
-    saving = "–" if policy == FULL or row["saving"] is None else f"{row['saving']:.1%}"
+    saving = "–" if baseline or row["saving"] is None else f"{row['saving']:.1%}"
     return {
-        "policy": policy, "label": labels[policy], "spent": spent, "spent_low": low, "spent_high": high,
+        "policy": subject.policy, "label": labels[subject], "group": f"{subject.model} {subject.sampler}".strip(),
+        "spent": spent, "spent_low": low, "spent_high": high,
         "accuracy": row["accuracy"], "low": row["accuracy_low"], "high": row["accuracy_high"],
         "shown": f"{row['accuracy']:.1%} ({row['accuracy_low']:.1%} to {row['accuracy_high']:.1%})",
-        "saving": saving, "verdict": row["verdict"], "cap": is_cap(policy), "color": color,
-        "shape": marks.shape(policy), "fill": color if row["verdict"] in ("saves", "baseline") else "transparent",
+        "saving": saving, "verdict": row["verdict"], "color": color, "shape": marks.shape(subject),
+        "on_line": is_cap(subject.policy) or subject.policy == FULL,
+        "fill": color if row["verdict"] in ("saves", "baseline") else "transparent",
     }  # fmt: skip
 
 

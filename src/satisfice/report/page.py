@@ -11,30 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from satisfice.core.errors import CannotWrite, MissingExtra
+from satisfice.measure.statistics import LEAST_PROBLEMS, LEAST_SAVING
+from satisfice.measure.subject import Subject, subject_of, subjects_in
 from satisfice.report.reader import PROBLEMS_PER_TASK, choose, pack
-from satisfice.report.samples import (
-    FULL,
-    Outcome,
-    Stops,
-    compare_stops,
-    gains_over_caps,
-    is_baseline,
-    is_cap,
-    read_outcome,
-)
+from satisfice.report.samples import FULL, Key, Outcome, Row, Stops, compare_stops, is_baseline, is_cap, read_outcome
 from satisfice.report.words import (
     describe_run,
     facts,
     headlines,
     illustration,
+    labels_of,
     name_policies,
     percent,
     points,
     shorten,
     split_task,
 )
-
-Row = Mapping[str, Any]
 
 
 def draw(path: Path, results: dict[str, Any], samples: Iterable[Mapping[str, Any]]) -> None:
@@ -65,16 +57,20 @@ def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Ma
             raise MissingExtra("the report", "report") from error
         raise
     outcomes: list[Outcome] = []
-    texts: dict[tuple[str, str, str, int], bytes] = {}  # packed: a run has many chains, and the reader shows few
+    texts: dict[tuple[Subject, Key], bytes] = {}  # packed: a run has many chains, and the reader shows few
     for sample in samples:
         outcome = read_outcome(sample)
         outcomes.append(outcome)
-        texts[outcome.policy, *outcome.key] = zlib.compress(json.dumps(sample).encode(), 1)
+        texts[outcome.subject, outcome.key] = zlib.compress(json.dumps(sample).encode(), 1)
     rows: Sequence[Row] = results["rows"]
-    policies, tasks = _named(results, rows, "policy"), _named(results, rows, "task")
-    labels = name_policies(policies, results.get("environment", {}).get("typed", {}))
-    short = shorten(labels)
-    marks = charts.Marks(policies)
+    tasks = list(dict.fromkeys([*results["config"]["tasks"], *(row["task"] for row in rows)]))
+    subjects = subjects_in(results["config"])
+    typed = name_policies(results["config"]["policies"], results.get("environment", {}).get("typed", {}))
+    labels = labels_of(subjects, typed)
+    marks = charts.Marks(subjects)
+    short = shorten(labels, 40 if marks.groups else 24)
+    names = shorten(typed)
+    drawn = {subject: names[subject.policy] for subject in subjects}  # colours tell models apart
     specs: dict[str, Any] = {}
     frontiers: dict[str, Any] = {}
     parts = []
@@ -82,40 +78,42 @@ def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Ma
         here = [row for row in rows if row["task"] == task]
         if not here:
             continue
-        frontiers[task] = charts.frontier(here, short, marks, width=430)
-        specs[f"frontier-{i}"] = charts.frontier(here, short, marks)
+        frontiers[task] = charts.frontier(here, drawn, marks, width=430)
+        axes = charts.axes_of(here)
+        specs |= {f"frontier-{i}-{axis}": charts.frontier(here, drawn, marks, axis=axis) for axis in axes}
         # Where a cap stops needs no chart.
-        found = compare_stops(outcomes, task, [one for one in policies if not is_cap(one)])
+        found = compare_stops(outcomes, task, [one for one in subjects if not is_cap(one.policy)])
         if found:
             specs[f"stops-{i}"] = charts.stops(found, short, marks)
-        gains = gains_over_caps(outcomes, task, policies)
-        cells = [_cells(row, labels, gains.get(row["policy"])) for row in here]
+        told = [(subject_of(row), _cells(row, labels, typed)) for row in here]
         parts.append(
             {
                 "i": i,
                 "task": task,
                 "n": _counts(here),
-                "rows": cells,
-                "more": _folded(cells),
+                "groups": _groups(told),
+                "axes": axes,
+                "more": _folded([cells for _, cells in told]),
                 "stops": _stops(found, labels),
             }
         )
     families = _families(rows, tasks)
     for i, (_, tiers, tiered) in enumerate(families):
         specs[f"savings-{i}"] = charts.savings(tiered, short, tiers)
-    wanted = {task: choose(outcomes, task, policies, PROBLEMS_PER_TASK) for task in tasks}
+    wanted = {task: choose(outcomes, task, subjects, PROBLEMS_PER_TASK) for task in tasks}
     keys = {key for chosen in wanted.values() for key in chosen}
-    shown = (json.loads(zlib.decompress(text)) for key, text in texts.items() if key[1:] in keys)
+    shown = (json.loads(zlib.decompress(text)) for key, text in texts.items() if key[1] in keys)
     # The first thing seen is a rule that looks, beside `full`.
-    looking = [row["policy"] for row in rows if row["probe"]]
-    first = next(iter(looking + [one for one in policies if not is_baseline(one)] + list(policies)), "")
-    reader = pack(shown, wanted, policies) | {"labels": labels, "first": first}
+    looking = [subject_of(row) for row in rows if row["probe"]]
+    first = next(iter(looking + [one for one in subjects if not is_baseline(one.policy)] + subjects))
+    reader = pack(shown, wanted, labels) | {"first": labels[first]}
     html = _render(
         run=describe_run(results, outcomes), headlines=headlines(rows, labels),
         illustration=illustration(results, rows), facts=facts(results), margin=results["config"].get("margin", 0.02),
-        parts=parts, families=[family for family, _, _ in families], reader_size=_sizes(reader),
-        charts={name: chart.to_dict() for name, chart in specs.items()}, reader=reader,
-        runtime=charts.runtime(),
+        groups=marks.groups, least_saving=LEAST_SAVING, least_problems=LEAST_PROBLEMS, parts=parts,
+        axes={axis: charts.AXES[axis] for part in parts for axis in part["axes"]},
+        families=[family for family, _, _ in families], reader_size=_sizes(reader),
+        charts={name: chart.to_dict() for name, chart in specs.items()}, reader=reader, runtime=charts.runtime(),
     )  # fmt: skip
     _replace(run_dir / "report.html", html.encode("utf-8", "replace"))
     if frontiers:
@@ -167,25 +165,27 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _named(results: Mapping[str, Any], rows: Sequence[Row], what: str) -> list[str]:
-    """Policies or tasks in the order in which they were asked for."""
-    asked = results["config"].get({"policy": "policies", "task": "tasks"}[what], [])
-    return list(dict.fromkeys([*asked, *(row[what] for row in rows)]))
+def _groups(rows: Sequence[tuple[Subject, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rows of a table by model and sampler, each group under a title; without one where there is one group."""
+    groups: dict[Subject, list[dict[str, Any]]] = {}
+    for subject, cells in rows:
+        groups.setdefault(subject.under(FULL), []).append(cells)
+    titles = {group: f"{group.model}, {group.sampler}" if group.sampler else group.model for group in groups}
+    return [{"title": titles[group] if len(groups) > 1 else "", "rows": cells} for group, cells in groups.items()]
 
 
-def _cells(row: Row, labels: Mapping[str, str], gain: Mapping[str, Any] | None) -> dict[str, Any]:
+def _cells(row: Row, labels: Mapping[Subject, str], typed: Mapping[str, str]) -> dict[str, Any]:
     """A row of the table as text, in the order of its columns."""
-    full = row["policy"] == FULL
+    full, subject = row["is_baseline"], subject_of(row)
     return {
-        "policy": row["policy"], "label": labels[row["policy"]], "baseline": is_baseline(row["policy"]),
-        "verdict": row["verdict"],
+        "name": labels[subject], "policy": subject.policy, "label": typed[subject.policy],
+        "baseline": is_baseline(subject.policy), "verdict": row["verdict"],
         "cells": [
             (percent(row["accuracy"]), _range(row, "accuracy", percent)),
-            (f"{row['spent']:.1f}", ""), (f"{row['kept']:.1f}", ""), (f"{row['probe']:.1f}", ""),
-            (f"{row['dropped']:.1f}", ""),
+            *((_tokens(row[name]), "") for name in ("spent", "kept", "probe", "dropped")),
             ("–", "") if full else (percent(row["saving"]), _range(row, "saving", percent)),
             ("–", "") if full else (points(row["delta_accuracy"]), _range(row, "delta_accuracy", points)),
-            ("–", "") if gain is None else (points(gain["gain"]), _range(gain, "gain", points)),
+            (points(row["gain_over_cap"]), _range(row, "gain_over_cap", points)),
         ],
         "rest": [
             percent(row["truncated_rate"]), percent(row["no_answer_rate"]), percent(row["unknown_rate"]),
@@ -202,6 +202,10 @@ def _folded(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["" if i < 4 and any(row["rest"][i] not in wrong for row in cells) else "more" for i in columns]
 
 
+def _tokens(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
@@ -213,7 +217,9 @@ def _counts(rows: Sequence[Row]) -> str:
     ('200', '64 to 200')
     """
     counts = sorted({row["n"] for row in rows})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    many = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    repeated = max(row.get("problems", row["n"]) - row["n"] for row in rows)
+    return many if not repeated else f"{many} different (and {repeated} that repeat a question, counted once)"
 
 
 def _range(row: Row, name: str, form: Any) -> str:
@@ -221,10 +227,10 @@ def _range(row: Row, name: str, form: Any) -> str:
     return "" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 
-def _stops(found: Sequence[Stops], labels: Mapping[str, str]) -> list[dict[str, str]]:
+def _stops(found: Sequence[Stops], labels: Mapping[Subject, str]) -> list[dict[str, str]]:
     return [
         {
-            "label": labels[one.policy],
+            "label": labels[one.subject],
             "pairs": str(one.pairs),
             "median": f"{one.thinking[len(one.thinking) // 2]}",
             "too_soon": percent(one.too_soon) if one.first_right else "–",
@@ -243,7 +249,7 @@ def _families(rows: Sequence[Row], tasks: Sequence[str]) -> list[tuple[str, list
     found: list[tuple[str, list[str], list[Row]]] = []
     for family, members in families.items():
         tiered: list[Row] = [{**row, "tier": split_task(row["task"])[1]} for row in rows if row["task"] in members]
-        if any(row["policy"] != FULL and row["saving_low"] is not None for row in tiered):
+        if any(not row["is_baseline"] and row["saving_low"] is not None for row in tiered):
             tiers = sorted({row["tier"] for row in tiered}, key=_hardness)
             found.append((family, tiers, tiered))
     return found

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from satisfice.measure.subject import Subject, subject_of
 from satisfice.report.samples import FULL, Key, Outcome
 
 PROBLEMS_PER_TASK = 60
@@ -14,18 +15,18 @@ TEXT_BUDGET = 4_000_000  # characters of JSON for all chains together, so that t
 Piece = dict[str, Any]
 
 
-def choose(outcomes: Sequence[Outcome], task: str, policies: Sequence[str], limit: int) -> list[Key]:
+def choose(outcomes: Sequence[Outcome], task: str, subjects: Sequence[Subject], limit: int) -> list[Key]:
     """Up to `limit` problems of a task worth reading, the most telling first; the same input gives the same choice.
 
-    Every policy takes turns with one problem of each kind: lost or won against `full`, most saved, most wasted, no
-    answer, truncated, failed, unknown, and plain right and wrong ones.
+    Every subject takes turns with one problem of each kind: lost or won against its model's `full`, most saved, most
+    wasted, no answer, truncated, failed, unknown, and plain right and wrong ones.
     """
     here = sorted((one for one in outcomes if one.task == task), key=lambda one: _shuffle(one.key))
-    full = {one.key: one for one in here if one.policy == FULL}
+    full = {one.full: one for one in here if one.subject.policy == FULL}
     queues: list[list[Key]] = []
     for kind in _KINDS:
-        for policy in policies:
-            pairs = [(one, full.get(one.key, one)) for one in here if one.policy == policy]
+        for subject in subjects:
+            pairs = [(one, full.get(one.full, one)) for one in here if one.subject == subject]
             queues.append([one.key for one, base in kind(pairs)])
     chosen: dict[Key, None] = {}
     while len(chosen) < limit and any(queues):
@@ -73,10 +74,10 @@ def _shuffle(key: Key) -> str:
 def pack(
     samples: Iterable[Mapping[str, Any]],
     wanted: Mapping[str, Sequence[Key]],
-    policies: Sequence[str],
+    names: Mapping[Subject, str],
     budget: int = TEXT_BUDGET,
 ) -> dict[str, Any]:
-    """The reader's data: for each wanted problem its question and every policy's chain.
+    """The reader's data: for each wanted problem its question and the chain of every subject, under its name.
 
     `wanted` maps a task to its problems, the most telling first; when the text of all chains is longer than `budget`
     characters, the last ones are left out, evenly over tasks.
@@ -86,11 +87,11 @@ def pack(
     sizes: dict[Key, int] = {}
     for sample in samples:
         key = (sample["task"], sample["problem"], sample["seed"])
-        if key not in keys or sample["policy"] not in policies:
+        if key not in keys or subject_of(sample) not in names:
             continue
         about = {"task": key[0], "id": key[1], "seed": key[2], "question": sample["question"], "gold": sample["gold"]}
         run = read_run(sample)
-        problems.setdefault(key, about | {"runs": {}})["runs"][sample["policy"]] = run
+        problems.setdefault(key, about | {"runs": {}})["runs"][names[subject_of(sample)]] = run
         sizes[key] = sizes.get(key, 0) + len(json.dumps(run))
     kept: list[Key] = []
     for rank in range(max((len(chosen) for chosen in wanted.values()), default=0)):
@@ -99,7 +100,10 @@ def pack(
                 budget -= sizes[chosen[rank]]
                 if budget >= 0 or rank == 0:
                     kept.append(chosen[rank])
-    return {"policies": list(policies), "tasks": list(wanted), "problems": [problems[key] for key in sorted(kept)]}
+    return {
+        "subjects": list(names.values()), "tasks": list(wanted), "problems": [problems[key] for key in sorted(kept)],
+        "full": {name: names.get(subject.under(FULL)) for subject, name in names.items()},
+    }  # fmt: skip
 
 
 def read_run(sample: Mapping[str, Any]) -> dict[str, Any]:

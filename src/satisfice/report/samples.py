@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from satisfice.measure.statistics import gain_at_equal_spending
+from satisfice.measure.statistics import CAP, FIRST_CUE, id_of
+from satisfice.measure.subject import BASELINE, Subject, subject_of
 
-FULL = "full"
-"""The policy that everything is compared with: no rule."""
+FULL = BASELINE
+"""The policy that never interferes."""
+
+Row = Mapping[str, Any]
+"""A row of `results.json`."""
 
 Key = tuple[str, str, int]
 """Task, problem and seed: what makes two samples of different policies a pair."""
@@ -19,11 +23,11 @@ Key = tuple[str, str, int]
 class Outcome:
     """One sample without its text."""
 
-    policy: str
+    subject: Subject
     task: str
     problem: str
     seed: int
-    verdict: str  # right, wrong, unknown
+    verdict: str  # right, wrong, unknown, error
     answered: bool
     failed: bool
     truncated: bool
@@ -36,22 +40,27 @@ class Outcome:
         """What this sample shares with the same problem under other policies."""
         return self.task, self.problem, self.seed
 
+    @property
+    def full(self) -> tuple[Subject, Key]:
+        """The sample of the same model on the same problem that nothing stopped."""
+        return self.subject.under(FULL), self.key
+
 
 def read_outcome(sample: Mapping[str, Any]) -> Outcome:
     """The short form of a row of `samples.jsonl`."""
     return Outcome(
-        policy=sample["policy"], task=sample["task"], problem=sample["problem"], seed=sample["seed"],
-        verdict=sample["verdict"], answered=sample["answer"] is not None, failed=bool(sample["error"]),
-        truncated=sample["truncated"], spent=sample["spent"], thinking=sample["thinking_tokens"],
-        first_right=sample["first_right"],
+        subject=subject_of(sample), task=sample["task"], problem=sample["problem"], seed=sample["seed"],
+        verdict=sample["verdict"], answered=sample["answer"] is not None,
+        failed=bool(sample["error"]), truncated=sample["truncated"], spent=sample["spent"],
+        thinking=sample["thinking_tokens"], first_right=sample["first_right"],
     )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stops:
-    """Where one policy stopped thinking on one task, next to the unstopped chains of the same problems and seeds."""
+    """Where one subject stopped thinking on one task, next to its model's unstopped chains on the same problems."""
 
-    policy: str
+    subject: Subject
     pairs: int
     thinking: tuple[int, ...]  # tokens, ascending: where the policy stopped
     full: tuple[int, ...]  # tokens, ascending: where thinking ended without a rule
@@ -61,24 +70,24 @@ class Stops:
     never: float  # fraction of pairs: the unstopped chain never states a right answer
 
 
-def compare_stops(outcomes: Iterable[Outcome], task: str, policies: Sequence[str]) -> list[Stops]:
-    """How far each policy let the model think, against where the first right answer stood without a rule.
+def compare_stops(outcomes: Iterable[Outcome], task: str, subjects: Sequence[Subject]) -> list[Stops]:
+    """How far each subject's policy let its model think, against where the first right answer stood without a rule.
 
     With the same problem and seed a rule that only looks follows the unstopped chain token for token up to its stop,
     so positions in the two chains can be compared.
     """
     here = [outcome for outcome in outcomes if outcome.task == task and not outcome.failed]
-    full = {outcome.key: outcome for outcome in here if outcome.policy == FULL}
+    full = {outcome.full: outcome for outcome in here if outcome.subject.policy == FULL}
     found = []
-    for policy in policies:
-        pairs = [(one, full[one.key]) for one in here if one.policy == policy and one.key in full]
+    for subject in subjects:
+        pairs = [(one, full[one.full]) for one in here if one.subject == subject and one.full in full]
         if not pairs:
             continue
         stated = [(one.thinking, base.first_right) for one, base in pairs if base.first_right is not None]
         after = [thinking - first for thinking, first in stated if thinking >= first]
         found.append(
             Stops(
-                policy=policy,
+                subject=subject,
                 pairs=len(pairs),
                 thinking=tuple(sorted(one.thinking for one, _ in pairs)),
                 full=tuple(sorted(base.thinking for _, base in pairs)),
@@ -91,31 +100,14 @@ def compare_stops(outcomes: Iterable[Outcome], task: str, policies: Sequence[str
     return found
 
 
-def gains_over_caps(outcomes: Iterable[Outcome], task: str, policies: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """How much more accurate each policy is than the caps at the tokens that it spends itself, by policy.
-
-    The caps' line runs through the caps and `full`; without a cap in the run there is none. `gain` and its interval are
-    fractions, None where a policy spends less or more than any point of the line.
-    """
-    cells: dict[str, dict[tuple[str, int], dict[str, Any]]] = {}
-    for one in outcomes:
-        if one.task == task:
-            cells.setdefault(one.policy, {})[one.problem, one.seed] = {"spent": one.spent, "verdict": one.verdict}
-    line = [cells[policy] for policy in policies if policy in cells and (is_cap(policy) or policy == FULL)]
-    if not any(is_cap(policy) for policy in cells):
-        return {}
-    rules = [policy for policy in policies if policy in cells and not is_cap(policy) and policy != FULL]
-    return {policy: gain_at_equal_spending(cells[policy], line) for policy in rules}
-
-
 def is_baseline(policy: str) -> bool:
     """Whether a policy stands in the table as a plain baseline: no rule, a fixed cap, stop at the first cue."""
-    return policy.partition("(")[0] in (FULL, "fixed-budget", "first-cue")
+    return id_of(policy) in (FULL, CAP, FIRST_CUE)
 
 
 def is_cap(policy: str) -> bool:
     """Whether a policy is the fixed cap at some setting."""
-    return policy.partition("(")[0] == "fixed-budget"
+    return id_of(policy) == CAP
 
 
 def cumulate(values: Sequence[int], total: int, points: int = 120) -> list[tuple[int, float]]:

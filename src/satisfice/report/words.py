@@ -3,12 +3,13 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from satisfice.core.errors import BadInput
-from satisfice.report.samples import FULL, Outcome, is_baseline
+from satisfice.measure.subject import Subject, names_of, subject_of, subjects_in
+from satisfice.report.samples import Outcome, Row, is_baseline
 
-Row = Mapping[str, Any]
+K = TypeVar("K")
 
 ENOUGH_POCKET = 2000
 ENOUGH = 1500
@@ -59,7 +60,7 @@ def name_policies(policies: Sequence[str], typed: Mapping[str, str]) -> dict[str
     return {policy: typed.get(policy) or label(policy) for policy in policies}
 
 
-def shorten(labels: Mapping[str, str], width: int = 24) -> dict[str, str]:
+def shorten(labels: Mapping[K, str], width: int = 24) -> dict[K, str]:
     """Return names of at most `width` characters for charts, all different.
 
     A long name keeps its id and those of its fields in which it differs from others with that id.
@@ -71,7 +72,7 @@ def shorten(labels: Mapping[str, str], width: int = 24) -> dict[str, str]:
     {'a': 'deer(threshold=0.97, …)'}
     """
     parts = {policy: _fields(text) for policy, text in labels.items()}
-    found: dict[str, str] = {}
+    found: dict[K, str] = {}
     for policy, text in labels.items():
         name, fields = parts[policy]
         if len(text) > width and fields:
@@ -126,14 +127,20 @@ def describe_run(results: Mapping[str, Any], outcomes: Sequence[Outcome]) -> dic
     per_task = sorted({n for n in problems.values() if n} or {0})
     seeds = len(config.get("seeds", [])) or len({one.seed for one in outcomes})
     asked = config.get("problems", {})
-    size = sum(about["n"] for about in asked.values()) * len(config.get("policies", [])) * seeds
+    parts = _parts(config.get("shard"))
+    subjects = subjects_in(config)
+    size = sum(len(range(part, about["n"], of)) for about in asked.values() for part, of in parts)
+    size *= len(subjects) * seeds
     cores = environment.get("cores")
     machine = [environment.get("device", ""), environment.get("platform", ""), f"{cores} cores" if cores else ""]
     return {
-        "model": config.get("model", "?"),
+        "models": config["models"],
+        "model": config["models"][0],
         "tasks": list(problems),
         "n": " to ".join(str(n) for n in ([per_task[0], per_task[-1]] if len(per_task) > 1 else per_task)),
         "policies": len(config.get("policies", [])),
+        "samplers": len(config.get("samplers", [])),
+        "shard": config.get("shard"),
         "seeds": seeds,
         "answers": len(outcomes),
         "size": size,
@@ -142,21 +149,53 @@ def describe_run(results: Mapping[str, Any], outcomes: Sequence[Outcome]) -> dic
     }
 
 
-def headlines(rows: Sequence[Row], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+def labels_of(subjects: Sequence[Subject], typed: Mapping[str, str] | None = None) -> dict[Subject, str]:
+    """Return a name for each subject: its policy as it was typed, and its model and sampler where there are several.
+
+    >>> [*labels_of([Subject("a", "full"), Subject("b", "fixed-budget(tokens=48)")]).values()]
+    ['a: full', 'b: cap:48']
+    """
+    shown = name_policies([subject.policy for subject in subjects], typed or {})
+    return names_of(subjects, shown)
+
+
+def _parts(shard: str | None) -> list[tuple[int, int]]:
+    """Which parts of a divided run there are: `3/16`, or `1, 3/16` of several folders together."""
+    which, _, of = (shard or "1/1").partition("/")
+    return [(int(part) - 1, int(of)) for part in which.split(",")]
+
+
+def headlines(rows: Sequence[Row], labels: Mapping[Subject, str]) -> list[dict[str, Any]]:
     """For each task what may be claimed, and by whom; nothing is claimed without the verdict `saves`."""
     found = []
     for task in dict.fromkeys(row["task"] for row in rows):
         here = [row for row in rows if row["task"] == task]
-        full = next((row for row in here if row["policy"] == FULL), None)
+        full = next((row for row in here if row["is_baseline"]), None)
         saving = sorted((row for row in here if row["verdict"] == "saves"), key=lambda row: -row["saving"])
         found.append(
             {
                 "task": task,
-                "full": full and {"accuracy": percent(full["accuracy"]), "spent": f"{full['spent']:.0f}"},
+                "full": full
+                and full["spent"] is not None
+                and {
+                    "accuracy": percent(full["accuracy"]),
+                    "spent": f"{full['spent']:.0f}",
+                    "label": labels[subject_of(full)],
+                },
                 "saves": [_claim(row, labels) for row in saving],
-                "worse": [labels[row["policy"]] for row in here if row["verdict"] == "worse"],
+                "failed": [
+                    {
+                        "label": labels[subject_of(row)],
+                        "errors": row["errors"],
+                        "samples": row["samples"],
+                        "cause": row["first_error"],
+                    }
+                    for row in here
+                    if row["errors"]
+                ],
+                "worse": [labels[subject_of(row)] for row in here if row["verdict"] == "worse"],
                 "open": [_undecided(row, full, labels) for row in here if row["verdict"] == "no claim"],
-                "idle": [labels[row["policy"]] for row in here if row["verdict"] == "no saving"],
+                "idle": [labels[subject_of(row)] for row in here if row["verdict"] == "no saving"],
             }
         )
     return found
@@ -188,7 +227,7 @@ def settling(row: Row) -> int | None:
     return math.ceil(round(needed / step, 6)) * step
 
 
-def _undecided(row: Row, full: Row | None, labels: Mapping[str, str]) -> dict[str, str]:
+def _undecided(row: Row, full: Row | None, labels: Mapping[Subject, str]) -> dict[str, str]:
     """Return the figures of a policy about which nothing can be said yet, and what would settle it."""
     n, needed = row.get("paired") or row["n"], settling(row)
     if full is not None and full["accuracy"] == 0:
@@ -204,9 +243,9 @@ def _undecided(row: Row, full: Row | None, labels: Mapping[str, str]) -> dict[st
     return _claim(row, labels) | {"outlook": outlook}
 
 
-def _claim(row: Row, labels: Mapping[str, str]) -> dict[str, str]:
+def _claim(row: Row, labels: Mapping[Subject, str]) -> dict[str, str]:
     return {
-        "label": labels[row["policy"]],
+        "label": labels[subject_of(row)],
         "baseline": "a plain baseline" if is_baseline(row["policy"]) else "",
         "saving": percent(row["saving"]),
         "saving_low": percent(row["saving_low"]),
@@ -219,14 +258,15 @@ def _claim(row: Row, labels: Mapping[str, str]) -> dict[str, str]:
 
 def illustration(results: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any] | None:
     """Why this run is an illustration and no evidence, or None when it has enough problems a task."""
-    enough = ENOUGH_POCKET if results["config"].get("model") == "pocket" else ENOUGH
-    fewest = min((row["n"] for row in rows), default=0)
-    if not rows or fewest >= enough:
+    enough = ENOUGH_POCKET if results["config"]["models"] == ["pocket"] else ENOUGH
+    sizes = [row["paired"] if row["pairs"] else row["judged"] for row in rows if not row["errors"]]
+    fewest = min(sizes, default=0)
+    if not sizes or fewest >= enough:
         return None
     widths = [
         (row["delta_accuracy_high"] - row["delta_accuracy_low"]) / 2
         for row in rows
-        if row["policy"] != FULL and row["delta_accuracy_low"] is not None
+        if not row["is_baseline"] and row["delta_accuracy_low"] is not None
     ]
     return {"n": fewest, "enough": enough, "width": f"{max(widths) * 100:.1f}" if widths else ""}
 

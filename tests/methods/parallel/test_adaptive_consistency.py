@@ -7,7 +7,7 @@ from tests.methods.parallel.stage import answers, begun, play
 
 from satisfice.core.errors import BadInput
 from satisfice.methods.parallel import AdaptiveConsistency
-from satisfice.methods.parallel.adaptive_consistency import decided, leads
+from satisfice.methods.parallel.adaptive_consistency import Criterion, decided, leads, leads_all, normalised_entropy
 from satisfice.methods.stopping import FixedBudget
 
 
@@ -59,13 +59,52 @@ def test_at_the_cap_a_tie_goes_to_the_answer_seen_first() -> None:
     ("criterion", "counts", "is_decided"),
     [
         ("dirichlet", [4], True), ("dirichlet", [3], False), ("dirichlet", [12, 1, 1], True),
-        ("dirichlet", [3, 2, 2], False), ("dirichlet", [], False), ("entropy", [9], False), ("entropy", [9, 1], True),
-        ("entropy", [2, 1], False), ("majority", [9], False), ("majority", [4, 1], True), ("majority", [3, 1], False),
-        ("beta", [], False),
+        ("dirichlet", [3, 2, 2], False), ("dirichlet", [], False), ("entropy", [9, 1], True),
+        ("entropy", [2, 1], False), ("majority", [4, 1], True), ("majority", [3, 1], False), ("beta", [], False),
     ],
 )  # fmt: skip
 def test_other_criteria(criterion: str, counts: list[int], is_decided: bool) -> None:
     assert decided(counts, criterion) is is_decided  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "counts", "is_decided"),
+    [
+        ("majority", [2], True), ("majority", [1], False), ("entropy", [4], True), ("entropy", [3], False),
+        ("entropy", [1], False), ("entropy", [], False), ("majority", [], False),
+    ],
+)  # fmt: skip
+def test_a_unanimous_vote_is_decided_from_two_samples_on(
+    criterion: Criterion, counts: list[int], is_decided: bool
+) -> None:
+    assert decided(counts, criterion) is is_decided
+
+
+@given(st.integers(2, 60))
+def test_a_majority_of_all_is_decided_and_one_sample_never_is(n: int) -> None:
+    assert decided([n], "majority")
+    assert decided([n], "entropy") is (n >= 4)
+    assert not any(decided([1], criterion, 0.0) for criterion in ("entropy", "majority"))  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=7))
+def test_counts_of_zero_and_the_order_of_answers_change_nothing(counts: list[int]) -> None:
+    for criterion in ("beta", "dirichlet", "entropy", "majority"):
+        said = decided(counts, criterion)  # type: ignore[arg-type]
+        assert decided([0, *reversed(counts)], criterion) is said  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(1, 15), min_size=2, max_size=5))
+def test_somebody_leads(counts: list[int]) -> None:
+    each = [leads_all([n, *counts[:i], *counts[i + 1 :]]) for i, n in enumerate(counts)]
+    assert sum(each) == pytest.approx(1, abs=1e-6)
+    assert 0 <= normalised_entropy(counts) <= 1 + 1e-9
+
+
+def test_unanimous_chains_end_the_asking_under_every_criterion() -> None:
+    for criterion, chains in {"beta": 4, "dirichlet": 4, "entropy": 4, "majority": 2}.items():
+        solution, _ = play(AdaptiveConsistency(criterion=criterion), answers("12"))  # type: ignore[arg-type]
+        assert (solution.text, len(begun(solution))) == ("12", chains)
 
 
 def test_every_chain_follows_the_inner_rule() -> None:

@@ -89,6 +89,41 @@ def test_a_chain_shorter_than_the_window_is_never_dropped() -> None:
     assert dropped(solution) == []
 
 
+def test_late_chains_shorter_than_the_window_meet_the_line_before_they_vote() -> None:
+    chains = [(STORY, 0.95, "12")] * 2 + [(STORY, 0.55, "7")] * 6
+    for consensus in (0.95, None):
+        rule = DeepConf(n=8, warmup=2, eta=90, top=2, consensus=consensus)
+        solution, _ = greedily(rule, sure(*chains))
+        assert (solution.text, dropped(solution)) == ("12", [])
+    sure_ones = [(STORY, 0.95, "12")] * 2 + [(STORY, 0.99, "7")] * 6
+    assert greedily(DeepConf(n=8, warmup=2, eta=90, top=2, consensus=None), sure(*sure_ones))[0].text == "7"
+
+
+@given(st.lists(st.floats(0.55, 0.999), min_size=3, max_size=6), st.sampled_from([10.0, 50.0, 90.0]))
+def test_no_chain_below_the_line_votes(probabilities: list[float], eta: float) -> None:
+    """Every chain has an answer of its own, so the one that wins is a voter."""
+    chains = [(STORY, p, str(n)) for n, p in enumerate(probabilities)]
+    solution, _ = greedily(DeepConf(n=len(chains), warmup=2, eta=eta, top=2, consensus=None), sure(*chains))
+    line = min(probabilities[:2]) if eta > 10 else np.percentile(sorted(probabilities[:2]), 50)
+    assert probabilities[int(solution.text)] >= line - 1e-9
+    assert probabilities[int(solution.text)] == pytest.approx(max(probabilities), abs=1e-9)
+
+
+def test_offline_chains_without_an_answer_have_no_part_in_the_percentile() -> None:
+    chains = [(STORY, 0.99, ""), (STORY, 0.9, "12"), *[(STORY, 0.6, "7")] * 8]
+    for score in ("mean", "tail", "bottom", "lowest"):
+        solution, _ = greedily(DeepConf(n=10, mode="offline", eta=10, top=2, score=score), sure(*chains))  # type: ignore[arg-type]
+        assert solution.text == "12"
+    nobody, _ = greedily(DeepConf(n=3, mode="offline", top=2), sure(*[(STORY, 0.9, "")] * 3))
+    assert (nobody.text, len(begun(nobody))) == ("", 3)
+
+
+def test_where_no_voter_has_an_answer_the_others_that_ended_vote() -> None:
+    mute = [(STORY, 0.95, ""), (STORY, 0.95, ""), (STORY, 0.6, "7"), (STORY, 0.6, "7")]
+    solution, _ = greedily(DeepConf(n=4, warmup=2, top=2, consensus=None), sure(*mute))
+    assert solution.text == "7"
+
+
 def test_once_the_vote_is_clear_the_rest_is_not_asked_or_cancelled() -> None:
     chains = [(STORY, 0.9, "12"), (STORY, 0.9, "12"), (STORY, 0.9, "7"), (STORY, 0.9, "7")]
     solution, _ = greedily(DeepConf(n=4, warmup=2, window=4, top=2, eta=90), sure(*chains))

@@ -1,7 +1,7 @@
 """Early rejection: whom the scorer drops, and what is not written then."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from tests.methods.parallel.stage import dropped, looks, play
@@ -72,6 +72,24 @@ def test_a_finished_chain_keeps_its_place_and_is_not_written_on() -> None:
 
     solution, _ = play(ErPrm(n=8, width=8, tau=4, scorer=Likes(letter="a")), two)
     assert (solution.text, solution.thinking) == ("a", "a")
+
+
+def test_in_the_released_code_a_chain_that_has_ended_is_lost_while_another_goes_on() -> None:
+    def script(so_far: str, request: Request) -> Any:
+        thinking, closed, answer = so_far.partition("</think>")
+        if closed:
+            return END if answer else thinking[:1]
+        if not thinking:
+            return {"a": 0.5, "b": 0.5}
+        return "</think>" if thinking[0] == "a" or len(thinking) > 20 else " b\n"
+
+    rule = ErPrm(n=64, width=8, tau=4, complete=2, scorer=Likes(letter="a"))
+    kept, _ = play(rule, script)
+    lost, _ = play(replace(rule, keep_finished=False), script)
+    assert (kept.text, lost.text) == ("a", "b")
+    alone, _ = play(ErPrm(n=1, width=1, tau=4, keep_finished=False), lines)
+    assert alone.text in "abc"
+    assert alone.ledger.dropped == 0
 
 
 def test_without_a_scorer_the_likelier_chain_is_taken() -> None:

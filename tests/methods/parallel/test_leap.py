@@ -11,7 +11,7 @@ from tests.methods.parallel.stage import play
 from satisfice.core.engine import Request
 from satisfice.engines.scripted import END
 from satisfice.methods.parallel import Leap
-from satisfice.methods.parallel.leap import ALONE, comment, common_subsequence, route, similarity
+from satisfice.methods.parallel.leap import ALONE, comment, common_subsequence, route, similarity, tag_rest
 from satisfice.methods.stopping import FixedBudget
 
 
@@ -49,6 +49,60 @@ def test_the_four_ways_to_choose_peers() -> None:
     assert route("aaaa", others, 9) == [2, 1, 3, 0], "no more than there are"
 
 
+def test_of_equally_alike_peers_the_first_comes_first() -> None:
+    for how in ("dispersed", "clustered"):
+        assert route("x", ["same", "same", "same"], 2, how) == [0, 1]  # type: ignore[arg-type]
+    assert route("x", ["same"] * 4, 3, "hybrid") == [0, 1, 2]
+
+
+def test_hybrid_shows_a_peer_twice_only_as_the_code_does() -> None:
+    assert route("aaaa", ["bbbb"], 2, "hybrid") == [0]
+    assert route("aaaa", ["bbbb"], 2, "hybrid", repeats=True) == [0, 0]
+    assert route("aaaa", ["bbbb", "aabb"], 3, "hybrid") == [0, 1]
+    assert route("aaaa", ["bbbb", "aabb"], 3, "hybrid", repeats=True) == [0, 1, 0]
+
+
+@given(st.text("ab", max_size=6), st.lists(st.text("ab", max_size=6), max_size=6), st.integers(1, 6))
+def test_nobody_is_heard_twice(own: str, others: list[str], k: int) -> None:
+    for how in ("dispersed", "clustered", "hybrid", "random"):
+        heard = route(own, others, k, how)  # type: ignore[arg-type]
+        assert len(heard) == len(set(heard)) == min(k, len(others))
+
+
+@given(st.text("ab </", max_size=8), st.integers(0, 12))
+def test_a_summary_always_ends_in_its_tag(text: str, part: int) -> None:
+    said = text + "</summarize>"[:part]
+    assert (said + tag_rest(said)).endswith("</summarize>")
+
+
+@pytest.mark.parametrize(("max_turns", "exchanges"), [(1, 1), (2, 1), (3, 2), (4, 3), (6, 5)])
+def test_exchanges_are_one_fewer_than_turns_but_one_at_least(max_turns: int, exchanges: int) -> None:
+    turn = 10
+    solution, _ = play(Leap(n=2, turn=turn, max_turns=max_turns), never)
+    assert solution.thinking.count("<comment>") == solution.thinking.count("<summarize>") == exchanges
+    assert len(re.findall("z" * turn, solution.thinking)) == max_turns, "as many turns of thinking as asked for"
+    assert solution.thinking.rstrip().endswith("z") is (max_turns > 1), "nothing is summed up after the last thinking"
+
+
+def test_thinking_that_ends_inside_a_summary_goes_on() -> None:
+    def eager(so_far: str, request: Request) -> Any:
+        if so_far.endswith("</think>"):
+            return "9"
+        if "</think>" in so_far:
+            return END
+        return "</think>" if so_far.rfind("<summarize>") > so_far.rfind("</summarize>") else "z "
+
+    solution, _ = play(Leap(n=2, turn=10, max_turns=2), eager)
+    assert (solution.text, solution.thinking.count("... </summarize>"), solution.ended) == ("9", 1, "rule")
+
+
+def never(so_far: str, request: Request) -> Any:
+    """Thinks for ever, and sums up nothing."""
+    if "</think>" in so_far:
+        return END if not so_far.endswith("</think>") else "9"
+    return "</summarize>" if so_far.rfind("<summarize>") > so_far.rfind("</summarize>") else "z "
+
+
 def thinker(so_far: str, request: Request) -> Any:
     """Thinks in paragraphs until it has been told something by a peer, then ends; sums up when asked to."""
     if "</think>" in so_far:
@@ -76,7 +130,7 @@ def test_chains_sum_up_hear_one_another_and_go_on() -> None:
 
 def test_a_summary_that_is_too_long_is_closed_and_a_lone_chain_hears_nobody() -> None:
     solution, _ = play(Leap(n=1, turn=10, summary_tokens=2), thinker, profile={"step": "\n\n"})
-    assert "that x ... </summarize>" in solution.thinking
+    assert "that x... </summarize>" in solution.thinking
     assert ALONE.strip() in solution.thinking
     assert comment([]) == ALONE
 
@@ -88,13 +142,8 @@ def test_a_chain_that_ends_before_the_turn_is_left_in_peace() -> None:
 
 
 def test_after_the_last_turn_thinking_is_closed_or_the_inner_rule_takes_over() -> None:
-    def never(so_far: str, request: Request) -> Any:
-        if "</think>" in so_far:
-            return END if not so_far.endswith("</think>") else "9"
-        return "</summarize>" if so_far.rfind("<summarize>") > so_far.rfind("</summarize>") else "z "
-
     closed, _ = play(Leap(n=2, turn=10, max_turns=2), never)
-    assert (closed.text, closed.ended, closed.thinking.count("<comment>")) == ("9", "rule", 2)
+    assert (closed.text, closed.ended, closed.thinking.count("<comment>")) == ("9", "rule", 1)
     ruled, _ = play(Leap(n=2, turn=10, max_turns=1, stop=FixedBudget(tokens=200)), never)
     assert (ruled.text, ruled.ended) == ("9", "rule")
     assert ruled.thinking.count("z") > closed.thinking.count("z")

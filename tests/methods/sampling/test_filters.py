@@ -31,6 +31,7 @@ from satisfice.methods.sampling.typical import typical
 SPECS = [
     "top-k:3", "top-p:0.9", "top-p:0.3", "typical:0.9", "typical:0.2", "epsilon:0.06", "eta:0.1", "min-p:0.2",
     "top-n-sigma:1", "top-n-sigma(n=1, sigma=sample)", "top-h:0.48", "top-h(alpha=0.48, mode=reference)",
+    "top-h(alpha=0.48, mode=authors)",
 ]  # fmt: skip
 FILTERS: list[Filter] = [build(spec, FILTER) for spec in SPECS]
 every_filter = pytest.mark.parametrize("method", FILTERS, ids=SPECS)
@@ -73,6 +74,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
         (TopH(alpha=0.6, mode="reference"), [0, 1], None),
         (TopH(alpha=0.7, mode="reference"), [0, 1, 2], None),
         (TopH(alpha=0.8, mode="reference"), [0, 1, 2], None),
+        (TopH(alpha=0.48, mode="authors"), [0], None),
+        (TopH(alpha=0.7, mode="authors"), [0, 1, 2], None),
     ],
     ids=str,
 )
@@ -133,6 +136,29 @@ def test_top_h_modes_differ_most_on_a_uniform_row() -> None:
     for z in (np.zeros((1, 100)), torch.zeros(1, 100), torch.zeros(1, 100, dtype=torch.bfloat16)):
         assert len(ids(TopH(alpha=0.4).keep(z))) == 6 == math.floor(100**0.4)
         assert len(ids(TopH(alpha=0.4, mode="reference").keep(z))) == 40
+        assert len(ids(TopH(alpha=0.4, mode="authors").keep(z))) == 40
+
+
+def test_the_authors_sum_terms_that_are_not_renormalised_and_transformers_does() -> None:
+    """A token of mass 0.01 and 9,900 of mass 1e-4: outside of the 100 likeliest lies nearly all."""
+    z = np.log(np.array([[0.01, *[1e-4] * 9900]]))
+    top = np.array([0.01, *[1e-4] * 99])
+    for alpha in (0.1, 0.3, 0.7):
+        for mode, p in (("authors", top), ("reference", top / top.sum())):
+            terms = np.cumsum(-p * np.log(p))
+            wanted = max(1, int((terms <= alpha * terms[-1]).sum()))
+            for kind in (np.asarray, torch.tensor):
+                assert len(ids(TopH(alpha=alpha, mode=mode).keep(kind(z)))) == wanted  # type: ignore[arg-type]
+    few = [len(ids(TopH(alpha=0.3, mode=mode).keep(z))) for mode in ("authors", "reference")]  # type: ignore[arg-type]
+    assert few[0] != few[1]
+
+
+def test_top_n_sigma_never_empties_a_row_that_a_filter_has_cut() -> None:
+    cut = TopK(k=3)(np.array([[5.0, 4.0, 1.0, 0.0, -1.0]]))
+    finite = np.array([[5.0, 4.0, 1.0]])
+    for sigma in ("population", "sample"):
+        method = TopNSigma(n=1, sigma=sigma)  # type: ignore[arg-type]
+        assert ids(method.keep(cut)) == ids(method.keep(finite)) != []
 
 
 def test_top_h_sees_the_little_beside_a_mass_of_1() -> None:
@@ -264,6 +290,12 @@ def test_top_h_keeps_the_longest_prefix_within_the_bound(z: Any, alpha: float) -
             assert _entropy(ordered[: kept + 1]) >= bound * (1 - 1e-5)
 
 
+@given(z=scores, alpha=st.floats(0.05, 0.95))
+def test_up_to_100_tokens_both_codes_are_one(z: Any, alpha: float) -> None:
+    authors, reference = (top_h(z.astype(np.float64), alpha, mode=mode) for mode in ("authors", "reference"))  # type: ignore[arg-type]
+    assert np.array_equal(authors, reference)
+
+
 def _entropy(row: Any) -> float:
     mass = np.exp(row - row.max())
     p = mass[mass > 0] / mass.sum()
@@ -289,6 +321,7 @@ ROWWISE: list[tuple[Any, list[float], dict[str, str]]] = [
     (top_n_sigma, [0.0, 1.0, 3.0], {}),
     (top_h, [0.0, 0.4, 1.0], {}),
     (top_h, [0.0, 0.4, 1.0], {"mode": "reference"}),
+    (top_h, [0.0, 0.4, 1.0], {"mode": "authors"}),
 ]
 
 
@@ -350,6 +383,16 @@ def test_agrees_with_transformers(spec: str, peer: Any, vocab: int, world: str) 
         assert (kept ^ wanted).sum(-1).max() <= (4 if vocab <= 32_000 else 8)
     elif world not in ("ties", "bfloat16"):  # whose order transformers leaves to its sort
         assert torch.equal(kept[same], wanted[same])
+
+
+@pytest.mark.parametrize(("spec", "peer"), PEERS, ids=[spec for spec, _ in PEERS])
+def test_keeps_what_transformers_keeps_of_a_thousand_rows(spec: str, peer: Any) -> None:
+    scales = np.random.default_rng(17).uniform(0.2, 6, (1000, 1))
+    z = torch.tensor(random_logits(18, 1000, 300, scale=1.0) * scales)
+    other = (build(spec, FILTER).keep(z) != (peer(None, z.clone()) > -INF)).sum(1)
+    # A mass that float32 cannot tell from the bound counts as reached, so a row or two may keep a token fewer or more.
+    assert other.max() <= 1
+    assert (other > 0).sum() <= (2 if spec.startswith(("top-p", "top-h", "typical")) else 0)
 
 
 def _last(mass: Any, kept: Any, wanted: Any) -> float:

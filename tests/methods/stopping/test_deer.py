@@ -14,7 +14,8 @@ from satisfice.core.problem import Problem
 from satisfice.core.session import Session, Solution, solve
 from satisfice.engines.scripted import END, SCRIPTED, ScriptedEngine
 from satisfice.methods.stopping import Deer
-from satisfice.methods.stopping.deer import Mean, confidence
+from satisfice.methods.stopping.deer import Mean, certainty, confidence
+from satisfice.methods.stopping.trial import Trial
 
 STORY = "7*6=41 so 41\nWait, 41-1=40 no\n7*6=42 so 42\nWait, 42 ok\nWait, 42 again\n</think>42"
 PROBES = [0.99, 0.98, 0.97, 0.89]
@@ -45,6 +46,31 @@ def test_the_worked_example() -> None:
     assert confidence(logprobs, "arithmetic") == pytest.approx(0.9575, abs=1e-4)
     assert confidence(logprobs, "geometric") == pytest.approx(0.9567, abs=1e-4)
     assert confidence(logprobs, "min", skip=1) == pytest.approx(0.89, abs=1e-4)
+
+
+@pytest.mark.parametrize(("closing", "expected"), [(True, 0.795), (False, 0.99)])
+def test_the_script_for_transformers_leaves_the_closing_token_out(closing: bool, expected: float) -> None:
+    trial = Trial(text="12", closed=True, tokens=2, logprobs=np.log([0.99, 0.99, 0.6]), entropy=np.zeros(3))
+    sure = certainty(trial, "arithmetic", skip=1, closed=True, closing=closing)
+    assert sure == pytest.approx(expected, abs=1e-4)
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=20), st.floats(0.01, 1.0), st.integers(0, 3))
+def test_without_the_closing_token_its_probability_changes_nothing(probs: list[float], last: float, skip: int) -> None:
+    for mean in ("arithmetic", "geometric", "min"):
+        got = confidence(np.log([*probs, last]), mean, skip=skip, beyond=1)  # type: ignore[arg-type]
+        assert got == pytest.approx(confidence(np.log(probs), mean, skip=skip))  # type: ignore[arg-type]
+    assert confidence(np.log([last]), beyond=1) == 0 == confidence([], beyond=2)
+
+
+def test_leaving_the_closing_token_out_can_flip_a_decision() -> None:
+    unsure_end = {n: [("4", 0.99), ("2", 0.99), ("\n", 0.6)] for n in range(3)}
+    assert play(Deer(), unsure_end)[0].ended == "model"
+    assert play(Deer(closing=False), unsure_end)[0].ended == "rule"
+    cut = {n: [("9", 0.99)] * 19 + [("8", 0.01)] for n in range(3)}
+    assert play(Deer(closing=False, require_closed=False), cut)[0].ended == "rule", (
+        "of a cut trial the last is left out"
+    )
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=30))

@@ -3,8 +3,9 @@
 import pytest
 from tests.methods.stopping.stage import looks, play, trials
 
+from satisfice.engines.scripted import END
 from satisfice.methods.stopping import DynasorCot, Full
-from satisfice.methods.stopping.dynasor_cot import certain, hesitates
+from satisfice.methods.stopping.dynasor_cot import certain, closed_part, hesitates
 
 WORDS = ("wait", "hold", "but", "okay", "no", "hmm")
 STORY = "x" + " x" * 63 + "</think>7"  # a token each: 127 of thinking and the end
@@ -76,3 +77,59 @@ def test_hesitation_is_a_whole_word_unless_told_otherwise() -> None:
     texts = ["12", "12, but no", "12"]
     assert not certain(texts, ["12"] * 3, 3, str.__eq__, WORDS)
     assert certain(texts, ["12"] * 3, 1, str.__eq__, WORDS), "only the last k are read"
+
+
+def released(*said: str, k: int = 3, chunk: int = 10, end: int = 127, profile: object = None) -> object:
+    """The released loop on a chain of `end` tokens; `said` is what the trial before each chunk says, whole."""
+    story = ("x" + " x" * 63)[:end] + "</think>7"
+
+    def script(so_far: str, request: object) -> str:
+        thinking, asked, text = so_far.partition("</think>")
+        if request.temperature > 0:  # type: ignore[attr-defined]
+            return story[len(so_far) :] or END
+        trial = said[min(len(thinking) // chunk, len(said) - 1)] if asked else ""
+        return trial[len(text) :] or END
+
+    rule = DynasorCot(loop="released", k=k, chunk=chunk, greedy=True)
+    return play(rule, script, profile={"answer_end": ("}",), **(profile or {})})  # type: ignore[dict-item]
+
+
+def test_the_released_loop_asks_before_the_first_thought_and_keeps_the_chunk() -> None:
+    solution = released("12}")
+    assert looks(solution) == [1, 2, 3], "asked at 0, 10 and 20 tokens"
+    assert (len(solution.thinking), solution.text, solution.ended) == (30, "12", "rule")
+    assert solution.ledger.dropped == 0
+    assert solution.ledger.probe == 3 * 4, "the answer, its brace and the end of the turn"
+
+
+def test_worked_example_in_the_released_loop_the_sixth_question_stands_at_five_chunks() -> None:
+    solution = released("12}", "12}", "so", "12}", "12}", "12}")
+    assert looks(solution) == [1, 2, 0, 1, 2, 3]
+    assert len(solution.thinking) == 60
+
+
+def test_the_released_loop_reads_hesitation_behind_the_closed_box_and_within_words() -> None:
+    for doubt in ("12} Wait", "12} I know", "12}. OKAY", "12} {but"):
+        assert released(doubt).ended == "model"  # type: ignore[attr-defined]
+        assert released("12}", doubt, "12}", "12}", "12}").thinking == "x" + " x" * 24 + " "  # type: ignore[attr-defined]
+    assert released("12} so").ended == "rule"  # type: ignore[attr-defined]
+
+
+def test_the_released_loop_needs_a_closed_box_and_does_not_look_once_thinking_is_over() -> None:
+    assert set(looks(released("12"))) == {0}  # type: ignore[arg-type]
+    assert released("12}", k=2, end=15).ended == "model", "the second answer came beside the chunk that ended it"  # type: ignore[attr-defined]
+    assert released("12}", k=1, end=15).thinking == "x x x x x "  # type: ignore[attr-defined]
+
+
+def test_the_released_loop_takes_an_answer_without_a_box_as_it_ends() -> None:
+    plain = {"answer_end": ("\n",), "answer_form": "plain"}
+    assert released("12\nno more", profile=plain).ended == "model", "the whole trial is searched"  # type: ignore[attr-defined]
+    assert released("12\nso", profile=plain).text == "12"  # type: ignore[attr-defined]
+    assert released("12", profile=plain).text == "12"  # type: ignore[attr-defined]
+
+
+def test_a_brace_of_the_answer_does_not_close_it() -> None:
+    assert closed_part("\\frac{1}{2}} so", ("}",)) == "\\frac{1}{2}"
+    assert closed_part("{1", ("}",)) is None
+    assert closed_part("", ("}",)) is None
+    assert closed_part("}", ("}",)) == ""

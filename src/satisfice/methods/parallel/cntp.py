@@ -28,12 +28,13 @@ class Cntp:
         N = clip(floor((H - h_min) / (h_max - h_min) n_max), 1, n_max)
 
     Each trial goes on to the next punctuation mark, and the one with the lowest perplexity exp(-mean ln p) over its own
-    tokens stays. Reference code: https://github.com/wyzjack/CNTP, which rounds N otherwise (`rounding=code`).
+    tokens stays. Reference code: https://github.com/wyzjack/CNTP.
 
-    Differs from the code: a trial has at most `segment` tokens (the code has no such limit); marks are found in text,
-    so that a token such as ".\\n" ends a trial too; H is taken over the `top` likeliest tokens; the visible answer is
-    sampled as always. No rule goes inside, since this one does the sampling itself. A piece chosen by mean
-    log-probability tends to be a short or stock one.
+    Differs from the code: that rounds N otherwise (`rounding=code`) and has 40 trials at most where its scripts have
+    10; a trial has at most `segment` tokens (the code has no such limit); marks are found in text, so that a token such
+    as ".\\n" ends a trial too; H is taken over the `top` likeliest tokens; the first trial keeps the token that was
+    drawn when the place was found; the visible answer is sampled as always. No rule goes inside, since this one does
+    the sampling itself. A piece chosen by mean log-probability tends to be a short or stock one.
     """
 
     card: ClassVar = Card(
@@ -41,7 +42,7 @@ class Cntp:
         paper="arXiv:2507.03038",
         where="Sec. 3, number of trials and choice by perplexity",
         needs=frozenset({Need.FORK, Need.ENTROPY, Need.TOP_LOGPROBS}),
-        fidelity="code",
+        fidelity="paper",
         system="cntp",
         ours=("segment", "top"),
     )

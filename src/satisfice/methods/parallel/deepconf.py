@@ -28,15 +28,21 @@ class DeepConf:
 
         s = percentile of their lowest windows at 100 - eta
 
-    Every further chain is dropped once a full window has a mean below s. Warm-up chains at or above s and chains that
-    reached their end vote, each with its lowest window as weight; eta=10 is DeepConf-low, eta=90 DeepConf-high.
-    *Offline*: all n chains run to their end, those in the top eta per cent by `score` vote. That saves nothing.
-    Reference code: https://github.com/facebookresearch/deepconf (MIT).
+    Every further chain is dropped once a full window has a mean below s. Chains that reached their end vote if their
+    own lowest window is at s or above, each with that window as weight; a chain shorter than a window meets s with the
+    mean of the whole. eta=10 is DeepConf-low, eta=90 DeepConf-high. *Offline*: all n chains run to their end, and of
+    those that have an answer the top eta per cent by `score` vote. That saves nothing. Reference code:
+    https://github.com/facebookresearch/deepconf (MIT).
 
-    Differs from the code: the weighted vote is the answer (the code computes it and returns the plain majority). A
-    chain is checked every few tokens, so one that is dropped has sampled at most 7 more. Once the leader's share of the
-    vote is `consensus` the rest is cancelled, as in the paper; the code has no such test. The windows of the paper are
-    for chains of many thousand tokens: a chain shorter than one is never dropped.
+    Differs from the code: the weighted vote is the answer (the code does the same with `compute_multiple_voting=False`,
+    and by default returns the plain majority of the same voters). Once the leader's share of the vote is `consensus`
+    the rest is cancelled, as in the paper; the code has no such test (`consensus=none`). A chain is checked every few
+    tokens, so one that is dropped has sampled at most 7 more. Confidences are not rounded (the code rounds tokens and
+    windows to three decimals), and a sampled token outside the `top` does not count (in the code it does, in scores but
+    not in the check). Offline the code has the top tenth by `tail` and `bottom` only, and takes `tail` over 2,048
+    tokens whatever the window is. Where no voter has an answer, the warm-up chains vote, else all that ended; the code
+    then answers nothing. Windows of the paper are for chains of many thousand tokens: a chain shorter than one is never
+    dropped on the way. Scores, line and voters were held against the code's on 1,000 random sets of chains.
     """
 
     card: ClassVar = Card(
@@ -45,7 +51,7 @@ class DeepConf:
         where="Sec. 3, offline and online thinking with confidence",
         needs=frozenset({Need.TOP_LOGPROBS, Need.ABORT}),
         fidelity="code",
-        ours=("n", "stop"),
+        ours=("n", "score", "consensus", "stop"),
     )
 
     n: Annotated[int, Range(1), Counts.CHAINS] = 32  # chains in all
@@ -63,25 +69,30 @@ class DeepConf:
 
     async def __call__(self, session: Session) -> Chain:
         online = self.mode == "online"
+        score: Score = "lowest" if online else self.score
         gauges: dict[Chain, Gauge] = {}
         first = min(self.warmup, self.n) if online else self.n
         begun = [new_chain(session) for _ in range(first)]
-        chains = await abreast(session, [self._run(session, gauges, chain) for chain in begun])
-        scores = [
-            chain_score(gauges[chain].values, self.score if not online else "lowest", self.window) for chain in chains
+        ended = [
+            (chain, chain_score(gauges[chain].values, score, self.window))
+            for chain in await abreast(session, [self._run(session, gauges, chain) for chain in begun])
         ]
-        line = float(np.percentile(scores, 100 - self.eta))
-        voters = [(chain, score) for chain, score in zip(chains, scores, strict=True) if score >= line]
+        warm = list(ended)
+        judged = warm if online else [(c, s) for c, s in warm if session.parse(c.answer_text) is not None] or warm
+        line = float(np.percentile([value for _, value in judged], 100 - self.eta))
+        voters = [(chain, value) for chain, value in judged if value >= line]
         if online and first < self.n and not self._agree(session, voters):
-            late = [new_chain(session, after=chains) for _ in range(self.n - first)]
+            late = [new_chain(session, after=[chain for chain, _ in warm]) for _ in range(self.n - first)]
             async with session.race([self._run(session, gauges, chain, line) for chain in late]) as race:
                 async for chain in race:
-                    if not chain.closed:
-                        voters.append((chain, chain_score(gauges[chain].values, "lowest", self.window)))
+                    if chain.closed:
+                        continue
+                    ended.append((chain, chain_score(gauges[chain].values, score, self.window)))
+                    if ended[-1][1] >= line:
+                        voters.append(ended[-1])
                         if self._agree(session, voters):
                             break
-        if not any(session.parse(chain.answer_text) for chain, _ in voters):
-            voters = list(zip(chains, scores, strict=True))
+        voters = next((some for some in (voters, warm) if self._answers(session, some)), ended)
         weights = [weight for _, weight in voters]
         return elect(session, [chain for chain, _ in voters], weights, "share of confident votes")
 
@@ -98,6 +109,9 @@ class DeepConf:
         gauges[chain] = gauge
         return chain
 
+    def _answers(self, session: Session, voters: Sequence[tuple[Chain, float]]) -> bool:
+        return any(session.parse(chain.answer_text) is not None for chain, _ in voters)
+
     def _agree(self, session: Session, voters: Sequence[tuple[Chain, float]]) -> bool:
         answers = [session.parse(chain.answer_text) for chain, _ in voters]
         vote = majority(answers, same=session.same, weights=[weight for _, weight in voters])
@@ -105,7 +119,7 @@ class DeepConf:
 
 
 def chain_score(confidence: ArrayLike, score: Score, window: int) -> float:
-    """The confidence of a chain from those of its tokens, `[n]`: of all, of the last window, of the lowest ones.
+    """Return the confidence of a chain from those of its tokens, `[n]`: of all, of the last window, of the lowest ones.
 
     `bottom` is the mean of the lowest tenth of the windows, at least one.
 

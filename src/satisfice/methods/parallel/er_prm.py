@@ -27,17 +27,24 @@ class ErPrm:
     measurement can show). Reference code: https://github.com/scheshmi/accelerated-reasoning-ER-PRM.
 
     The scorer is a reward model on text, see `satisfice.core.scorer`; without one, a chain's rating is the mean
-    log-probability of its own tokens, which is no reward model and only a stand-in. Differs from the code: candidates
-    are matched to scores by place and not by text; a chosen chain without a readable answer yields to the next best.
-    The rule `stop` takes over those chains that are still thinking after `max_steps`.
+    log-probability of its own tokens, which is no reward model and only a stand-in.
+
+    Differs from the code: a chain that has ended keeps its place among the candidates (the code continues open chains
+    only and takes the best of *those*, so that one that has ended is lost as soon as another goes on:
+    `keep_finished=false`); a chain ends with its thinking, there with a closed box and a closing phrase; at the end
+    chains are rated once more, whole (the code ranks by the ratings of the last beginnings); a beginning that came to
+    the end of its step is not continued (there every survivor gets `complete` more tokens); ratings belong to chains
+    and not to texts, texts are not cut at 2,048 characters, and no step tag is written into them; continuations that
+    say nothing are kept; a chosen chain without a readable answer yields to the next best; sampling is the session's
+    (there temperature 0.8). The rule `stop` takes over those chains that are still thinking after `max_steps`.
     """
 
     card: ClassVar = Card(
         id="er-prm",
         paper="arXiv:2508.01969",
-        where="the search with early rejection, as in the authors' code",
+        where="the search with early rejection",
         needs=frozenset({Need.FORK, Need.LOGPROBS}),
-        fidelity="code",
+        fidelity="paper",
         system="partial-reward-rejection",
         ours=("scorer", "stop"),
     )
@@ -47,6 +54,7 @@ class ErPrm:
     tau: Annotated[int, Range(1)] = 64  # tokens of a step before it is rated
     complete: Annotated[int, Range(0)] = 256  # tokens in which a surviving step may come to its end
     max_steps: Annotated[int, Range(1), Counts.CHAINS] = 20  # rounds
+    keep_finished: bool = True  # chains that have ended stay candidates; false: as in the code
     scorer: Scorer | None = None  # reward model; none: a chain's own mean log-probability
     stop: Policy | None = None  # rule for chains that still think after the last round; none: they run to their end
 
@@ -60,6 +68,11 @@ class ErPrm:
             if all(chain.phase != "think" for chain in beams):
                 break
             grown: list[Chain] = []
+            if not self.keep_finished:
+                for chain in beams:
+                    if chain.phase != "think":
+                        chain.drop()
+                beams = [chain for chain in beams if chain.phase == "think"]
             for chain in beams:
                 copies = [chain.fork() for _ in range(self.width - 1)] if chain.phase == "think" else []
                 means.update(dict.fromkeys(copies, means[chain]))

@@ -32,6 +32,8 @@ class BasisAware:
     It goes before the temperature: the model is fitted at temperature 1. It needs `bind` with the output matrix, which
     a bias or a soft cap on the logits would make wrong. A step costs up to `tests` linear programs, milliseconds each.
 
+    Reference code: https://github.com/mattf1n/basis-aware-threshold; it was read, not run beside this.
+
     Differs from the code: that draws tokens and tests each draw, up to ten times (`draw` does so); a filter does not
     draw, so the `tests` likeliest tokens below tau are tested and all others cut. The bound p >= 0, which the released
     sampling path leaves out, certifies more tokens. A program that the solver gives up on keeps its token, as there.
@@ -39,7 +41,7 @@ class BasisAware:
 
     card: ClassVar = Card(
         id="basis-aware", paper="arXiv:2310.01693", where="Sec. 4.2, Alg. 1",
-        needs=frozenset({Need.LOGITS, Need.UNEMBEDDING}), fidelity="code", system="basis-aware-truncation",
+        needs=frozenset({Need.LOGITS, Need.UNEMBEDDING}), fidelity="paper", system="basis-aware-truncation",
         ours=("epsilon", "tests", "columns"),
     )  # fmt: skip
 

@@ -19,13 +19,18 @@ class TopNSigma:
 
         keep i  if  z_i >= z_max - n sigma(z)
 
-    sigma is taken over the scores that are finite, so a filter before this one changes its meaning but never empties a
-    row, as the authors' code does. It divides by V as in llama.cpp; `sigma="sample"` divides by V - 1 as the authors
-    do, which matters for tiny vocabularies only. The kept set does not change with temperature.
+    sigma is taken over the scores that are finite and divides by their number, as in llama.cpp. The kept set does not
+    change with temperature. Reference code: https://github.com/Tomorrowdawn/top_nsigma (MIT).
+
+    Differs from the authors' code: that divides by one less (`sigma=sample`, which matters for tiny vocabularies only)
+    and takes sigma over the whole row, so that where a filter or a mask has put -inf it is NaN and *nothing* is kept;
+    here a filter before this one changes its meaning, but never empties a row. Of the authors' two versions the one for
+    vLLM cuts a score that is exactly at the border, the one for transformers keeps it, as here. With `sigma=sample`
+    the kept sets were held against the latter's on 1,000 random rows.
     """
 
     card: ClassVar = Card(
-        id="top-n-sigma", paper="arXiv:2411.07641", where="Sec. 4", needs=frozenset({Need.LOGITS}), fidelity="code",
+        id="top-n-sigma", paper="arXiv:2411.07641", where="Sec. 4", needs=frozenset({Need.LOGITS}), fidelity="paper",
         ours=("sigma",),
     )  # fmt: skip
 

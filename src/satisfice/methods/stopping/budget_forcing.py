@@ -25,9 +25,12 @@ class BudgetForcing:
     is continued `extensions` times: its end is taken back and "Wait" put in its place. Then it closes as it likes.
     Reference code: https://github.com/simplescaling/s1 (Apache-2.0).
 
-    Differs from the code: it goes on no further once an extension brings nothing, or the same as the piece before it
-    (the code may loop, and forces one token after "Wait" by suppressing the end). The word and the closing text are
-    in `BudgetWords`. The paper tries `extensions` from 0 to 6.
+    Differs from the code, which was read and not run beside this: `tokens` holds for all pieces together (the code
+    gives each piece all of them and cuts the sum afterwards, in which case it closes without "Final Answer:"); the word
+    that is put in does not count towards them, as it does there; it goes on no further once an extension brings
+    nothing, or the same as the piece before it (the code may loop, and forces one token after "Wait" by suppressing the
+    end). The word and the closing text are in `BudgetWords`. Resampling until the thinking is short enough, its
+    control, is not here. The paper tries `extensions` from 0 to 6.
     """
 
     card: ClassVar = Card(
@@ -35,7 +38,7 @@ class BudgetForcing:
         paper="arXiv:2501.19393",
         where="budget forcing",
         needs=frozenset({Need.INJECT}),
-        fidelity="code",
+        fidelity="paper",
         ours=("extensions",),
     )
     words: ClassVar = BudgetWords()

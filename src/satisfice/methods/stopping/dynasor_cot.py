@@ -13,6 +13,7 @@ from satisfice.core.ladder import Ladder
 from satisfice.core.session import Session
 from satisfice.methods.stopping.trial import Trial, agreeing, ask_trial, settled, together
 
+Loop = Literal["chunks", "released"]
 Match = Literal["word", "substring"]
 
 
@@ -32,18 +33,26 @@ class DynasorCot:
     then written down for the model. Reference code: https://github.com/hao-ai-lab/Dynasor (MIT), whose levels of
     effort are (k, chunk) = mild (8, 64), low (5, 64), mid (3, 64), high (2, 64), crazy (2, 32).
 
-    As in the code, the question is put while the next chunk is being thought (`overlap`), so that a chain that stops
-    has thought up to one chunk in vain; that chunk counts as dropped. Differs from the code: hesitations are whole
-    words ("no" is not in "know"; `match=substring` is the code's); the inducing text is the profile's.
+    `loop=released` is the code's loop. The first question comes before the first thought, so questions stand at 0,
+    chunk, 2 chunk, ... tokens; each is put while the next chunk is being thought, and a chain that stops keeps that
+    chunk. A trial is sampled to `trial_tokens` or the end of the turn and not only to the end of its box, and all of it
+    is searched for hesitations, as parts of words too ("no" in "know"). When thinking ends within a chunk, the question
+    put beside it is not looked at. By default (`loop=chunks`) the first question comes after the first chunk, a trial
+    ends with its box and is searched no further, hesitations are whole words (`match=substring` is the code's), and a
+    chain that stops goes back to where the question was put: the chunk thought meanwhile (`overlap`) counts as dropped.
+
+    Both differ from the code: trial answers are sampled as the chain is (there temperature 0.6 and top-p 0.95), and the
+    inducing and closing texts are the profile's. The released loop was held against the code's, fed with the same
+    chunks and trials, on 1,000 random chains: place of the stop, answer and kept text are the same.
     """
 
     card: ClassVar = Card(
         id="dynasor-cot",
         paper="arXiv:2412.20993",
-        where="Dynasor-CoT in the authors' code",
+        where="Dynasor-CoT; loop=released is the authors' code, the default reads it otherwise",
         needs=frozenset({Need.FORK, Need.INJECT}),
-        fidelity="code",
-        ours=("k", "match"),
+        fidelity="second-hand",
+        ours=("k", "loop", "match"),
     )
     words: ClassVar = DynasorWords()
 
@@ -53,18 +62,46 @@ class DynasorCot:
 
     k: Annotated[int, Range(1)] = 3  # answers that must agree
     chunk: Annotated[int, Range(1)] = 64  # thinking tokens between two questions
+    loop: Loop = "chunks"  # when it asks, what it reads of a trial, what a chain that stops keeps
     trial_tokens: Annotated[int, Range(1)] = 20  # longest trial answer, tokens
     greedy: bool = False  # trial answers are greedy in place of sampled as the chain is
-    overlap: bool = True  # ask while thinking goes on
-    match: Match = "word"  # how a hesitation is found
+    overlap: bool = True  # ask while thinking goes on; the released loop always does
+    match: Match = "word"  # how a hesitation is found; by the released loop as substring always
     reuse_answer: bool = True  # write the agreed answer down in place of letting the model write one
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
+        return await (self._released(session) if self.loop == "released" else self._chunks(session))
+
+    async def _released(self, session: Session) -> Chain:
         profile, chain = session.engine.profile, session.chain()
         hesitations = profile.words(self.card.id, self.words).hesitations
+        texts: list[str] = []
+        answers: list[str | None] = []
+        while True:
+            ask = ask_trial(chain, self.trial_tokens, greedy=self.greedy, whole=True)
+            trial, thinks = await both(ask, chain.think(limit=self.chunk))
+            if not thinks:
+                return await chain.finish()
+            texts.append(trial.text)
+            closed = closed_part(trial.text, profile.answer_end)
+            if closed is None and trial.closed and "}" not in profile.answer_end:
+                closed = trial.text  # the end of the turn ends an answer without a box
+            answers.append(None if closed is None else read_trial(closed))
+            stop = certain(texts, answers, self.k, session.same, hesitations, "substring")
+            chain.look("equal answers", agreeing(answers, session.same), threshold=self.k, stop=stop, text=trial.text)
+            if stop:
+                return await self._close(session, chain, answers[-1])
+
+    async def _close(self, session: Session, chain: Chain, agreed: str | None) -> Chain:
+        written = session.engine.profile.written(agreed) if self.reuse_answer and agreed else None
+        return await chain.close_thinking(answer=written)
+
+    async def _chunks(self, session: Session) -> Chain:
+        chain = session.chain()
+        hesitations = session.engine.profile.words(self.card.id, self.words).hesitations
         texts: list[str] = []
         answers: list[str | None] = []
         thinks = await chain.think(limit=self.chunk)
@@ -82,10 +119,7 @@ class DynasorCot:
             if stop:
                 if self.overlap:
                     chain.drop()
-                agreed = answers[-1]
-                return await here.close_thinking(
-                    answer=profile.written(agreed) if self.reuse_answer and agreed else None
-                )
+                return await self._close(session, here, answers[-1])
             if self.overlap:
                 here.drop()
             else:
@@ -97,6 +131,20 @@ async def both(ask: Coroutine[Any, Any, Trial], think: Coroutine[Any, Any, bool]
     """Ask and think at once."""
     trial, thinks = await together([ask, think])
     return cast(Trial, trial), cast(bool, thinks)
+
+
+def closed_part(text: str, ends: Sequence[str]) -> str | None:
+    """Return what comes before the first end of an answer, a brace only where it closes none of the answer's own.
+
+    >>> closed_part("\\\\frac{1}{2}} so", ["}"]), closed_part("12", ["}"]), closed_part("12\\n13", ["\\n"])
+    ('\\\\frac{1}{2}', None, '12')
+    """
+    depth = 0
+    for at, char in enumerate(text):
+        if any(text.startswith(end, at) for end in ends if end != "}" or depth == 0):
+            return text[:at]
+        depth += (char == "{") - (char == "}")
+    return None
 
 
 def certain(

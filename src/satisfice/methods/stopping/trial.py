@@ -29,18 +29,26 @@ _TEXT = Signals()
 
 
 async def ask_trial(
-    chain: Chain, tokens: int, *, inducer: str | None = None, signals: Signals = _TEXT, greedy: bool = True
+    chain: Chain,
+    tokens: int,
+    *,
+    inducer: str | None = None,
+    signals: Signals = _TEXT,
+    greedy: bool = True,
+    whole: bool = False,
 ) -> Trial:
     """Ask a copy of the chain for its answer now, in at most `tokens` tokens. The chain itself is untouched.
 
-    `inducer` is what is put in to ask, by default the profile's `induce_answer`.
+    `inducer` is what is put in to ask, by default the profile's `induce_answer`. A `whole` trial goes on after its
+    answer, to the end of the turn or the last token.
     """
     engine = chain.session.engine
     probe = chain.probe().inject(engine.profile.induce_answer if inducer is None else inducer)
     begin, seen = len(probe.ids), list[Sampled]()
     while True:
         left = tokens - sum(len(got.ids) for got in seen)
-        seen.append(await probe.sample(left, until=engine.profile.answer_end, signals=signals, greedy=greedy))
+        until = () if whole else engine.profile.answer_end
+        seen.append(await probe.sample(left, until=until, signals=signals, greedy=greedy))
         text = engine.decode([i for i in probe.ids[begin:] if i not in engine.end_ids])
         if seen[-1].match != "}" or _depth(text) <= 0:
             break  # a brace that closes one of the answer's own does not end it

@@ -29,6 +29,14 @@ function drawCharts() {
   };
   draw();
   dark.addEventListener("change", draw);
+  const axis = document.getElementById("axis");
+  if (axis) axis.addEventListener("change", () => {
+    for (const place of document.querySelectorAll("#frontiers [data-chart]")) {
+      const name = `${place.dataset.chart.split("-").slice(0, 2).join("-")}-${axis.value}`;
+      if (specs[name]) place.dataset.chart = name;
+    }
+    draw();
+  });
 }
 
 function readChains() {
@@ -58,20 +66,20 @@ function readChains() {
     cost: (run, full) => full && run.spent > full.spent,
     odd: (run) => run.truncated || run.error || run.answer === null || run.verdict === "unknown",
   };
-  const sign = { right: "✓", wrong: "✗", unknown: "?" };
+  const sign = { right: "✓", wrong: "✗", unknown: "?", error: "!" };
 
   function list() {
     const policy = pick.policy.value;
     shown = data.problems.filter((problem) => problem.task === pick.task.value && problem.runs[policy]
-      && kinds[pick.kind.value](problem.runs[policy], problem.runs.full));
+      && kinds[pick.kind.value](problem.runs[policy], problem.runs[data.full[policy]]));
     if (pick.kind.value === "saved" || pick.kind.value === "cost") {
       const order = pick.kind.value === "saved" ? 1 : -1;
-      const saved = (problem) => problem.runs.full.spent - problem.runs[policy].spent;
+      const saved = (problem) => problem.runs[data.full[policy]].spent - problem.runs[policy].spent;
       shown.sort((a, b) => order * (saved(b) - saved(a)));
     }
     fill(pick.problem, shown.map((problem, i) => {
-      const run = problem.runs[policy], full = problem.runs.full;
-      const against = full && policy !== "full" ? ` of ${full.spent}` : "";
+      const run = problem.runs[policy], full = problem.runs[data.full[policy]];
+      const against = full && policy !== data.full[policy] ? ` of ${full.spent}` : "";
       const name = problem.id.length > 12 ? `${problem.id.slice(0, 8)}…` : problem.id;
       return [i, `${i + 1}. ${name}${problem.seed ? ` seed ${problem.seed}` : ""} ${sign[run.verdict]} ${run.spent}${against} tokens`];
     }));
@@ -87,10 +95,10 @@ function readChains() {
       reader.replaceChildren(make("p", "note", "None of the problems chosen for this file is of this kind. Choose another."));
       return;
     }
-    const policy = pick.policy.value, run = problem.runs[policy], full = problem.runs.full;
+    const policy = pick.policy.value, run = problem.runs[policy], full = problem.runs[data.full[policy]];
     const question = make("p", "question", make("b", "", "Question  "), problem.question, "\n", make("b", "", "Right answer  "), problem.gold);
-    const pair = make("div", "pair", card(data.labels[policy], run, full, null));
-    if (full && policy !== "full") pair.append(card("full, same problem and seed", full, full, { run, label: data.labels[policy] }));
+    const pair = make("div", "pair", card(policy, run, full, null));
+    if (full && policy !== data.full[policy]) pair.append(card(`${data.full[policy]}, same problem and seed`, full, full, { run, label: policy }));
     reader.replaceChildren(question, pair);
   }
 
@@ -176,7 +184,7 @@ function readChains() {
   for (const id of ["task", "policy", "kind"]) pick[id].addEventListener("change", list);
   pick.problem.addEventListener("change", show);
   fill(pick.task, data.tasks.map((name) => [name, name]));
-  fill(pick.policy, data.policies.map((name) => [name, data.labels[name]]));
+  fill(pick.policy, data.subjects.map((name) => [name, name]));
   pick.policy.value = data.first;
   list();
 }

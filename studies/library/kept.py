@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from satisfice.measure.run import NUMBERS
+from satisfice.measure.samples import NUMBERS, key_of
 from satisfice.measure.statistics import MARGIN, result_rows
 from satisfice.measure.store import read_results, read_samples
+from satisfice.measure.subject import subject_of, subjects_in
 
 Sample = dict[str, Any]
 ALL = "all"
@@ -29,9 +30,9 @@ def numbers(folder: Path, more: Sequence[str] = ()) -> list[Sample]:
         BadInput: there is no run in `folder`.
     """
     config = read_results(folder)["config"]
-    policies, tasks = config["policies"], config["tasks"]
-    newest = {(row["policy"], row["task"], row["problem"], row["seed"]): row for row in read_samples(folder)}
-    order = sorted(newest, key=lambda key: (policies.index(key[0]), tasks.index(key[1]), *key[2:]))
+    subjects, tasks = subjects_in(config), config["tasks"]
+    newest = {key_of(row): row for row in read_samples(folder)}
+    order = sorted(newest, key=lambda key: (subjects.index(key[0]), tasks.index(key[1]), *key[2:]))
     return [{name: newest[key][name] for name in (*NUMBERS, *more)} | {"wall_s": None} for key in order]
 
 
@@ -58,13 +59,13 @@ def kept(file: Path) -> dict[str, list[Sample]]:
 
 
 def rows_of(samples: Sequence[Sample], *, margin: float = MARGIN) -> list[dict[str, Any]]:
-    """A row for each policy on each task, as in `results.json`, and before them, of several tasks, one over `ALL`."""
-    policies, tasks = (list(dict.fromkeys(row[name] for row in samples)) for name in ("policy", "task"))
+    """A row for each subject on each task, as in `results.json`, and before them, of several tasks, one over `ALL`."""
+    subjects, tasks = list(dict.fromkeys(map(subject_of, samples))), list(dict.fromkeys(row["task"] for row in samples))
     pooled = [{**row, "task": ALL} for row in samples] if len(tasks) > 1 else []
     return [
         row
         for some, named in ((pooled, [ALL]), (samples, tasks))
-        for row in result_rows(some, policies=policies, tasks=named, margin=margin)
+        for row in result_rows(some, subjects=subjects, tasks=named, margin=margin)
     ]
 
 
