@@ -123,7 +123,7 @@ def do_prose(args: argparse.Namespace) -> None:
     )  # fmt: skip
     asyncio.run(run_bench(plan, load_engine(args.model), args.out / "prose"))
     packs = Plan(
-        model=args.model, tasks=tuple(packed(task) for task in load(args, args.prose)),
+        models=(args.model,), tasks=tuple(packed(task) for task in load(args, args.prose)),
         policies={canonical(build(BATCH)): build(BATCH)}, limit=args.prose, concurrency=args.concurrency,
     )  # fmt: skip
     asyncio.run(run_bench(packs, load_engine(args.model), args.out / "batches"))

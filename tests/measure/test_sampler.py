@@ -11,6 +11,7 @@ from satisfice.core.errors import BadInput, Unfit
 from satisfice.engines.scripted import ScriptedEngine
 from satisfice.measure.plan import Plan, make_plan
 from satisfice.measure.run import run_bench
+from satisfice.measure.samples import upgraded_config
 from satisfice.measure.store import read_samples
 from satisfice.methods.sampling import BasisAware
 
@@ -27,6 +28,10 @@ def plan_of(tasks: object, sampler: str | None = None, **rest: object) -> Plan:
     return make_plan(tasks=[str(tasks)], policies="full", sampler=sampler, **given)  # type: ignore[arg-type]
 
 
+NEW = ("models", "samplers", "baseline", "weights", "shard")
+"""What a config of release 1 did not have, or had otherwise."""
+
+
 def scripted(provides: frozenset[Need] = frozenset(Need)) -> ScriptedEngine:
     return ScriptedEngine(lambda so_far, request: "so 2</think>2<|end|>", provides=provides)
 
@@ -34,12 +39,12 @@ def scripted(provides: frozenset[Need] = frozenset(Need)) -> ScriptedEngine:
 def test_the_sampler_and_the_place_of_the_temperature_are_part_of_the_run(questions: Path, tmp_path: Path) -> None:
     plan = plan_of(questions, "top-k:20,min-p")
     results = asyncio.run(run_bench(plan, scripted(), tmp_path / "run"))
-    assert results["config"]["sampler"] == "temperature, top-k(k=20), min-p"
-    with pytest.raises(
-        BadInput, match=r"another config \(sampler: temperature, top-k\(k=20\), min-p there, None asked"
-    ):
+    assert results["config"]["samplers"] == ["temperature, top-k(k=20), min-p"]
+    with pytest.raises(BadInput, match=r"samplers: \['temperature, top-k\(k=20\), min-p'\] there, \[''\] asked"):
         asyncio.run(run_bench(plan_of(questions), scripted(), tmp_path / "run"))
-    assert "sampler" not in plan_of(questions).config(scripted()), "runs from before there were samplers go on"
+    config = plan_of(questions).config({"scripted": scripted()})
+    before = {"model": "scripted", **{name: value for name, value in config.items() if name not in NEW}}
+    assert upgraded_config(before | {"weights": None}) == config, "runs from before there were samplers go on"
 
 
 def test_an_engine_that_cannot_change_scores_is_refused_before_anything_is_written(

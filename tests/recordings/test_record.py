@@ -616,7 +616,7 @@ def check_states(folder: Path, live) -> None:
 def test_a_live_bench_is_unchanged_by_what_replay_added(tmp_path):
     """A policy's own fault still fails its problem alone."""
     task = sums(2)
-    plan = Plan(model="scripted", tasks=(task,), policies={"full": parse_policies("full")[0]})
+    plan = Plan(models=("scripted",), tasks=(task,), policies={"full": parse_policies("full")[0]})
     engine = ScriptedEngine(Chooser(), fail_at=60)
     results = asyncio.run(run_bench(plan, engine, tmp_path / "run", judge=Compare()))
     assert 0 < results["rows"][0]["error_rate"] <= 1
