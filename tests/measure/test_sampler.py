@@ -42,8 +42,8 @@ def test_the_sampler_and_the_place_of_the_temperature_are_part_of_the_run(questi
     assert results["config"]["samplers"] == ["temperature, top-k(k=20), min-p"]
     with pytest.raises(BadInput, match=r"samplers: \['temperature, top-k\(k=20\), min-p'\] there, \[''\] asked"):
         asyncio.run(run_bench(plan_of(questions), scripted(), tmp_path / "run"))
-    config = plan_of(questions).config({"scripted": scripted()})
-    before = {"model": "scripted", **{name: value for name, value in config.items() if name not in NEW}}
+    config = plan_of(questions).config({"pocket": scripted()})
+    before = {"model": "pocket", **{name: value for name, value in config.items() if name not in NEW}}
     assert upgraded_config(before | {"weights": None}) == config, "runs from before there were samplers go on"
 
 
