@@ -170,7 +170,7 @@ class LoopbackServer:
             rows = [{"id": name, "root": self.root or name, **more} for name in self.models]
             return await _reply(writer, 200, {"data": rows})
         if path == "/apply-template" and self.form and self.tokenizer is None:
-            said = "".join(f"<|{message['role']}|>{message['content']}" for message in body["messages"])
+            said = "".join(f"<|{message['role']}|>{message.get('content') or ''}" for message in body["messages"])
             return await _reply(writer, 200, {"prompt": f"{said}<|assistant|>{OPEN}"})
         if path == "/props" and self.slot:
             return await _reply(writer, 200, {"default_generation_settings": {"n_ctx": self.slot}})

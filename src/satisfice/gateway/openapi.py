@@ -96,7 +96,8 @@ def _page() -> dict[str, Any]:
 
 def _refusals(*codes: int) -> dict[str, Any]:
     content = {"application/json": {"schema": _ERROR}}
-    return {str(code): {"description": _REFUSALS[code], "content": content} for code in codes}
+    told = {str(code): {"description": _REFUSALS[code], "content": content} for code in codes}
+    return {**told, "4XX": {"description": "The model server refused the request", "content": content}}
 
 
 def _error_schema() -> dict[str, Any]:
