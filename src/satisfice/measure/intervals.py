@@ -5,7 +5,7 @@ number). Their bounds are Gaffke's (2005; Learned-Miller and Thomas, arXiv:1905.
 from a flat Dirichlet distribution with one question added that has the worst possible value, and take the quantile of
 the weighted means. With one right or wrong answer per question these are Clopper and Pearson's exact bounds; when
 nothing differs they still have a width. A saving is a ratio of token counts, which have no greatest value: bootstrap.
-See docs/design/0009-intervals-and-verdicts.md.
+See docs/design/0011-intervals-and-verdicts.md.
 """
 
 from collections.abc import Callable
