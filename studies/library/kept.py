@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from satisfice.core.files import replace_file
 from satisfice.measure.samples import NUMBERS, key_of
 from satisfice.measure.statistics import MARGIN, result_rows
 from satisfice.measure.store import read_results, read_samples
@@ -43,9 +44,7 @@ def keep(file: Path, runs: Mapping[str, Path], more: Sequence[str] = ()) -> None
         BadInput: one of the folders holds no run.
     """
     lines = [json.dumps({"run": name, **row}) for name, folder in runs.items() for row in numbers(folder, more)]
-    draft = file.with_name(f".{file.name}")
-    draft.write_bytes(lzma.compress("".join(f"{line}\n" for line in lines).encode(), preset=9))
-    draft.replace(file)
+    replace_file(file, lzma.compress("".join(f"{line}\n" for line in lines).encode(), preset=9))
 
 
 def kept(file: Path) -> dict[str, list[Sample]]:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from satisfice.core.chain import Span
 from satisfice.core.problem import Verdict
+from satisfice.core.span import Span
 from satisfice.engines.scripted import SCRIPTED, ScriptedEngine
 from satisfice.measure.trace import first_right, span_rows, thinking_tokens, tokens_up_to
 

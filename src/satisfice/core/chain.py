@@ -1,28 +1,20 @@
 """One line of thinking: append-only spans of tokens, and the moves that a policy can make on it."""
 
 import bisect
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 from satisfice.core.engine import Engine, Request, Sampled, Sampler, Sequence, Signals, Watch, both, joined, random_key
 from satisfice.core.problem import Problem
 from satisfice.core.race import current_lane
+from satisfice.core.span import Span, first_spans
 
 Phase = Literal["think", "answer", "done"]
 Ended = Literal["", "model", "rule", "limit", "turn"]
 """How thinking ended: not yet, by the model, by a rule, by a token limit, or with the whole turn (so: no answer)."""
 
 _NO_SIGNALS = Signals()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """Neighbouring tokens of one origin. `by` names the chain that added them (a fork carries its parent's spans)."""
-
-    kind: Literal["prompt", "sampled", "injected"]
-    ids: tuple[int, ...]
-    by: str
 
 
 class ChainHost(Protocol):
@@ -98,7 +90,7 @@ class Chain:
     @property
     def spans(self) -> tuple[Span, ...]:
         """Where each token came from, without held ones."""
-        return tuple(_first(self._spans, len(self.ids)))
+        return tuple(first_spans(self._spans, len(self.ids)))
 
     @property
     def text(self) -> str:
@@ -347,7 +339,9 @@ class Chain:
     def _fork(self, length: int, *, looks: bool) -> "Chain":
         name = f"{self.name}.{self._forks}"
         self._forks += 1
-        child = Chain(self.session, name, self._sequence.fork(length), list(_first(self._spans, length)), looks=looks)
+        child = Chain(
+            self.session, name, self._sequence.fork(length), list(first_spans(self._spans, length)), looks=looks
+        )
         child.phase, child.ended, child.clock = self.phase, self.ended, self.clock
         child._answer_from, child._thought, child._parent = self._answer_from, self._thought, self
         self.session.adopt(child)
@@ -441,19 +435,10 @@ class Chain:
         if self._held:
             length = len(self.ids)
             self._sequence.cut(length)
-            self._spans = list(_first(self._spans, length))
+            self._spans = list(first_spans(self._spans, length))
             self._held = 0
 
     def _end_thinking(self, how: Ended, last: int = 0) -> None:
         """Thinking is over, `last` tokens of it being what ended it."""
         self.ended, self.phase = how, "answer"
         self._thought = self.thought - last
-
-
-def _first(spans: list[Span], length: int) -> Iterator[Span]:
-    """The spans of the first `length` tokens."""
-    for span in spans:
-        if length <= 0:
-            return
-        yield span if len(span.ids) <= length else replace(span, ids=span.ids[:length])
-        length -= len(span.ids)

@@ -10,12 +10,12 @@ from typing import Any
 from satisfice.core.errors import BadInput
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, content: str | bytes) -> None:
     """Write a file whole: a reader sees the old one or the new one. After an `OSError` the old one stands."""
     draft = path.with_name(f".{path.name}")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with draft.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
 
 from satisfice.core.card import Card
-from satisfice.core.chain import Chain, Span
+from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine, Sampler, Sequence
 from satisfice.core.errors import BadInput
 from satisfice.core.ledger import Ledger
 from satisfice.core.method import Kind
 from satisfice.core.problem import Problem
 from satisfice.core.race import Race, settle_tasks
+from satisfice.core.span import Span
 
 _LEASE = 16  # tokens; the least that a chain takes at once from a budget it shares with other chains
 

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from satisfice.core.chain import Span
 from satisfice.core.problem import Verdict
 from satisfice.core.profile import Profile
+from satisfice.core.span import Span
 
 Decode = Callable[[list[int]], str]
 Judge = Callable[[str], Awaitable[Verdict]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from satisfice.core.errors import CannotWrite, MissingExtra
+from satisfice.core.files import replace_file
 from satisfice.measure.statistics import LEAST_PROBLEMS, LEAST_SAVING
 from satisfice.measure.subject import Subject, subject_of, subjects_in
 from satisfice.report.reader import PROBLEMS_PER_TASK, choose, pack
@@ -115,9 +116,9 @@ def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Ma
         families=[family for family, _, _ in families], reader_size=_sizes(reader),
         charts={name: chart.to_dict() for name, chart in specs.items()}, reader=reader, runtime=charts.runtime(),
     )  # fmt: skip
-    _replace(run_dir / "report.html", html.encode("utf-8", "replace"))
+    replace_file(run_dir / "report.html", html.encode("utf-8", "replace"))
     if frontiers:
-        _replace(run_dir / "frontier.png", charts.as_png(frontiers))
+        replace_file(run_dir / "frontier.png", charts.as_png(frontiers))
 
 
 def _render(*, charts: Mapping[str, Any], reader: Mapping[str, Any], runtime: str, **view: Any) -> str:
@@ -265,12 +266,3 @@ def _sizes(reader: Mapping[str, Any]) -> dict[str, int]:
         "problems": len(reader["problems"]),
         "chains": sum(len(problem["runs"]) for problem in reader["problems"]),
     }
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -223,7 +223,7 @@ def settling(row: Row) -> int | None:
         return None
     wide: float = min(max(1.0, min(ways)), MANY)
     needed = min(n * wide * wide, 10.0 * MANY)
-    step: int = 10 ** max(0, math.floor(math.log10(needed)) - 1)
+    step = int(10 ** max(0, math.floor(math.log10(needed)) - 1))
     return math.ceil(round(needed / step, 6)) * step
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from satisfice.core.errors import BadInput
+from satisfice.core.files import replace_file
 from satisfice.core.shaper import STATELESS, RewardRange, Shaper, State
 from satisfice.training.segments import Underway
 
@@ -19,12 +20,10 @@ def write_state(
 
     `rewards` is what verdicts are worth in this training.
     """
-    draft = checkpoint / f".{STATE_FILE}"
     row: dict[str, Any] = {"shaper": shaper.card.id, "reward_range": rewards, "state": dict(state)}
     if underway is not None:
         row["underway"] = underway.to_json()
-    draft.write_text(json.dumps(row), "utf-8")
-    draft.replace(checkpoint / STATE_FILE)
+    replace_file(checkpoint / STATE_FILE, json.dumps(row))
 
 
 def read_state(checkpoint: Path, shaper: Shaper, rewards: RewardRange) -> State:

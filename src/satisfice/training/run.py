@@ -19,6 +19,7 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
+from satisfice.core.files import replace_file
 from satisfice.core.fit import require
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.shaper import Monitoring, caps_for, reads, start, with_request
@@ -283,9 +284,7 @@ class _Keep(TrainerCallback):
 def _forget_after(path: Path, step: int) -> None:
     """Leave out the rows of steps that are done again."""
     rows = [row for row in read_steps(path.parent) if row["step"] <= step]
-    draft = path.with_name(f".{path.name}")
-    draft.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    draft.replace(path)
+    replace_file(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 # The folder
@@ -344,9 +343,7 @@ def _save_model(plan: TrainPlan, trainer: ShapedTrainer, folder: Path, out: Path
 
 
 def _write(path: Path, value: Any) -> None:
-    draft = path.with_name(f".{path.name}")
-    draft.write_text(json.dumps(value, indent=1, default=str) + "\n", "utf-8")
-    draft.replace(path)
+    replace_file(path, json.dumps(value, indent=1, default=str) + "\n")
 
 
 def _processes() -> int:

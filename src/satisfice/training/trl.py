@@ -48,6 +48,7 @@ from satisfice.training.segments import Underway, grow_until
 from satisfice.training.shares import empty_groups, weighed
 from satisfice.training.signals import brief_chances, signals
 from satisfice.training.source import Source, made_for
+from satisfice.training.trl_hooks import AfterSaving, rollouts, shaped_reward
 from satisfice.training.trl_loss import Tokens, batch_loss, by_length, check_terms, cropped, old_logprobs
 from satisfice.training.value_head import heard_values, with_value_head
 
@@ -108,9 +109,9 @@ class ShapedTrainer(GRPOTrainer):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "You are using 'rollout_func'")  # experimental, hence the canary test
             super().__init__(
-                model, reward_funcs=_reward, args=args, processing_class=processing_class,
+                model, reward_funcs=shaped_reward, args=args, processing_class=processing_class,
                 train_dataset=Dataset.from_dict({"prompt": [problem.question for problem in problems]}),
-                rollout_func=_rollouts, callbacks=[*callbacks, _KeepState(self)],
+                rollout_func=rollouts, callbacks=[*callbacks, AfterSaving(self.write_shaper_state)],
             )  # fmt: skip
 
     # TRL's duty: turn rewards into one advantage a row. Ours: the shaper's, one a token, with every token's share of
@@ -386,26 +387,3 @@ class ShapedTrainer(GRPOTrainer):
         """Put what the shaper remembers, and the rollouts that are on their way, into a checkpoint."""
         underway = self._underway if isinstance(self.shaper, Segmented) else None
         write_state(checkpoint, self.shaper, self.shaper_state, self.rewards, underway)
-
-
-class _KeepState(TrainerCallback):
-    """Puts the shaper's state into each checkpoint, once everything else is there."""
-
-    def __init__(self, trainer: ShapedTrainer) -> None:
-        self._trainer = trainer
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            self._trainer.write_shaper_state(folder)
-
-
-def _rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
-    """TRL's `rollout_func`: one entry for each prompt, in order, groups side by side."""
-    found: dict[str, Any] = trainer.roll(prompts)
-    return found
-
-
-def _reward(shaped_reward: list[float | None], **rest: Any) -> list[float | None]:
-    """TRL's reward function: what the shaper made of it, so that TRL's own logs show it."""
-    return shaped_reward
