@@ -87,7 +87,7 @@ def bench(
     """Run policies on the same problems, and write samples, results, a report and the frontier."""
     from satisfice.cli.progress import RunProgress
     from satisfice.cli.show import result_tables
-    from satisfice.measure.statistics import BASELINE
+    from satisfice.measure.subject import BASELINE
 
     with err_console.status("Checking the policies and making the problems ..."):
         plan = make_plan(

@@ -1,44 +1,19 @@
 """One line of thinking: append-only spans of tokens, and the moves that a policy can make on it."""
 
-import bisect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Literal
 
-from satisfice.core.engine import Engine, Request, Sampled, Sampler, Sequence, Signals, Watch, both, joined, random_key
-from satisfice.core.problem import Problem
+from satisfice.core.chain_host import ChainHost
+from satisfice.core.engine import Request, Sampled, Sampler, Sequence, Signals, Watch, both, joined, random_key
 from satisfice.core.race import current_lane
-from satisfice.core.span import Span, first_spans
+from satisfice.core.span import Span, closed_at, first_spans
 
 Phase = Literal["think", "answer", "done"]
 Ended = Literal["", "model", "rule", "limit", "turn"]
 """How thinking ended: not yet, by the model, by a rule, by a token limit, or with the whole turn (so: no answer)."""
 
 _NO_SIGNALS = Signals()
-
-
-class ChainHost(Protocol):
-    """What a chain needs of the session that it is part of."""
-
-    engine: Engine
-    problem: Problem
-    seed: int
-    temperature: float
-    top_p: float
-    sampler: Sampler | None
-    bias: dict[int, float]
-    options: Mapping[str, Any] | None
-    end_ids: frozenset[int]
-    answers: bool
-    on_tokens: Callable[[], None] | None
-
-    def adopt(self, chain: "Chain", /) -> None: ...
-
-    def note(self, kind: str, chain: "Chain", **data: Any) -> None: ...
-
-    def lease(self, chain: "Chain", want: int | None, /) -> int: ...
-
-    def settle(self, grant: int, /) -> None: ...
 
 
 class Chain:
@@ -240,7 +215,7 @@ class Chain:
             return await self.finish()
         got = await self._sample(None, (), self.session.end_ids, None, _NO_SIGNALS, greedy=False)
         ended_turn = got.reason == "token"
-        closed = self._closed_at()
+        closed = closed_at(self.after_prompt(), self.session.engine)
         if closed is not None:
             self.ended, self.phase, self._thought = "model", "answer", closed[0]
             self._answer_from = self.prompt_length + closed[1]
@@ -417,19 +392,6 @@ class Chain:
         last = self._sequence.last
         if last is not None and last is not before:  # a call that never began leaves the record of the one before it
             self.prefilled += last.prefilled
-
-    def _closed_at(self) -> tuple[int, int] | None:
-        """Tokens before the end of thinking, and up to its end, in what was sampled; None while there is no end."""
-        engine, ids = self.session.engine, self.after_prompt()
-        close, mark = engine.profile.think_close, engine.encode(engine.profile.think_close)
-        if len(mark) == 1 and mark[0] in ids:
-            return ids.index(mark[0]), ids.index(mark[0]) + 1
-        if close not in (text := engine.decode(ids)):
-            return None
-        end = bisect.bisect_left(range(len(ids)), True, key=lambda n: close in engine.decode(ids[: n + 1])) + 1
-        before = text.partition(close)[0]
-        begin = bisect.bisect_left(range(end), True, key=lambda n: len(engine.decode(ids[: n + 1])) > len(before))
-        return begin, end
 
     def _drop_held(self) -> None:
         if self._held:

@@ -1,8 +1,11 @@
 """Neighbouring tokens of one origin: what a chain is made of."""
 
+import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from satisfice.core.engine import Engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,3 +24,16 @@ def first_spans(spans: Iterable[Span], length: int) -> Iterator[Span]:
             return
         yield span if len(span.ids) <= length else replace(span, ids=span.ids[:length])
         length -= len(span.ids)
+
+
+def closed_at(ids: list[int], engine: Engine) -> tuple[int, int] | None:
+    """Return how many tokens stand before the end of thinking, and up to its end; None where there is no end."""
+    close, mark = engine.profile.think_close, engine.encode(engine.profile.think_close)
+    if len(mark) == 1 and mark[0] in ids:
+        return ids.index(mark[0]), ids.index(mark[0]) + 1
+    if close not in (text := engine.decode(ids)):
+        return None
+    end = bisect.bisect_left(range(len(ids)), True, key=lambda n: close in engine.decode(ids[: n + 1])) + 1
+    before = text.partition(close)[0]
+    begin = bisect.bisect_left(range(end), True, key=lambda n: len(engine.decode(ids[: n + 1])) > len(before))
+    return begin, end

@@ -29,7 +29,8 @@ def load_engine(model: str = "pocket", **options: Any) -> Engine:
     name = read_name(model)
     if name.engine == "http":
         try:
-            from satisfice.engines.http.engine import HttpEngine, options_in
+            from satisfice.engines.http.address import options_in
+            from satisfice.engines.http.engine import HttpEngine
         except ModuleNotFoundError as error:
             raise _missing(error, "the http engine", "http", {"aiohttp"}) from error
         return HttpEngine(model, **options_in(model), **options)

@@ -240,7 +240,8 @@ async def _watch(source: Source) -> None:
 
 def http_source(address: str, *, key_env: str) -> Source:
     """A server. Unless its address says otherwise, it is given 20 s without a token before another is tried."""
-    from satisfice.engines.http.engine import HttpEngine, base_of, options_in
+    from satisfice.engines.http.address import base_of, options_in
+    from satisfice.engines.http.engine import HttpEngine
 
     options = {
         "key_env": key_env, "patience_s": 20.0, "connections": 1024, "retry_busy": False, **options_in(address)

@@ -110,7 +110,7 @@ def summary(cell: Cell) -> dict[str, Any]:
         "accuracy_high": accuracy.high,
         "accuracy_flexible": _accuracy(done, "verdict_flexible"),
         **{name: float(np.mean([sample[name] for sample in done])) if done else None for name in MEANS},
-        "flops": float(np.mean(flops)) if flops and None not in flops else None,
+        "flops": _mean_or_none(flops),
         "wall_s": float(np.mean(walls)) if walls else None,
         "p50_s": float(np.percentile(walls, 50)) if walls else None,
         "p95_s": float(np.percentile(walls, 95)) if walls else None,
@@ -282,3 +282,9 @@ def _accuracy(samples: Sequence[Sample], which: str) -> float | None:
 
 def _share(samples: Sequence[Sample], test: Any) -> float | None:
     return sum(bool(test(sample)) for sample in samples) / len(samples) if samples else None
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    """Return the mean; None where there are no values, or one of them is not known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None

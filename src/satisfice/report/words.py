@@ -224,7 +224,7 @@ def settling(row: Row) -> int | None:
     wide: float = min(max(1.0, min(ways)), MANY)
     needed = min(n * wide * wide, 10.0 * MANY)
     step = int(10 ** max(0, math.floor(math.log10(needed)) - 1))
-    return math.ceil(round(needed / step, 6)) * step
+    return int(math.ceil(round(needed / step, 6)) * step)
 
 
 def _undecided(row: Row, full: Row | None, labels: Mapping[Subject, str]) -> dict[str, str]:

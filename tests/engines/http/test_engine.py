@@ -19,7 +19,8 @@ from satisfice.core.errors import BadInput, EngineError, MissingExtra, Unfit, Un
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, solve
 from satisfice.engines import load_engine
-from satisfice.engines.http.engine import HttpEngine, base_of, options_in
+from satisfice.engines.http.address import base_of, options_in
+from satisfice.engines.http.engine import HttpEngine
 from satisfice.engines.scripted import SCRIPTED
 
 PROBLEM = Problem(id="a", task="t@1", question="What is 12+34?", answer="46")

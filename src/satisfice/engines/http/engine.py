@@ -28,7 +28,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import numpy as np
@@ -40,18 +39,14 @@ from satisfice.core.errors import BadInput, EngineError, Refused, Unfit
 from satisfice.core.profile import Profile, named_profile
 from satisfice.engines.checks import check_prompt
 from satisfice.engines.collector import Collector, Token, logprobs_wanted, top_wanted
+from satisfice.engines.http.address import base_of
 from satisfice.engines.http.chunk import Chunk, Usage, read_chunk
 from satisfice.engines.http.probe import BUDGETS, EXTENDED, Found, chat_form, find_out
 from satisfice.engines.http.wire import FAREWELL_S, Address, Broken, Gate, Patience, ask, open_stream
 from satisfice.engines.stateless import ComputedPrefix, StatelessSequence, computed_again
-from satisfice.models.names import read_options
 from satisfice.models.recognise import ON
 from satisfice.models.words import TextWords, TokenizerWords
 
-IN_ADDRESS: Mapping[str, type] = {
-    "model": str, "tokenizer": str, "template": str, "profile": str, "max_length": int, "connections": int,
-    "silence_s": float, "first_s": float, "patience_s": float, "key_env": str,
-}  # fmt: skip
 _SHOWN = {name: value for name, value in EXTENDED.items() if name not in ("top_k", "min_p", "repetition_penalty")}
 _TAIL = 32  # pieces of text before a new one within which a stop text may have begun
 UNKNOWN_LENGTH = 1 << 20  # tokens, where a server does not say how long a sequence may be
@@ -376,26 +371,6 @@ async def _farewell(events: AsyncIterator[dict[str, Any]]) -> Usage | None:
             async for event in events:
                 usage = read_chunk(event).usage or usage
     return usage
-
-
-def base_of(address: str) -> str:
-    """The address of the interface, ending in `/v1`.
-
-    >>> base_of("http://localhost:8000"), base_of("https://host/serve/v1/?model=qwen")
-    ('http://localhost:8000/v1', 'https://host/serve/v1')
-    """
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadInput(f"server address {address!r} must begin with http:// or https:// and name a host.")
-    if parts.username or parts.password:
-        raise BadInput("a server address must not hold a password: put the key into SATISFICE_API_KEY instead.")
-    path = parts.path.rstrip("/")
-    return urlunsplit((parts.scheme, parts.netloc, path if path.endswith("/v1") else path + "/v1", "", ""))
-
-
-def options_in(address: str) -> dict[str, Any]:
-    """The engine's options that stand in an address, such as `http://host:8000?model=qwen&connections=8`."""
-    return read_options(urlsplit(address).query, IN_ADDRESS, "the server's address")
 
 
 def _in_a_loop_of_its_own(work: Coroutine[Any, Any, Found]) -> Found:
