@@ -14,7 +14,7 @@ from satisfice.core.errors import Unfit
 from satisfice.core.fit import asks, cards, require
 from satisfice.core.rollouts import PROMPT, Column
 from satisfice.core.session import POLICY
-from satisfice.core.shaper import columns_of, reads
+from satisfice.core.shaper import Loss, columns_of, reads
 from satisfice.methods.parallel import FirstFinish
 from satisfice.methods.shaping import Grpo, O1Pruner, Tldr
 from satisfice.methods.stopping import Deer, Full
@@ -34,6 +34,8 @@ class Outer:
     """Asks of every host, and holds another."""
 
     card: ClassVar = card("outer", needs=frozenset({Need.FORK}), requires=frozenset({HEADS, LAYERS, WIDTH, PROMPT}))
+
+    loss: ClassVar = Loss()
 
     inner: Any = field(default_factory=Grpo)
 

@@ -2,16 +2,11 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Literal
 
 from satisfice.core.chain_host import ChainHost
 from satisfice.core.engine import Request, Sampled, Sampler, Sequence, Signals, Watch, both, joined, random_key
 from satisfice.core.race import current_lane
-from satisfice.core.span import Span, closed_at, first_spans
-
-Phase = Literal["think", "answer", "done"]
-Ended = Literal["", "model", "rule", "limit", "turn"]
-"""How thinking ended: not yet, by the model, by a rule, by a token limit, or with the whole turn (so: no answer)."""
+from satisfice.core.span import Ended, Phase, Span, closed_at, first_spans
 
 _NO_SIGNALS = Signals()
 
@@ -46,8 +41,6 @@ class Chain:
         self._thought: int | None = None  # tokens of thinking, once it is over
         self._key = random_key(session.seed, session.problem.id, name)
         self._tap: tuple[Signals, Callable[[Sampled], None]] | None = None
-
-    # What it holds
 
     def __len__(self) -> int:
         """Tokens after the prompt, without held ones."""

@@ -1,4 +1,4 @@
-"""Neighbouring tokens of one origin: what a chain is made of."""
+"""What a chain is made of: spans of tokens of one origin, and how far its thinking is."""
 
 import bisect
 from collections.abc import Iterable, Iterator
@@ -6,6 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from satisfice.core.engine import Engine
+
+Phase = Literal["think", "answer", "done"]
+Ended = Literal["", "model", "rule", "limit", "turn"]
+"""How thinking ended: not yet, by the model, by a rule, by a token limit, or with the whole turn (so: no answer)."""
 
 
 @dataclass(frozen=True, kw_only=True)

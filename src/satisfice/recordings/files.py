@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from satisfice.core.chain import Ended
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Verdict
+from satisfice.core.span import Ended
 
 SCHEMA_VERSION = 1
 HEADER, PROBLEMS, CHAINS, TOKENS, HIDDEN = (

@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.answers.extract import extract_strict, read_trial
-from satisfice.core.chain import Ended
 from satisfice.core.engine import random_key
 from satisfice.core.errors import NotRecorded
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.profile import Profile, profile_from
+from satisfice.core.span import Ended
 from satisfice.recordings.files import (
     CHAINS,
     HEADER,
