@@ -331,7 +331,7 @@ def test_chains_are_read_with_text_signals_checkpoints_and_verdicts(folder):
 
 def test_other_texts_can_be_asked_too(tmp_path):
     out = recorded(plan_of(sums(2), asks=("</think>so ", "deer-pro.inducers")), tmp_path / "r")
-    with pytest.raises(UnknownName, match="unknown word of deer-pro 'inducer'. Did you mean 'inducers'"):
+    with pytest.raises(UnknownName, match=r"unknown word of deer-pro 'inducer'\. Did you mean 'inducers'"):
         recorded(plan_of(sums(2), asks=("deer-pro.inducer",)), tmp_path / "s")
     with pytest.raises(BadInput, match="'' is no text"):
         recorded(plan_of(sums(2), asks=("",)), tmp_path / "t")
