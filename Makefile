@@ -12,7 +12,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 MODEL ?= pocket
-# SmolLM2 reasons with the adapter that comes with this repository; on two cores 40 problems a task are minutes.
+# SmolLM2 reasons with the adapter that comes with this repository; on two cores 40 problems per task take minutes.
 ifeq ($(MODEL),smollm2)
 override MODEL := smollm2+reasoning
 TASKS ?= leg-counting:easy,chain-sum:easy

@@ -40,7 +40,7 @@ from satisfice.tasks import load_task
 
 TASKS = ("chain-sum:easy", "chain-sum:medium", "chain-sum:hard")
 POLICIES = "cap:96,first-cue,nothinking,deer,deer@pocket,es-cot"
-LIMIT = 1024  # new tokens a chain
+LIMIT = 1024  # new tokens per chain
 TEMPERATURE = 1.1  # of all engines, without top-p or top-k
 VLLM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "python"
 
@@ -331,7 +331,7 @@ def cpu_seconds(pid: int) -> float:
 def show_profile(found: dict[str, Any]) -> None:
     """The profile as a table, for people."""
     names = list(dict.fromkeys(name for one in found["profile"].values() for name in one["shares"]))
-    table = Table("policy", "processor s", "tokens", "steps", "chains a step", *names)
+    table = Table("policy", "processor s", "tokens", "steps", "chains per step", *names)
     for policy, one in found["profile"].items():
         table.add_row(
             policy, f"{one['cpu_s']:.2f}", f"{one['spent']:,}", str(one["steps"]), f"{one['chains_per_step']:.1f}",

@@ -40,7 +40,7 @@ from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 
 VLLM = Path(__file__).parent.parent / ".venv-vllm" / "bin" / "python"
-LIMIT = 512  # tokens a chain
+LIMIT = 512  # tokens per chain
 EACH = 3  # requests that a stream makes one after another, in a round
 
 

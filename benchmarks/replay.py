@@ -1,4 +1,4 @@
-"""How many chains a second a recording is replayed at: `python benchmarks/replay.py RECORDING [--json]`.
+"""How many chains per second a recording is replayed at: `python benchmarks/replay.py RECORDING [--json]`.
 
 A chain is one policy on one problem and seed, through session, verdict, row and disk; seconds are of one core, not
 of the clock. Without a recording one is made by the scripted engine, whose chains are as long as the pocket reasoner's.
@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recording", type=Path, nargs="?")
     parser.add_argument("--policies", nargs="*", default=POLICIES)
-    parser.add_argument("--limit", type=int, default=1000, help="chains a policy")
+    parser.add_argument("--limit", type=int, default=1000, help="chains per policy")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--profile", action="store_true", help="say where the time of the first policy goes")

@@ -96,7 +96,7 @@ def bench(
     if BASELINE not in plan.policies:
         err_console.print(
             f"[yellow]No policy is {BASELINE}, so there will be no savings and no verdicts: "
-            f"nothing stands there to compare with. Put {BASELINE} among --policies.[/]",
+            f"there is nothing to compare with. Put {BASELINE} among --policies.[/]",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
     engines = {name: load(name) for name in plan.models}
@@ -245,7 +245,7 @@ def card(
     model: Annotated[str, typer.Argument(help=MODEL, autocompletion=complete.models)] = "pocket",
     as_json: Json = False,
     tasks: Annotated[str | None, typer.Option(help="Tasks, easiest first. Default: the tiers of chain-sum.")] = None,
-    limit: Annotated[int, typer.Option(help="Problems a tier.", min=1)] = 2000,
+    limit: Annotated[int, typer.Option(help="Problems per tier.", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="Of the chains.", min=0)] = 0,
 ) -> None:
     """Measure what a model card says: does thinking pay, does reflection, how much is overthinking."""

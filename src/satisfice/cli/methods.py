@@ -83,7 +83,7 @@ def _whole(row: Mapping[str, Any], about: str) -> Iterator[str]:
     yield "fields:" if row["fields"] else "fields: none"
     width = max((len(field["name"]) for field in row["fields"]), default=0)
     for field in row["fields"]:
-        whose = ", a default of ours: the source gives none" if field["ours"] else ""
+        whose = ", our default: the source gives none" if field["ours"] else ""
         yield f"  {field['name'].ljust(width)}  {field['default']}: {field['takes']}{whose}"
     yield f"needs: {', '.join(row['needs']) or 'nothing special'}"
     source = " ".join(part for part in (row["paper"], row["where"]) if part)

@@ -50,7 +50,7 @@ def replay(
     policies: Policies = "full,first-cue,deer",
     tasks: Annotated[str, typer.Option(help="Default: all that were recorded.")] = "",
     seeds: Annotated[str, typer.Option(help="Default: all that were recorded.")] = "",
-    limit: Annotated[int | None, typer.Option(help="Problems a task. Default: all.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Problems per task. Default: all.", min=1)] = None,
     margin: Annotated[float, typer.Option(help="Accuracy that a rule may lose, as a fraction.")] = 0.02,
     as_json: Json = False,
 ) -> None:

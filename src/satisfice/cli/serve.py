@@ -63,7 +63,7 @@ def serve(
     tokens_per_minute: Annotated[int | None, typer.Option(help="Sampled for one key.", min=1)] = None,
     slow_s: Annotated[float, typer.Option(help="Disconnect clients that read nothing for so long (seconds).")] = 60.0,
     drain_s: Annotated[int, typer.Option(help="Time for running requests when the server is stopped.", min=0)] = 30,
-    log_requests: Annotated[bool, typer.Option("--log-requests", help="One line a request; never its text.")] = False,
+    log_requests: Annotated[bool, typer.Option("--log-requests", help="One line per request; never its text.")] = False,
 ) -> None:
     """Stop any reasoning model at the right time, behind OpenAI's interface."""
     try:
@@ -88,7 +88,7 @@ def serve(
     typed = {key for key in context.params if _is_typed(context, key)}
 
     def told() -> dict[str, Any]:
-        """The options: what was typed wins over the file, the file over the defaults."""
+        """Return the options: what was typed wins over the file, the file over the defaults."""
         return given if config is None else _merged(given, read_config(config), typed)
 
     options = told()
@@ -129,7 +129,7 @@ def _is_typed(context: typer.Context, key: str) -> bool:
 
 
 def _merged(given: dict[str, Any], row: dict[str, Any], typed: set[str]) -> dict[str, Any]:
-    """The options of a file, under those that were typed."""
+    """Return the options of a file, under those that were typed."""
     said = {"offers" if key == "offer" else key for key in typed}
     limits = {name for option, name in _OPTION_OF.items() if option in typed}
     merged = {**given, **{key: value for key, value in row.items() if key not in said and key != "limits"}}

@@ -47,7 +47,7 @@ def result_tables(results: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def compare_table(rows: list[dict[str, Any]]) -> Table:
-    """The second run against the first."""
+    """Return a table of the second run against the first."""
     table = Table("task", "policy", "n", "accuracy", "difference", "spent", "saving", "verdict")
     names = labels_of([subject_of(row) for row in rows])
     for row in rows:
@@ -167,7 +167,7 @@ async def solve_live(
 
 
 class _Watcher:
-    """Prints a single chain as it grows, and one line a chain when there are several."""
+    """Prints a single chain as it grows, or one line per chain when there are several."""
 
     def __init__(self, console: Console, *, longest_cue: int) -> None:
         self.session: Session | None = None

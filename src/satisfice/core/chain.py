@@ -43,7 +43,7 @@ class Chain:
         self._tap: tuple[Signals, Callable[[Sampled], None]] | None = None
 
     def __len__(self) -> int:
-        """Tokens after the prompt, without held ones."""
+        """Return tokens after the prompt, without held ones."""
         return len(self._sequence.ids) - self._held - self.prompt_length
 
     @property
@@ -52,7 +52,7 @@ class Chain:
         return self._sequence.ids[: len(self._sequence.ids) - self._held]
 
     def after_prompt(self, begin: int = 0) -> list[int]:
-        """Tokens after the prompt from number `begin` on, without held ones."""
+        """Return tokens after the prompt from number `begin` on, without held ones."""
         return self._sequence.ids[self.prompt_length + begin : len(self._sequence.ids) - self._held]
 
     @property
@@ -255,7 +255,7 @@ class Chain:
         return self
 
     def fork(self, *, back: int = 0) -> "Chain":
-        """A copy that grows on its own; its tokens count as `dropped` unless it is returned.
+        """Return a copy that grows on its own; its tokens count as `dropped` unless it is returned.
 
         The copy is without the last `back` tokens, which must all belong to thinking that still goes on.
         """
@@ -272,7 +272,7 @@ class Chain:
         return child
 
     def probe(self) -> "Chain":
-        """A copy made to look at something; its tokens count as `probe` unless it is returned."""
+        """Return a copy made to look at something; its tokens count as `probe` unless it is returned."""
         return self._fork(len(self.ids), looks=True)
 
     def tap(self, signals: Signals, hear: Callable[[Sampled], None]) -> None:
@@ -343,7 +343,7 @@ class Chain:
         return self.last
 
     async def _ask(self, request: Request, limit: int | None) -> list[Sampled]:
-        """One call, in as many leases as it takes."""
+        """Make one call to the engine, in as many leases as it takes."""
         parts: list[Sampled] = []
         lane = current_lane()
         while True:
@@ -374,7 +374,7 @@ class Chain:
         return parts
 
     def _absorb(self, known: int, before: Sampled | None) -> None:
-        """Book the tokens after position `known`, which also covers a call that was cancelled half-way."""
+        """Count the tokens after position `known`, also those of a call that was cancelled half-way."""
         new = tuple(self._sequence.ids[known:])
         self.sampled += len(new)
         self.clock += len(new)
@@ -394,6 +394,6 @@ class Chain:
             self._held = 0
 
     def _end_thinking(self, how: Ended, last: int = 0) -> None:
-        """Thinking is over, `last` tokens of it being what ended it."""
+        """Note that thinking is over and that its last `last` tokens ended it."""
         self.ended, self.phase = how, "answer"
         self._thought = self.thought - last

@@ -40,14 +40,14 @@ class Watch:
     window: int = 1
 
     def crossed(self, values: list[float]) -> bool:
-        """Whether the mean of the last `window` values is beyond the line; never with fewer values."""
+        """Return whether the mean of the last `window` values is beyond the line; never with fewer values."""
         if len(values) < self.window:
             return False
         mean = sum(values[-self.window :]) / self.window
         return (self.below is not None and mean < self.below) or (self.above is not None and mean > self.above)
 
     def crossing(self, values: list[float]) -> int | None:
-        """The first place at which `crossed` holds when values come one by one.
+        """Return the first place at which `crossed` holds when values come one by one.
 
         >>> Watch(signal="logprob", below=-1.0, window=2).crossing([0.0, -1.5, -1.0, 0.0])
         2
@@ -77,7 +77,7 @@ class Signals:
         return frozenset(need for need, asked in wanted.items() if asked)
 
     def __or__(self, other: "Signals") -> "Signals":
-        """What either asks for."""
+        """Return what either asks for."""
         return Signals(
             logprobs=self.logprobs or other.logprobs,
             top_logprobs=max(self.top_logprobs, other.top_logprobs),
@@ -104,7 +104,7 @@ class Both:
 
 
 def both(first: Sampler | None, second: Sampler | None) -> Sampler | None:
-    """Two samplers in their order, where there are two."""
+    """Return two samplers in their order, where there are two."""
     if first is None or second is None:
         return second if first is None else first
     return Both(first, second)
@@ -157,7 +157,7 @@ class Sampled:
 
 
 def joined(parts: list[Sampled], length: int) -> Sampled:
-    """One record for a call that was served in several leases."""
+    """Return one record for a call that was served in several leases."""
     if len(parts) == 1:
         return parts[0]
     if not parts:
@@ -185,7 +185,7 @@ class Sequence(Protocol):
         ...
 
     def fork(self, length: int) -> "Sequence":
-        """A new sequence that begins with the first `length` tokens of this one; costs no forward pass.
+        """Return a new sequence that begins with the first `length` tokens of this one; costs no forward pass.
 
         `BadInput` where this one has no such place.
         """
@@ -251,25 +251,25 @@ class Engine(Protocol):
         ...
 
     def open(self, question: str, label: str) -> Sequence:
-        """A sequence with the question in the model's chat form and thinking open: `open_prompt` of `render`.
+        """Return a sequence with the question in the model's chat form and thinking open: `open_prompt` of `render`.
 
         `label` names the problem in recordings and errors.
         """
         ...
 
     def open_prompt(self, prompt: str | list[int], label: str) -> Sequence:
-        """A sequence with a whole prompt, as text or as tokens, as the model is to read it.
+        """Return a sequence with a whole prompt, as text or as tokens, as the model is to read it.
 
         `BadInput` when it is empty or leaves no room for an answer.
         """
         ...
 
     def render(self, question: str) -> str:
-        """The question in the model's chat form, with thinking open."""
+        """Return the question in the model's chat form, with thinking open."""
         ...
 
     async def render_chat(self, messages: list[dict[str, Any]], variables: Mapping[str, Any] | None = None) -> str:
-        """A conversation in the model's chat form; a server may have to be asked for it.
+        """Return a conversation in the model's chat form; a server may have to be asked for it.
 
         Thinking is open unless the `variables` of the template switch it off. `BadInput` where that form is not known
         for more than a question, or does not take these messages.
@@ -277,19 +277,19 @@ class Engine(Protocol):
         ...
 
     def unembedding(self) -> NDArray[np.float32]:
-        """The output matrix, `[vocab, d]`; `Unfit` where there is none to be had."""
+        """Return the output matrix, `[vocab, d]`; `Unfit` where there is none to be had."""
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a piece of text that will be appended (no special tokens are added)."""
+        """Return tokens of a piece of text that will be appended (no special tokens are added)."""
         ...
 
     def decode(self, ids: list[int]) -> str:
-        """Text of tokens, special ones included."""
+        """Return text of tokens, special ones included."""
         ...
 
     def piece(self, token: int) -> bytes:
-        """The bytes that one token adds to a text; of a character that spans tokens it may be a part."""
+        """Return the bytes that one token adds to a text; of a character that spans tokens it may be a part."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -320,6 +320,6 @@ class Upstream(Protocol):
 
 
 def random_key(*parts: object) -> int:
-    """A 64-bit key for the random numbers of one chain, from seed, problem and the chain's path of forks."""
+    """Return a 64-bit key for the random numbers of one chain, from seed, problem and the chain's path of forks."""
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")

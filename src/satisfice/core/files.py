@@ -34,7 +34,7 @@ def append_synced(file: int, data: bytes) -> None:
 
 
 def clean(value: Any) -> Any:
-    """The same value as JSON can hold it: numbers of numpy become plain, infinities and not-a-numbers null."""
+    """Return a value that JSON can hold: numbers of numpy become plain, infinities and not-a-numbers null."""
     if isinstance(value, Mapping):
         return {str(key): clean(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -51,7 +51,7 @@ def clean(value: Any) -> Any:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two configs, in words."""
+    """Return what differs between two configs, in words."""
     return [
         f"{name}: {before.get(name)} there, {now.get(name)} asked"
         for name in sorted({*before, *now})
@@ -78,7 +78,7 @@ def holds(path: Path, marker: str, what: str) -> bool:
 
 
 def complete_bytes(path: Path) -> int:
-    """Bytes up to the end of the last complete line."""
+    """Return bytes up to the end of the last complete line."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:

@@ -39,7 +39,7 @@ class Profile:
     stated_answer: str = ""  # regular expression with one group: an answer stated inside the thinking; "" = none known
     temperature: float = 0.6
     top_p: float = 0.95
-    max_tokens: int = 16_384  # tokens a problem may spend unless the person says otherwise
+    max_tokens: int = 16_384  # tokens that a problem may spend unless the person says otherwise
     answer_tokens: int = 1_024  # of these, kept back so that there is room for the visible answer
     trial_tokens: int = 20  # longest trial answer
     candidate_answer: str = CANDIDATE  # regular expression: a step in which it matches holds a candidate answer

@@ -46,14 +46,14 @@ class Lane(Generic[R]):
         return room if self.outer is None else min(room, await self.outer.admit(clock))
 
     def begin(self, chain: R) -> None:
-        """A chain's call goes to the engine."""
+        """Note that a chain's call goes to the engine."""
         self.chains[chain] = None
         self.sampling += 1
         if self.outer is not None:
             self.outer.begin(chain)
 
     def end(self) -> None:
-        """A call has come back from the engine."""
+        """Note that a call has come back from the engine."""
         self.sampling -= 1
         if self.outer is not None:
             self.outer.end()

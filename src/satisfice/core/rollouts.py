@@ -163,7 +163,7 @@ class Rollouts:
         if self.prompt is None:
             raise BadInput(
                 "Rollouts: this method remembers prompts, and the batch does not name them. "
-                "Give prompt=, a lasting name a row."
+                "Give prompt=, a lasting name per row."
             )
         return [str(name) for name in self.prompt]
 

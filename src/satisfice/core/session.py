@@ -115,7 +115,7 @@ class Session:
     # For policies
 
     def chain(self, question: str | None = None) -> Chain:
-        """A new chain: the question in place, thinking open. Chains are numbered in the order of these calls.
+        """Return a new chain: the question in place, thinking open. Chains are numbered in the order of these calls.
 
         `question` is asked in place of the problem's own; its prompt counts as injected, once for each such question.
         """
@@ -138,7 +138,7 @@ class Session:
         return chain
 
     def continuing(self, chain: Chain, *, several: bool) -> "Session":
-        """This session for a rule that takes up a chain which is under way, in place of a first one of its own.
+        """Return this session for a rule that continues a chain under way, instead of beginning one.
 
         A rule that asks for further chains gets copies from where this one stood; where it will (`several`), the place
         is kept, since the chain may have ended by then. All else, ledger and log too, is this session's.
@@ -156,7 +156,7 @@ class Session:
         return task
 
     def race(self, works: Iterable[Coroutine[Any, Any, Chain]]) -> Race[Chain]:
-        """Run several coroutines abreast and get their chains as they end, by decode step and then by number."""
+        """Run several coroutines at the same pace and get their chains as they end, by decode step, then by number."""
         return Race(self.start, works)
 
     @property
@@ -168,7 +168,7 @@ class Session:
 
     @property
     def chains(self) -> tuple[Chain, ...]:
-        """Every chain so far, forks included, in the order in which they were made: for whoever watches."""
+        """Every chain so far, forks included, in the order in which they were made."""
         return tuple(self._chains)
 
     # For chains
@@ -185,7 +185,7 @@ class Session:
             self._observer(event)
 
     def lease(self, chain: Chain, want: int | None) -> int:
-        """How many tokens a chain may sample now; 0 when nothing is left for it.
+        """Return how many tokens a chain may sample now; 0 when nothing is left for it.
 
         A budget is taken in parts of what is left, so that a chain that is made later finds some too. While a chain
         thinks, the reserve is out of its reach; a probe never reaches that of the budget.
@@ -203,7 +203,7 @@ class Session:
         return grant
 
     def settle(self, grant: int) -> None:
-        """A lease is over: its tokens are on the chain's own account now."""
+        """End a lease: the chain has counted its tokens."""
         self._counts.leased -= grant
 
     # For whoever opened it
@@ -258,7 +258,7 @@ class _Counts:
 
 @dataclass(eq=False)
 class _Begun:
-    """A chain that a rule takes up, and where it stood then."""
+    """A chain that a rule continues, and its length at that moment."""
 
     first: Chain
     length: int

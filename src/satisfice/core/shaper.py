@@ -280,7 +280,7 @@ def advance(shaper: Shaper, state: State, rollouts: Rollouts) -> State:
 
 
 def caps_for(shaper: Shaper, state: State, prompts: Sequence[str]) -> Ints | None:
-    """How many tokens the next rollouts of these prompts may have, one number a prompt; None: the trainer's limit."""
+    """Return the most tokens of the next rollouts of these prompts, one number each; None: the trainer's limit."""
     return shaper.cap(state, prompts) if isinstance(shaper, Capping) else None
 
 

@@ -13,7 +13,7 @@ def check_prompt(ids: Sequence[int], label: str, max_length: int, *, answer: int
     An answer is never thought to need more than a quarter of what there is: profiles are made for long contexts.
     """
     if not ids:
-        raise BadInput(f"{label}: the prompt is empty, and a model goes on only from something. Give it some text.")
+        raise BadInput(f"{label}: the prompt is empty, and a model needs something to continue. Give it some text.")
     answer = min(answer, max_length // 4)
     if len(ids) + answer >= max_length:
         raise ContextExceeded(
@@ -68,7 +68,7 @@ def without_room(ids: Sequence[int], request: Request, max_length: int) -> Sampl
         BadInput: there is nothing to go on from.
     """
     if not ids:
-        raise BadInput("the sequence is empty, and a model goes on only from something. Extend it first.")
+        raise BadInput("the sequence is empty, and a model needs something to continue. Extend it first.")
     if request.limit > 0 and len(ids) < max_length:
         return None
     return Sampled(ids=(), reason="length", cut=len(ids))

@@ -29,7 +29,7 @@ class ComputedPrefix:
         return child
 
     def cut(self, length: int) -> None:
-        """The sequence ends after `length` tokens now."""
+        """Note that the sequence now ends after `length` tokens."""
         self._own = min(self._own, length)
 
     @property
@@ -38,18 +38,18 @@ class ComputedPrefix:
         return self._prompt[0]
 
     def begin(self) -> int:
-        """A call reads the sequence now; how many of its tokens were computed before."""
+        """Note that a call reads the sequence now; return how many of its tokens were computed before."""
         known = max(self._own, self._prompt[1])
         self._prompt[1] = self._prompt[0]
         return known
 
     def end(self, length: int) -> None:
-        """The call is over, and the sequence is `length` tokens long."""
+        """Note that the call is over and left `length` tokens."""
         self._own = length
 
 
 def computed_again(known: int, length: int, cached: int) -> int:
-    """Tokens that a call over `length` tokens computed although they had been computed before.
+    """Return tokens that a call over `length` tokens computed although they had been computed before.
 
     The last one is read anew by every call, for its scores, and does not count.
 

@@ -48,7 +48,7 @@ def create_app(
     name: str | None = None,
     when_open: Callable[["Gateway"], None] = lambda gateway: None,
 ) -> Starlette:
-    """The gateway as an ASGI application.
+    """Return the gateway as an ASGI application.
 
     `name` is what the model is called; default: what its engine calls it. `when_open` is called once the engines have
     been tried for the first time.
@@ -143,7 +143,7 @@ class Gateway:
         return str(told.get("model", told["engine"])).rstrip("/").rsplit("/", 1)[-1]
 
     def figures(self) -> dict[str, Any]:
-        """What the page shows."""
+        """Return what the page shows."""
         return {
             **self.metrics.figures(), "running": self.limiter.running, "since": self.since,
             "policy": canonical(self.settings.policy), "shadow": self.settings.shadow,
@@ -152,7 +152,7 @@ class Gateway:
         }  # fmt: skip
 
     def check_key(self, request: Request) -> Any:
-        """The client that sends a request; `RequestRefused` without a valid key."""
+        """Return the client that sends a request; `RequestRefused` without a valid key."""
         return self.limiter.client(request.headers.get("authorization", ""), request.headers.get("x-api-key", ""))
 
     async def response_to(self, request: Request, route: Route) -> Response:

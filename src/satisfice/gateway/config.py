@@ -69,12 +69,12 @@ def settings_from(row: Mapping[str, Any]) -> Settings:
 
 
 def keys_in(variable: str | None) -> tuple[str, ...]:
-    """The keys in an environment variable, commas between them."""
+    """Return the keys in an environment variable, commas between them."""
     if variable is None:
         return ()
     keys = tuple(key.strip() for key in os.environ.get(variable, "").split(",") if key.strip())
     if not keys:
-        raise BadInput(f"api-key-env: the variable {variable} is not set, so nobody could come in. Set it.")
+        raise BadInput(f"api-key-env: the variable {variable} is not set, so no request could be accepted. Set it.")
     return keys
 
 

@@ -20,5 +20,5 @@ def dumps(row: Any) -> bytes:
 
 
 def event(row: Any) -> bytes:
-    """A server-sent event."""
+    """Return a server-sent event."""
     return b"data: " + dumps(row) + b"\n\n"

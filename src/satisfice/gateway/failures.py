@@ -54,7 +54,7 @@ class Failure:
 
 
 def failure_of(error: Exception) -> Failure:
-    """What a client is told of an error."""
+    """Return what a client is told of an error."""
     if isinstance(error, RequestRefused):
         kind = {401: "authentication_error", 429: "rate_limit_error"}.get(error.status, "invalid_request_error")
         return Failure(
@@ -87,7 +87,7 @@ def failure_of(error: Exception) -> Failure:
 
 
 def overflow(message: str) -> Failure:
-    """The prompt is longer than the context, in the words that clients look for."""
+    """Return the failure of a prompt longer than the context, in the words that clients look for."""
     code = "context_length_exceeded"
     return Failure(status=400, kind="invalid_request_error", code=code, message=message, param="messages")
 

@@ -121,7 +121,7 @@ OURS = frozenset({"model", "messages", "prompt", "stream", "stream_options", "sa
 
 
 def speaks(name: str, value: Any) -> bool:
-    """Whether a value says more than leaving the field out does."""
+    """Return whether a value says more than leaving the field out does."""
     if value is None:
         return False
     neutral = FIELDS[name].neutral if name in FIELDS else ()
@@ -135,13 +135,13 @@ def treated(values: Mapping[str, Any], *treatments: Treatment) -> dict[str, Any]
 
 
 def no_tools(fields: Mapping[str, Any]) -> list[str]:
-    """Fields about tools that say nothing, because the request wants no call of one."""
+    """Return fields about tools that say nothing, because the request wants no call of one."""
     off = "none" in (fields.get("tool_choice"), fields.get("function_call"))
     return [name for name in ("tools", "functions", "parallel_tool_calls") if off and name in fields]
 
 
 def table() -> str:
-    """The table of the documentation, in Markdown."""
+    """Return the table of the documentation, in Markdown."""
     lines = ["| field | over a server | on `--model` |", "| --- | --- | --- |"]
     for name, field in FIELDS.items():
         note = f": {field.note}" if field.note else ""

@@ -93,7 +93,7 @@ class Generation:
         return self._outcome(chain, stopped)
 
     async def _decide(self, session: Session, show: Show) -> tuple[Chain, str]:
-        """The chain that counts and, where it was not the policy that decided, what did."""
+        """Return the chain that counts and, where it was not the policy that decided, what did."""
         work = session.start(self.parameters.policy(session))
         live, why, clock, made_to_answer = self.parameters.live, "", asyncio.get_running_loop(), False
         over = clock.time() + self.limits.seconds
@@ -127,7 +127,7 @@ class Generation:
             alarm.cancel()
 
     def _lead(self, session: Session) -> Chain:
-        """The chain that is furthest on."""
+        """Return the chain that is furthest on."""
         alive = [chain for chain in session.chains if not chain.closed and not chain.looks]
         if not alive:
             raise OutOfTime(
@@ -182,7 +182,7 @@ class Generation:
         )
 
     def _is_cut(self, chain: Chain) -> bool:
-        """Whether a limit and not the model ended the answer."""
+        """Return whether a limit and not the model ended the answer."""
         if self.looped:
             return True
         if not self.parameters.answers:
@@ -215,5 +215,5 @@ class _Wakeup:
 
 
 def _digest(text: str) -> str:
-    """A short digest of a prompt, so that the same prompt and seed give the same answer."""
+    """Return a short digest of a prompt, so that the same prompt and seed give the same answer."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -172,7 +172,7 @@ class RequestHandler:
                 self.shared.shadow(choice.asked, engine, choice.prompt, spent, content_of(choice.deltas))
 
     def _without_rule(self, parameters: Parameters) -> Parameters:
-        """The parameters themselves, or without their rule: in shadow mode, and for the share of control."""
+        """Return the parameters themselves, or without their rule: in shadow mode, and for the share of control."""
         ruled = not isinstance(parameters.policy, Whole | NoThinking) and parameters.thinks
         if ruled and (self.settings.shadow or random.random() < self.settings.control):
             return replace(parameters, policy=Whole(), name="full", live=True)
@@ -243,7 +243,7 @@ class RequestHandler:
         await writer.end()
 
     def _about(self, choices: list[_Choice], outcomes: list[Outcome]) -> dict[str, Any]:
-        """What the gateway did: for one choice its rule and ledger; for several, those of each."""
+        """Return what the gateway did: for one choice its rule and ledger; for several, those of each."""
         rows = []
         for choice, outcome in zip(choices, outcomes, strict=True):
             more: dict[str, Any] = {"ignored": list(choice.run.ignored)} if choice.run.ignored else {}
@@ -261,14 +261,14 @@ class RequestHandler:
     # Through the upstream
 
     def _answer_fields(self) -> list[str]:
-        """Fields that the upstream's own chat route must obey."""
+        """Return fields that the upstream's own chat route must obey."""
         fields = self.request.fields
         names = list(treated(fields, "answer"))
         names = [name for name in names if name not in no_tools(fields)]
         return [name for name in names if name != "parallel_tool_calls" or "tools" in names]
 
     async def _upstream_only(self, source: Source) -> str:
-        """The field for which the whole request goes to the upstream's own route; "" when a policy serves it.
+        """Return the field for which the whole request goes to the upstream's own route; "" when a policy serves it.
 
         Raises:
             BadInput: the request names a policy, or there is no upstream, and the field cannot go with that.
@@ -299,7 +299,7 @@ class RequestHandler:
         return field
 
     async def _can_write(self, source: Source, server: Remote) -> bool:
-        """Whether the upstream's chat route goes on from thinking; asked once for each upstream."""
+        """Return whether the upstream's chat route goes on from thinking; asked once for each upstream."""
         if source.keeps_thinking is None:
             source.keeps_thinking = await keeps_thinking(server, _engine(source).profile)
             if not source.keeps_thinking:

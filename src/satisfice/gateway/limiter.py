@@ -25,7 +25,7 @@ class Client:
         self.spent.append((time.monotonic(), tokens))
 
     def spent_in_a_minute(self) -> int:
-        """Tokens in the last minute."""
+        """Return tokens in the last minute."""
         while self.spent and self.spent[0][0] < time.monotonic() - MINUTE:
             self.spent.popleft()
         return sum(tokens for _, tokens in self.spent)

@@ -26,7 +26,7 @@ class Mean:
     squares: float = 0.0  # sum of squared distances from the mean
 
     def add(self, value: float) -> None:
-        """One more value."""
+        """Add a value."""
         self.n += 1
         step = value - self.mean
         self.mean += step / self.n
@@ -34,12 +34,12 @@ class Mean:
 
     @property
     def variance_of_mean(self) -> float:
-        """Of the mean, not of a value."""
+        """The variance of the mean, not of a value."""
         return self.squares / (self.n - 1) / self.n if self.n > 1 else math.inf
 
 
 def saving(with_rule: Mean, without: Mean) -> tuple[float, float, float] | None:
-    """The share of tokens saved, 1 - mean with / mean without, and its 95 % interval by the delta method.
+    """Return the share of tokens saved, 1 - mean with / mean without, and its 95 % interval by the delta method.
 
     None while either group has fewer than 30 requests: the interval would be worth nothing.
     """
@@ -79,11 +79,11 @@ class Metrics:
         self._faults = count("satisfice_upstream_faults", "Times that an upstream gave up")
 
     def began(self) -> None:
-        """A request was taken."""
+        """Count a request that was accepted."""
         self._running.inc()
 
     def ended(self, outcome: str, seconds: float) -> None:
-        """It is over: ok, passed, refused, failed, cancelled."""
+        """Count the end of a request: ok, passed, refused, failed or cancelled."""
         self._running.dec()
         self.requests[outcome] += 1
         self._requests.labels(outcome).inc()
@@ -91,37 +91,37 @@ class Metrics:
             self._whole.observe(seconds)
 
     def refused(self) -> None:
-        """A request was turned away before it was taken."""
+        """Count a request that was refused before it was accepted."""
         self.requests["refused"] += 1
         self._requests.labels("refused").inc()
 
     def first_text(self, seconds: float) -> None:
-        """A client saw its first text."""
+        """Note when a client saw its first text."""
         self._first.observe(seconds)
 
     def fault(self) -> None:
-        """An upstream gave up."""
+        """Count an upstream that gave up."""
         self._faults.inc()
 
     def took(self, ledger: Ledger) -> None:
-        """Tokens were spent, whatever became of the request."""
+        """Add the tokens that a request spent, whatever became of it."""
         for label, counter in self._tokens.items():
             counter.inc(getattr(ledger, label))
         self.spent = Ledger(**{name: value + getattr(ledger, name) for name, value in vars(self.spent).items()})
 
     def stopped(self, policy: str, by: str) -> None:
-        """A thinking ended. Only names of the catalogue are told apart."""
+        """Count what ended a thinking; only names of the catalogue have counters."""
         name = policy.partition("(")[0].partition(":")[0]
         name = name if name in POLICIES or name == "plain" else "other"
         self.stops[name, by or "none"] += 1
         self._stops.labels(name, by or "none").inc()
 
     def text(self) -> bytes:
-        """Prometheus' form."""
+        """Return all figures in Prometheus' form."""
         return generate_latest(self.registry)
 
     def figures(self) -> dict[str, Any]:
-        """What the page shows."""
+        """Return what the page shows."""
         saved = saving(self.ruled, self.control)
         return {
             "requests": dict(self.requests),

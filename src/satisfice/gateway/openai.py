@@ -21,7 +21,7 @@ from satisfice.gateway.thinking import amount_of
 
 
 def read_chat(row: dict[str, Any]) -> GenerationRequest:
-    """The body of `/v1/chat/completions`.
+    """Read the body of `/v1/chat/completions`.
 
     Raises:
         RequestRefused, BadInput: a field is wrong, or two contradict each other.
@@ -31,7 +31,7 @@ def read_chat(row: dict[str, Any]) -> GenerationRequest:
 
 
 def read_completion(row: dict[str, Any]) -> GenerationRequest:
-    """The body of `/v1/completions`."""
+    """Read the body of `/v1/completions`."""
     body = checked(CompletionBody, row)
     prompt: Any = body.prompt
     several = isinstance(prompt, list) and not isinstance(prompt[0], int)
@@ -87,7 +87,7 @@ class Encoder:
         return {"content": ("content",), "reasoning": () if self.hide_reasoning else reasoning, "data": ()}
 
     def chunk(self, deltas: Sequence[Delta], *, index: int = 0, first: bool = False) -> bytes:
-        """An event of a stream; nothing when there is nothing to say."""
+        """Return an event of a stream; nothing when there is nothing to say."""
         said = self.fields(deltas)
         logprobs = said.pop("logprobs", None)
         if first and self.chat:
@@ -114,24 +114,24 @@ class Encoder:
         return {}
 
     def last_chunk(self, outcome: Outcome, index: int, about: Mapping[str, Any] | None) -> bytes:
-        """The event that says why one choice ended; the last choice's also what the request took."""
+        """Return the event that says why one choice ended; the last choice's also what the request took."""
         row = self._event({} if self.chat else "", index, outcome.finish)
         return event(row if about is None else {**row, "satisfice": about})
 
     def end(self, outcomes: Sequence[Outcome]) -> bytes:
-        """The end of a stream, with the counts for clients that ask for them."""
+        """Return the end of a stream, with the counts for clients that ask for them."""
         row = {**self._head(stream=True), "choices": [], "usage": usage(outcomes)}
         return (event(row) if self.include_usage else b"") + DONE
 
     def whole(
         self, deltas: Sequence[Sequence[Delta]], outcomes: Sequence[Outcome], about: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The response as one object, of as many choices as there are outcomes."""
+        """Return the response as one object, of as many choices as there are outcomes."""
         choices = [self._choice(i, *pair) for i, pair in enumerate(zip(deltas, outcomes, strict=True))]
         return {**self._head(stream=False), "choices": choices, "usage": usage(outcomes), "satisfice": about}
 
     def error(self, failure: Failure) -> dict[str, Any]:
-        """An error, as a body or as an event."""
+        """Return an error, as a body or as an event."""
         return error_of(failure)
 
     def _choice(self, index: int, deltas: Sequence[Delta], outcome: Outcome) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _REFUSALS = {
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """The routes of the gateway as OpenAPI 3.1, from the tables that make them."""
+    """Return the routes of the gateway as OpenAPI 3.1, from the tables that make them."""
     _, bodies = models_json_schema(
         [(route.body, "validation") for route in ROUTES], ref_template="#/components/schemas/{model}"
     )

@@ -14,5 +14,5 @@ def _text() -> str:
 
 
 def page() -> HTMLResponse:
-    """The page."""
+    """Return the page."""
     return HTMLResponse(_text(), headers={"content-security-policy": POLICY, "x-frame-options": "SAMEORIGIN"})

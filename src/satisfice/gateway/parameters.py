@@ -85,7 +85,7 @@ class Parameters:
     ignored: tuple[str, ...] = ()  # fields that a model in this process does nothing about
 
     def reserve(self, room: int, answer_tokens: int) -> int:
-        """Of `room` tokens, how many are kept back for the answer: at most half, unless a budget says more."""
+        """Return how many of `room` tokens are kept back for the answer: at most half, unless a budget says more."""
         if not self.thinks:
             return 0
         least = min(answer_tokens, room // 2)
@@ -99,7 +99,7 @@ class Parameters:
 def make_parameters(
     request: GenerationRequest, settings: Settings, engine: Engine, server: Remote | None = None, *, thinks: bool = True
 ) -> Parameters:
-    """How a request is generated that a policy can serve.
+    """Return how a request is generated that a policy can serve.
 
     Raises:
         BadInput: unknown or contradictory wishes; a field that cannot go with the policy or this model.
@@ -163,12 +163,12 @@ def _sampling(
 
 
 def _would_matter(name: str) -> bool:
-    """Whether a field that a model in this process ignores would have an effect on a server."""
+    """Return whether a field that a model in this process ignores would have an effect on a server."""
     return name in FIELDS and FIELDS[name].local == "ignored" and FIELDS[name].treatment != "unused"
 
 
 def _is_carried(name: str) -> bool:
-    """Whether a field goes to the server with every call: those of the table, and all that nobody here knows."""
+    """Return whether a field goes to the server with every call: those of the table, and all that nobody here knows."""
     if name in FIELDS:
         return FIELDS[name].treatment == "carried" and name not in ("chat_template_kwargs", "documents")
     return name not in OURS and name != "include_reasoning" and name not in {n.partition(".")[0] for n, _ in SPELLINGS}
@@ -192,7 +192,7 @@ def _sampler(request: GenerationRequest, engine: Engine) -> Truncation | None:
 
 
 def choose_policy(request: GenerationRequest, settings: Settings, *, thinks: bool = True) -> Policy:
-    """The policy that a request asks for, or the server's own."""
+    """Return the policy that a request asks for, or the server's own."""
     asked, amount = _asked_policy(request, settings), request.thinking
     if amount.on:
         if asked is None and amount.automatic and isinstance(settings.policy, Full):
@@ -206,7 +206,7 @@ def choose_policy(request: GenerationRequest, settings: Settings, *, thinks: boo
 
 
 def _spec_if_fit(policy: Any, engine: Engine) -> str:
-    """The spec of a policy that the engine can run; `Unfit` when it cannot."""
+    """Return the spec of a policy that the engine can run; `Unfit` when it cannot."""
     try:
         return _spec(policy, engine.name, engine.provides)
     except TypeError:  # a policy of somebody's own that has no hash
@@ -233,7 +233,7 @@ def _asked_policy(request: GenerationRequest, settings: Settings) -> Policy | No
     if not fields:
         policy: Policy = build(asked)
     elif set(asked) & set(":("):
-        raise BadInput(f"satisfice: fields stand in the policy {asked!r} or beside it, not both.")
+        raise BadInput(f"satisfice: write fields inside the policy {asked!r} or beside it, not both.")
     else:
         policy = from_json({**_methods_read(fields), "id": asked})
     _check_numbers(policy, settings)
@@ -241,7 +241,7 @@ def _asked_policy(request: GenerationRequest, settings: Settings) -> Policy | No
 
 
 def _methods_read(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields in which a method may stand by its name, as it does in a spec."""
+    """Return fields in which a method may stand by its name, as it does in a spec."""
     inner = {
         f for table in methods_of(POLICY).values() for f, kind in field_types(table).items() if kind.kind == "method"
     }
@@ -292,5 +292,5 @@ def _with_inner(policy: Any) -> Iterator[Any]:
 
 
 def _is_live(policy: Policy) -> bool:
-    """Whether it is a rule for one chain: policies over several decide late which one counts."""
+    """Return whether it is a rule for one chain: policies over several decide late which one counts."""
     return type(policy) in FAMILIES["stopping"].methods.values()

@@ -64,7 +64,7 @@ async def copy(response: Any, writer: ResponseWriter, count: Callable[[int], Non
 
 
 async def refused(response: Any) -> Refused:
-    """An upstream's refusal, in its own words."""
+    """Return an upstream's refusal, in its own words."""
     from satisfice.engines.http.wire import message_of, retry_after
 
     words = " ".join(message_of(await response.content.read(65_536)).split())[:1000]

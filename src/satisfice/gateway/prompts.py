@@ -24,7 +24,7 @@ class Prompt:
 
 
 async def prompts_of(request: GenerationRequest, source: Source) -> list[Prompt]:
-    """What the model reads, once for each prompt of the request.
+    """Return what the model reads, once for each prompt of the request.
 
     Raises:
         BadInput: the model's chat form does not take this conversation, or a prompt is empty.
@@ -45,7 +45,7 @@ async def prompts_of(request: GenerationRequest, source: Source) -> list[Prompt]
 
 
 def leaves_thinking_open(prompt: str, engine: Engine) -> bool:
-    """Whether what follows a prompt is thinking."""
+    """Return whether what follows a prompt is thinking."""
     profile = engine.profile
     return prompt.rfind(profile.think_open) > prompt.rfind(profile.think_close)
 
@@ -106,7 +106,7 @@ def _call(call: Any) -> Any:
 
 
 def text_of(content: Any) -> str:
-    """The text of a message. Parts are joined by line breaks, as vLLM and llama.cpp join them."""
+    """Return the text of a message. Parts are joined by line breaks, as vLLM and llama.cpp join them."""
     if isinstance(content, list):
         return "\n".join(str(part.get("text") or "") for part in content)
     return content if isinstance(content, str) else ""

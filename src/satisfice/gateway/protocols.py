@@ -33,11 +33,11 @@ class Encoder(Protocol):
     def whole(
         self, deltas: Sequence[Sequence[Delta]], outcomes: Sequence[Outcome], about: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The response as one object."""
+        """Return the response as one object."""
         ...
 
     def error(self, failure: Failure) -> dict[str, Any]:
-        """An error, as a body or as an event."""
+        """Return an error, as a body or as an event."""
         ...
 
 

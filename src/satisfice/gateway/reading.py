@@ -47,7 +47,7 @@ _BRANCHES = frozenset({"str", "list", "dict", "int"})
 
 
 async def read_json(request: Request, most: int) -> dict[str, Any]:
-    """The JSON object in the body of a request.
+    """Read the JSON object in the body of a request.
 
     Raises:
         RequestRefused: it is too long, comes too slowly, or is no JSON object.
@@ -73,7 +73,7 @@ async def read_json(request: Request, most: int) -> dict[str, Any]:
 
 
 async def read_bytes(request: Request, most: int) -> bytes:
-    """The body of a request; `RequestRefused` when it has more than `most` bytes."""
+    """Return the body of a request; `RequestRefused` when it has more than `most` bytes."""
     said = f"The body has more than {most} bytes, which this server does not take."
     too_long = RequestRefused(413, said, code="too_large")
     told = request.headers.get("content-length", "")
@@ -88,7 +88,7 @@ async def read_bytes(request: Request, most: int) -> bytes:
 
 
 def checked(kind: type[B], row: dict[str, Any]) -> B:
-    """A body as its type; `RequestRefused` names the first field that is wrong, and what it should be."""
+    """Return a body as its type; `RequestRefused` names the first field that is wrong, and what it should be."""
     try:
         return kind.model_validate(row)
     except ValidationError as error:

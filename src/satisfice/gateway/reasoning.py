@@ -108,12 +108,12 @@ class ReasoningParser:
 
 
 def content_of(deltas: Iterable[Delta]) -> str:
-    """The visible answer."""
+    """Return the visible answer."""
     return "".join(delta.text for delta in deltas if delta.kind == "content")
 
 
 def loops(text: str, least: int) -> bool:
-    """Whether a text ends in `least` characters that are one short passage over and over, eight times or more.
+    """Return whether a text ends in `least` characters that are one short passage over and over, eight times or more.
 
     >>> loops("So it is 46. " + "No, 47. " * 10, 80), loops("1, 2, 3, 4, 5, 6, 7, 8, 9", 20)
     (True, False)

@@ -48,7 +48,7 @@ EVERYTHING = Amount()
 
 
 def amount_of(body: Body) -> Amount:
-    """The one amount that a request asks for.
+    """Return the one amount that a request asks for.
 
     Raises:
         BadInput: it asks for two that differ.

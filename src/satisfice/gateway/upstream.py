@@ -44,14 +44,14 @@ class Remote:
         return length if length < UNKNOWN_LENGTH else None
 
     def budget(self, tokens: int) -> dict[str, Any]:
-        """The field by which this server ends thinking after so many tokens; none where it does not."""
+        """Return the field by which this server ends thinking after so many tokens; none where it does not."""
         from satisfice.engines.http.probe import BUDGETS
 
         name = self._engine.server.budget
         return {} if name is None else BUDGETS[name](tokens)
 
     async def render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
-        """A conversation in the model's chat form, thinking not yet opened where the form does not.
+        """Return a conversation in the model's chat form, thinking not yet opened where the form does not.
 
         Raises:
             EngineError: nobody answers there.
@@ -73,7 +73,7 @@ class Remote:
         return form
 
     async def form(self, messages: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]) -> str | None:
-        """A conversation as the server itself writes it; None when it does not show that."""
+        """Return a conversation as the server itself writes it; None when it does not show that."""
         from satisfice.engines.http.probe import chat_form
         from satisfice.engines.http.wire import Broken
 
@@ -143,13 +143,13 @@ class Source:
             self._say(str(error))
 
     def failed(self, error: Exception) -> None:
-        """Record that it failed in the middle of something: others go first for a while."""
+        """Record that the source failed during a request: others go first for a while."""
         self.faults += 1
         self._say(str(error))
         self.rested = time.monotonic() + min(REST_S[1], REST_S[0] * 2.0 ** (self.faults - 1))
 
     def worked(self) -> None:
-        """Record that it did what it should."""
+        """Record that the source worked."""
         self.faults = 0
         self._say("")
 
@@ -175,7 +175,7 @@ class Source:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether the reason is that nobody answered, which may change."""
+    """Return whether the reason is that nobody answered, which may change."""
     from satisfice.engines.http.wire import Broken
 
     cause: BaseException | None = error
@@ -239,7 +239,7 @@ async def _watch(source: Source) -> None:
 
 
 def http_source(address: str, *, key_env: str) -> Source:
-    """A server. Unless its address says otherwise, it is given 20 s without a token before another is tried."""
+    """Return a server. Unless its address says otherwise, it is given 20 s without a token before another is tried."""
     from satisfice.engines.http.address import base_of, options_in
     from satisfice.engines.http.engine import HttpEngine
 

@@ -140,7 +140,7 @@ POSTS = (
 
 
 def pass_path(gateway: "Gateway", path: str) -> Answer:
-    """A route that the operator named: it goes to the upstream as it is, under the limits of a request."""
+    """Return a route that the operator named: it goes to the upstream as it is, under the limits of a request."""
 
     async def answer(request: Request) -> Response:
         client = gateway.check_key(request)

@@ -9,7 +9,7 @@ Three stages, each of which is skipped when its result is there, so the same com
 
        satisfice card smollm2+DIR/adapter --tasks TASKS --limit 1500 --json > DIR/card.json
 
-Two processes of one thread each are quicker than one of two (160 and 136 tokens a second on two cores of an EPYC that
+Two processes of one thread each are quicker than one of two (160 and 136 tokens per second on two cores of an EPYC that
 knows no bfloat16, by a script that was not kept); each then takes a batch of `--tokens` a step:
 
     torchrun --nproc-per-node 2 -m satisfice.made.smollm2 --out DIR --threads 1
@@ -343,7 +343,7 @@ def card_lines(measured: dict[str, Any], options: Any, history: dict[str, Any] |
         + (", and on its own right chains" if options.samples else "")
         + ". Use: `--model smollm2+FOLDER`.\n"
     )
-    yield f"Measured on {measured['n']} held-out problems a task, one chain each, with 95 % bootstrap intervals:\n"
+    yield f"Measured on {measured['n']} held-out problems per task, one chain each, with 95 % bootstrap intervals:\n"
     yield "| task | " + " | ".join(SHOWN.values()) + " |"
     yield "|" + " --- |" * (len(SHOWN) + 1)
     for task, row in measured["tiers"].items():

@@ -50,7 +50,7 @@ DEFINITIONS = {
 }
 """What the figures mean. With the default tasks the first is the easy and the last the hard one."""
 
-Values = NDArray[np.float64]  # one number a problem: 1 right, 0 wrong, nan unknown or not there
+Values = NDArray[np.float64]  # one number per problem: 1 right, 0 wrong, nan unknown or not there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ async def read_problem(engine: Engine, problem: Problem, seed: int, verify: Call
 
 
 def _sure(trial: Trial, chain: Chain) -> float:
-    """The confidence that DEER reads off a trial answer."""
+    """Return the confidence that DEER reads off a trial answer."""
     return confidence(trial.logprobs, skip=chain.session.engine.profile.answer_skip) if trial.closed else 0.0
 
 
@@ -192,7 +192,7 @@ def _verifier(task: Task, problem: Problem) -> Callable[[str | None], float]:
 
 
 def _figures(readings: Sequence[Reading]) -> dict[str, Any]:
-    """The figures of one task."""
+    """Return the figures of one task."""
     final, direct = (np.array([getattr(r, name) for r in readings]) for name in ("final", "direct"))
     stated = np.array([r.first_stated for r in readings])
     longest = max(len(r.prefixes) for r in readings)

@@ -84,7 +84,7 @@ def _cells(path: Path) -> Cells:
 
 
 def _notes(first: dict[str, Any], second: dict[str, Any], before: Cells, after: Cells) -> list[str]:
-    """What a reader must know before believing the rows."""
+    """Return what a reader must know before believing the rows."""
     notes = []
     seeds = [{seed for cell in cells.values() for _, seed in cell} for cells in (before, after)]
     if seeds[0] != seeds[1]:
@@ -114,7 +114,7 @@ def _notes(first: dict[str, Any], second: dict[str, Any], before: Cells, after: 
 
 
 def _questions(cells: Cells, task: str) -> dict[str, str]:
-    """The digest of each problem's question, by the problem's id."""
+    """Return the digest of each problem's question, by the problem's id."""
     return {
         row["problem"]: row["question_digest"] for (of, _), cell in cells.items() if of == task for row in cell.values()
     }

@@ -61,7 +61,7 @@ def export(run: Path, out: Path, form: str) -> list[Path]:
 
 
 def to_lm_eval(run: Path, results: Results, out: Path) -> list[Path]:
-    """A folder for each subject, with `samples_TASK_DATE.jsonl` and `results_DATE.json` as lm-eval writes them.
+    """Write a folder for each subject, with `samples_TASK_DATE.jsonl` and `results_DATE.json` as lm-eval writes them.
 
     A sample has two rows, one for each way of reading the answer, as tasks with two filters have. Where a verdict is
     unknown, or the sample failed, `exact_match` is null.
@@ -107,7 +107,7 @@ def lm_eval_rows(sample: Sample, results: Results) -> Iterator[dict[str, Any]]:
 
 
 def _name(subject: Subject) -> str:
-    """A model under a policy, and a sampler where it is not the model's own, as the name of a file."""
+    """Return a model under a policy, and a sampler where it is not the model's own, as the name of a file."""
     return "__".join([subject.model, subject.policy, *([subject.sampler] if subject.sampler else [])])
 
 
@@ -173,7 +173,7 @@ def to_inspect(run: Path, results: Results, out: Path) -> list[Path]:
 
 
 def inspect_sample(sample: Sample, epoch: int) -> dict[str, Any]:
-    """One sample of a log. An unknown verdict is no score."""
+    """Return one sample of a log. An unknown verdict is no score."""
     model = _model(sample)
     spent, thought = sample["spent"], sample["thinking_tokens"]
     usage = {"output_tokens": spent, "total_tokens": spent, "reasoning_tokens": thought}
@@ -251,7 +251,7 @@ def doc_id(sample: Sample) -> int:
 
 
 def _names(texts: list[str], prefix: str = "") -> list[str]:
-    """A file name for each text, all different.
+    """Return a file name for each text, all different.
 
     >>> _names(["deer(threshold=0.9)", "deer(threshold=0,9)", "chain-sum:hard@1"], prefix="my model/")
     ['my_model_deer_threshold=0.9', 'my_model_deer_threshold=0_9', 'my_model_chain-sum_hard_1']
@@ -275,7 +275,7 @@ def _date(results: Results) -> str:
 
 
 def _version(task: str) -> str:
-    """The version that a task's name ends in."""
+    """Return the version that a task's name ends in."""
     return task.rpartition("@")[2] if "@" in task else "0"
 
 

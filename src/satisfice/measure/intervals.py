@@ -57,7 +57,7 @@ def bounded_mean(above: Floats, below: Floats, least: float, most: float) -> Est
 
 
 def _two_valued(sums: Floats, added: float, tail: float) -> float | None:
-    """The bound in closed form where questions and the added one have at most two values; else None."""
+    """Return the bound in closed form where questions and the added one have at most two values; else None."""
     if np.ptp(sums[:, 1]) > 0:
         return None
     values = np.append(sums[:, 0] / sums[:, 1], added)

@@ -23,7 +23,7 @@ def replay_plan(
     recording: Recording, policies: str, *, tasks: tuple[str, ...] = (), seeds: tuple[int, ...] = (),
     limit: int | None = None, margin: float = 0.02, allow_files: bool = False,
 ) -> Plan:  # fmt: skip
-    """The plan of a run on recorded chains; tasks, seeds and problems are those of the recording unless named.
+    """Return the plan of a run on recorded chains; tasks, seeds and problems are those of the recording unless named.
 
     Only what was recorded whole takes part: problems all of whose chains are there, with every one of the seeds.
 

@@ -228,7 +228,7 @@ async def answer(job: Job, plan: Plan, engine: Engine, judge: Judging) -> dict[s
 
 
 def _flops(model: str, session: Session) -> int | None:
-    """The operations that a problem took; None where the model's configuration is not known."""
+    """Return the operations that a problem took; None where the model's configuration is not known."""
     shape, chains = shape_of(model), session.chains
     if shape is None or not chains:
         return None

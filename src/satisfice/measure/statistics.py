@@ -53,7 +53,7 @@ def result_rows(
 
 
 def _gains(subject: Subject, here: Mapping[Subject, Cell]) -> dict[str, float | None]:
-    """What a rule gains at equal spending over the plain rules under the same model and sampler.
+    """Return what a rule gains at equal spending over the plain rules under the same model and sampler.
 
     Over `cap` at all its settings, and over `first-cue`.
     """
@@ -130,7 +130,7 @@ def paired(
     margin: float = MARGIN,
     is_baseline: bool = False,
 ) -> dict[str, Any]:
-    """A policy against the baseline on the problems and seeds that both have, and whose verdicts are both known.
+    """Compare a policy with the baseline on the problems and seeds that both have, and whose verdicts are both known.
 
     `pairs` counts answers, `paired` different questions. `delta_accuracy` is a difference of accuracies; `saving` is
     1 - (tokens spent) / (tokens the baseline spent), a ratio of sums over the same pairs. Both are None where a sample
@@ -180,7 +180,7 @@ def paired(
 
 
 def verdict(row: Mapping[str, Any], *, baseline_right: int) -> str:
-    """What may be said of a policy against the baseline, at the margin stated beforehand.
+    """Return what may be said of a policy against the baseline, at the margin stated beforehand.
 
     - `saves`: less accuracy is lost than the margin (lower bound above -margin), and tokens are saved (lower bound of
       at least `LEAST_SAVING`).
@@ -200,7 +200,7 @@ def verdict(row: Mapping[str, Any], *, baseline_right: int) -> str:
 
 
 def mcnemar_p(gained: int, lost: int) -> float:
-    """The exact two-sided p of McNemar's test, from the numbers of pairs that only one of the two got right.
+    """Return the exact two-sided p of McNemar's test, from the numbers of pairs that only one of the two got right.
 
     >>> round(mcnemar_p(18, 8), 4)
     0.0755
@@ -209,7 +209,7 @@ def mcnemar_p(gained: int, lost: int) -> float:
 
 
 def gain_at_equal_spending(cell: Cell, frontier: Sequence[Cell]) -> dict[str, Any]:
-    """How much more accurate a policy is than a family of others at the tokens that it spends itself.
+    """Return how much more accurate a policy is than a family of others at the tokens that it spends itself.
 
     The others (say `cap` at several settings, and `full`) are points (mean spent, accuracy), sorted by spending and
     joined by straight lines, which mixing two neighbours at random really reaches. `gain` is the policy's accuracy less

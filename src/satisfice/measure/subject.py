@@ -71,7 +71,7 @@ def names_of(subjects: Sequence[Subject], policies: Mapping[str, str] | None = N
 
 
 def _endings(models: Sequence[str]) -> dict[str, str]:
-    """The shortest ending of each path that no other model shares."""
+    """Return the shortest ending of each path that no other model shares."""
     for parts in range(1, 9):
         found = {model: "/".join(model.rstrip("/").split("/")[-parts:]) for model in models}
         if len(set(found.values())) == len(models):

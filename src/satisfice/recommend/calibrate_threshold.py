@@ -74,7 +74,7 @@ def promise_threshold(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Effect:
-    """What a rule does to recorded chains, one a problem."""
+    """What a rule does to recorded chains, one per problem."""
 
     policy: str
     lost: NDArray[np.bool_]  # [problems] the full chain is right and the stopped one is not

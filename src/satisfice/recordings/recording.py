@@ -3,8 +3,8 @@
 A recording is a folder, written by `satisfice record`:
 
 - `recording.json`: schema version, what was recorded and how, the model's profile, the texts that were put to it;
-- `problems.jsonl`: a row a problem, with its prompt in tokens;
-- `chains.jsonl`: a row a chain, with its checkpoints and verdicts;
+- `problems.jsonl`: a row per problem, with its prompt in tokens;
+- `chains.jsonl`: a row per chain, with its checkpoints and verdicts;
 - `tokens.bin`: fixed-size records, one a sampled token: its id and what the model said of it (`token_type`);
 - `hidden.bin`: where asked for, float32 hidden states `[state, layer, width]`.
 
@@ -244,7 +244,7 @@ class Recording:
         return np.array(sorted({*first, *(p.at for p in row.points if p.at < row.tokens)}), dtype=np.int64)
 
     def states(self, row: Row) -> NDArray[np.float32]:
-        """States that belong to a chain, `[state, layer, width]`: those of the tokens `kept`, then one a look."""
+        """States that belong to a chain, `[state, layer, width]`: those of the tokens `kept`, then one per look."""
         return self._states[row.hidden : row.hidden + self.state_count(row)]
 
     def state_count(self, row: Row) -> int:

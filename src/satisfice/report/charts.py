@@ -43,19 +43,19 @@ class Marks:
         return found if len(found) > 1 else []
 
     def color(self, subject: Subject) -> str:
-        """A colour that can be read on white and on black."""
+        """Return a colour that can be read on white and on black."""
         if len(self._group) > 1:
             return COLORS[self._group[subject.under(FULL)] % len(COLORS)]
         return COLORS[self._rule[subject.policy] % len(COLORS)] if subject.policy in self._rule else GREY
 
     def shape(self, subject: Subject) -> str:
-        """A Vega symbol."""
+        """Return a Vega symbol."""
         if subject.policy not in self._rule:
             return {FULL: "diamond", "first-cue": "triangle-up"}.get(subject.policy, "cross")
         return SHAPES[self._rule[subject.policy] % len(SHAPES)]
 
     def dash(self, subject: Subject) -> list[int]:
-        """Lengths of strokes and gaps, in pixels."""
+        """Return lengths of strokes and gaps, in pixels."""
         if subject.policy not in self._rule:
             return [1, 0] if subject.policy == FULL else [1, 3]
         return DASHES[self._rule[subject.policy] % len(DASHES)]
@@ -63,7 +63,7 @@ class Marks:
 
 @functools.cache
 def runtime() -> str:
-    """The JavaScript that draws the charts, to be put into the page: nothing is fetched."""
+    """Return the JavaScript that draws the charts, to be put into the page: nothing is fetched."""
     script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_VERSION)
     return script
 
@@ -143,7 +143,7 @@ def frontier(
 
 
 def savings(rows: Sequence[Row], labels: Mapping[Subject, str], tiers: Sequence[str]) -> Chart:
-    """Saving against `full` by difficulty, for the tasks of one family: one line a policy, one symbol a tier."""
+    """Saving against `full` by difficulty, for the tasks of one family: a line per policy, a symbol per tier."""
     points = [
         {
             "label": labels[subject_of(row)], "tier": row["tier"], "verdict": row["verdict"],
@@ -239,7 +239,7 @@ def as_png(charts: Mapping[str, Chart]) -> bytes:
 
 
 def _over(values: Sequence[Mapping[str, Any]]) -> alt.Chart:
-    """A chart whose numbers stand in it."""
+    """Return a chart whose numbers stand in it."""
     return alt.Chart(alt.Data(values=list(values)))
 
 
@@ -274,7 +274,7 @@ def _tier_color(tier: str, tiers: Sequence[str]) -> str:
 
 
 def _places(points: Sequence[Mapping[str, Any]], right: float, bottom: float, top: float) -> list[dict[str, Any]]:
-    """Where each label goes, so that labels do not cover one another or a symbol even on a narrow screen.
+    """Return where each label goes, so that labels do not cover one another or a symbol even on a narrow screen.
 
     Greedy over a few places around the symbol, in pixels of a plot 270 wide and 340 high: in a wider one points only
     move apart.

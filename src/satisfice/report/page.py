@@ -158,7 +158,7 @@ def _finite(value: Any) -> Any:
 
 
 def _breathe(script: str) -> str:
-    """The same script, safe inside an element: HTML knows three sequences that would end or hide it."""
+    """Make a script safe inside an element: HTML knows three sequences that would end or hide it."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -176,7 +176,7 @@ def _groups(rows: Sequence[tuple[Subject, dict[str, Any]]]) -> list[dict[str, An
 
 
 def _cells(row: Row, labels: Mapping[Subject, str], typed: Mapping[str, str]) -> dict[str, Any]:
-    """A row of the table as text, in the order of its columns."""
+    """Return a row of the table as text, in the order of its columns."""
     full, subject = row["is_baseline"], subject_of(row)
     return {
         "name": labels[subject], "policy": subject.policy, "label": typed[subject.policy],
@@ -212,7 +212,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _counts(rows: Sequence[Row]) -> str:
-    """How many problems stand behind the rows of a table.
+    """Return how many problems stand behind the rows of a table.
 
     >>> _counts([{"n": 200}, {"n": 200}]), _counts([{"n": 200}, {"n": 64}])
     ('200', '64 to 200')

@@ -77,7 +77,7 @@ def pack(
     names: Mapping[Subject, str],
     budget: int = TEXT_BUDGET,
 ) -> dict[str, Any]:
-    """The reader's data: for each wanted problem its question and the chain of every subject, under its name.
+    """Return the reader's data: for each wanted problem its question and the chain of every subject, under its name.
 
     `wanted` maps a task to its problems, the most telling first; when the text of all chains is longer than `budget`
     characters, the last ones are left out, evenly over tasks.
@@ -107,7 +107,7 @@ def pack(
 
 
 def read_run(sample: Mapping[str, Any]) -> dict[str, Any]:
-    """One sample as the reader shows it: verdict, answer, ledger, and the chain as pieces in reading order."""
+    """Return one sample as the reader shows it: verdict, answer, ledger, and the chain as pieces in reading order."""
     numbers = ("kept", "probe", "dropped", "spent", "injected", "prefilled", "steps", "thinking_tokens", "first_right")
     return {
         "verdict": sample["verdict"],
@@ -194,7 +194,7 @@ def _estimate(text: str, share: float) -> int:
 
 
 def _path(chain: str) -> set[str]:
-    """A chain and the chains it was forked from: `0.2.1` -> `0`, `0.2`, `0.2.1`."""
+    """Return a chain and the chains it was forked from: `0.2.1` -> `0`, `0.2`, `0.2.1`."""
     parts = chain.split(".") if chain else []
     return {".".join(parts[: n + 1]) for n in range(len(parts))}
 

@@ -47,7 +47,7 @@ class Outcome:
 
 
 def read_outcome(sample: Mapping[str, Any]) -> Outcome:
-    """The short form of a row of `samples.jsonl`."""
+    """Return the short form of a row of `samples.jsonl`."""
     return Outcome(
         subject=subject_of(sample), task=sample["task"], problem=sample["problem"], seed=sample["seed"],
         verdict=sample["verdict"], answered=sample["answer"] is not None,
@@ -101,17 +101,17 @@ def compare_stops(outcomes: Iterable[Outcome], task: str, subjects: Sequence[Sub
 
 
 def is_baseline(policy: str) -> bool:
-    """Whether a policy stands in the table as a plain baseline: no rule, a fixed cap, stop at the first cue."""
+    """Return whether a policy stands in the table as a plain baseline: no rule, a fixed cap, stop at the first cue."""
     return id_of(policy) in (FULL, CAP, FIRST_CUE)
 
 
 def is_cap(policy: str) -> bool:
-    """Whether a policy is the fixed cap at some setting."""
+    """Return whether a policy is the fixed cap at some setting."""
     return id_of(policy) == CAP
 
 
 def cumulate(values: Sequence[int], total: int, points: int = 120) -> list[tuple[int, float]]:
-    """The steps of a cumulative share: (value, fraction of `total` at or below it), thinned to about `points`.
+    """Return the steps of a cumulative share: (value, fraction of `total` at or below it), thinned to about `points`.
 
     >>> cumulate([3, 5, 5], 4)
     [(0, 0.0), (3, 0.25), (5, 0.75)]

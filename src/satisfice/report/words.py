@@ -14,11 +14,11 @@ K = TypeVar("K")
 ENOUGH_POCKET = 2000
 ENOUGH = 1500
 MANY = 100_000
-"""Problems a task below which a run is an illustration: for the bundled pocket model, and for language models."""
+"""Problems per task below which a run is an illustration: for the bundled pocket model, and for language models."""
 
 
 def percent(value: float | None) -> str:
-    """A fraction as text.
+    """Return a fraction as text.
 
     >>> percent(0.4849), percent(None)
     ('48.5 %', '–')
@@ -27,7 +27,7 @@ def percent(value: float | None) -> str:
 
 
 def points(value: float | None) -> str:
-    """A difference of fractions in percentage points, with its sign.
+    """Return a difference of fractions in percentage points, with its sign.
 
     >>> points(-0.0123)
     '−1.2'
@@ -121,7 +121,7 @@ def split_task(task: str) -> tuple[str, str]:
 
 
 def describe_run(results: Mapping[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """What was measured, on what, when, and whether it is finished."""
+    """Return what was measured, on what, when, and whether it is finished."""
     config, environment = results["config"], results.get("environment", {})
     problems = {task: len({one.problem for one in outcomes if one.task == task}) for task in config.get("tasks", [])}
     per_task = sorted({n for n in problems.values() if n} or {0})
@@ -160,7 +160,7 @@ def labels_of(subjects: Sequence[Subject], typed: Mapping[str, str] | None = Non
 
 
 def _parts(shard: str | None) -> list[tuple[int, int]]:
-    """Which parts of a divided run there are: `3/16`, or `1, 3/16` of several folders together."""
+    """Return which parts of a divided run there are: `3/16`, or `1, 3/16` of several folders together."""
     which, _, of = (shard or "1/1").partition("/")
     return [(int(part) - 1, int(of)) for part in which.split(",")]
 
@@ -257,7 +257,7 @@ def _claim(row: Row, labels: Mapping[Subject, str]) -> dict[str, str]:
 
 
 def illustration(results: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Why this run is an illustration and no evidence, or None when it has enough problems a task."""
+    """Return why this run is an illustration and no evidence, or None when it has enough problems per task."""
     enough = ENOUGH_POCKET if results["config"]["models"] == ["pocket"] else ENOUGH
     sizes = [row["paired"] if row["pairs"] else row["judged"] for row in rows if not row["errors"]]
     fewest = min(sizes, default=0)

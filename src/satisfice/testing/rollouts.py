@@ -25,7 +25,7 @@ def rollouts(
 ) -> Rollouts:
     """Return a batch from plain lists: one group of rollouts of 100 tokens, unless told otherwise.
 
-    Further columns by name: `budget=[...]` with one number a rollout, `entropy=[[...], ...]` with one a token.
+    Further columns by name: `budget=[...]` with one number per rollout, `entropy=[[...], ...]` with one per token.
 
     >>> len(rollouts(correct=[1, 0], length=[10, 20], budget=[15, 15]))
     2

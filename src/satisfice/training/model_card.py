@@ -51,7 +51,7 @@ def _results(rows: Sequence[Mapping[str, Any]], base: str) -> str:
         )
     counts = [row["n"] for row in rows]
     if base == "pocket":
-        few, wanted = min(counts) < 2000, "2,000 problems a task"
+        few, wanted = min(counts) < 2000, "2,000 problems per task"
     else:
         few, wanted = sum(counts) < 1500, "1,500 problems"
     small = f" A claim needs {wanted}: this is an illustration." if few else ""

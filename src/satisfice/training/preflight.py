@@ -59,7 +59,7 @@ def check_hope(batch: Rollouts, shaper: Shaper, state: State, limit: int) -> lis
     if seen["solved_by_any"] == 0:
         raise Unfit(
             f"not one of {seen['problems']} problems is solved in {seen['rollouts']} rollouts: there is nothing right "
-            "to prefer. Take easier tasks, more rollouts a problem (--group), or a better model."
+            "to prefer. Take easier tasks, more rollouts per problem (--group), or a better model."
         )
     shaped = shaper(batch, state)
     felt = (np.abs(shaped.advantage.reshape(len(batch), -1)).max(axis=1) > 1e-9) & shaped.keep

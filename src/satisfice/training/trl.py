@@ -63,8 +63,8 @@ class ShapedTrainer(GRPOTrainer):
     `args.num_generations`. The shaper sees the batch as one, whichever processes its rows were sampled in, and so gives
     the same advantages on one process as on many.
 
-    `refill` asks for groups of which the shaper keeps nothing to be replaced, at most so many times a step, with other
-    problems. `monitor` are the problems that a monitoring shaper watches. `before` may note something at the start of
+    `refill` replaces groups of which the shaper keeps nothing by other problems', at most so many times per step.
+    `monitor` are the problems that a monitoring shaper watches. `before` may note something at the start of
     each step. `rewards` says what verdicts are worth before any shaping; None: what the method is made for.
 
     Raises:
@@ -90,7 +90,7 @@ class ShapedTrainer(GRPOTrainer):
             raise BadInput("ShapedTrainer: a batch of rollouts is used once, in whole updates.")
         if shaper.loss.refresh and self.updates > 1:
             raise Unfit(
-                f"{shaper.card.id} wants its advantages anew before each update, so a batch can have one update only."
+                f"{shaper.card.id} needs its advantages anew before each update, so a batch can have one update only."
             )
         if isinstance(shaper, Monitoring) and not monitor:
             raise BadInput(f"{shaper.card.id} watches a fixed set of prompts. Give monitor=, some problems.")
@@ -114,8 +114,8 @@ class ShapedTrainer(GRPOTrainer):
                 rollout_func=rollouts, callbacks=[*callbacks, AfterSaving(self.write_shaper_state)],
             )  # fmt: skip
 
-    # TRL's duty: turn rewards into one advantage a row. Ours: the shaper's, one a token, with every token's share of
-    # the loss. TRL keeps tensors of the first dimension together when it shuffles and splits the batch.
+    # TRL's duty: turn rewards into one advantage per row. Ours: the shaper's, one per token, with every token's share
+    # of the loss. TRL keeps tensors of the first dimension together when it shuffles and splits the batch.
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         shape, device = output["completion_ids"].shape, output["completion_ids"].device

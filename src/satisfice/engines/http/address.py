@@ -14,7 +14,7 @@ IN_ADDRESS: Mapping[str, type] = {
 
 
 def base_of(address: str) -> str:
-    """The address of the interface, ending in `/v1`.
+    """Return the address of the interface, ending in `/v1`.
 
     >>> base_of("http://localhost:8000"), base_of("https://host/serve/v1/?model=qwen")
     ('http://localhost:8000/v1', 'https://host/serve/v1')
@@ -29,5 +29,5 @@ def base_of(address: str) -> str:
 
 
 def options_in(address: str) -> dict[str, Any]:
-    """The engine's options that stand in an address, such as `http://host:8000?model=qwen&connections=8`."""
+    """Return the engine's options that stand in an address, such as `http://host:8000?model=qwen&connections=8`."""
     return read_options(urlsplit(address).query, IN_ADDRESS, "the server's address")

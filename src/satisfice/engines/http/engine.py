@@ -157,7 +157,7 @@ class HttpEngine:
         return StatelessSequence(self, ids)
 
     def _known(self, ids: list[int]) -> bool:
-        """Whether tokens are our own numbers of pieces of text."""
+        """Return whether tokens are our own numbers of pieces of text."""
         return isinstance(self.words, TextWords) and all(map(self.words.has, ids))
 
     def render(self, question: str) -> str:
@@ -261,7 +261,7 @@ class HttpEngine:
         return body
 
     def _carried(self, options: Mapping[str, Any], past: list[int]) -> dict[str, Any]:
-        """A request's sampling settings for a call that goes on where others ended, after the tokens `past`.
+        """Return a request's sampling settings for a call that goes on where others ended, after the tokens `past`.
 
         Servers count within a call, and our calls begin after tokens of the same answer: those count already.
         """
@@ -374,6 +374,6 @@ async def _farewell(events: AsyncIterator[dict[str, Any]]) -> Usage | None:
 
 
 def _in_a_loop_of_its_own(work: Coroutine[Any, Any, Found]) -> Found:
-    """The result of a coroutine, for callers that may themselves run inside an event loop."""
+    """Run a coroutine in another thread, for callers that may themselves run inside an event loop."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(asyncio.run, work).result()

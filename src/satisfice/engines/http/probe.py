@@ -99,13 +99,13 @@ async def find_out(
     if words and not server.extended and words.is_special(said.think_close):
         raise BadInput(
             f"{address.base}: {said.think_close!r} is a special token of {name}, and this server leaves special tokens "
-            "out of what it sends, so nobody could see where thinking ends. Use a server that shows them, such as vLLM."
+            "out of what it sends, so nothing shows where thinking ends. Use a server that shows them, such as vLLM."
         )
     return Found(server=server, words=words, profile=said, render=render)
 
 
 async def _models(address: Address, *, needed: bool) -> tuple[list[dict[str, Any]], str]:
-    """The models that a server lists; none where it has no list, or a broken one that nobody needs."""
+    """Return the models that a server lists; none where it has no list, or a broken one that nobody needs."""
     # On a connection of its own: a server that breaks over its list hangs up, and the next question must not meet that.
     try:
         async with address.connect() as client, ask(client, address, f"{address.base}/models") as response:
@@ -253,7 +253,7 @@ async def _same_tokens(
 async def _first_answer(
     ask: Ask, prompt: str, ids: list[int] | None
 ) -> tuple[bool, int | None, dict[str, Any], list[Chunk]]:
-    """The richest request that the server accepts, and its answer."""
+    """Return the richest request that the server accepts, and its answer."""
     refusal: Refused | None = None
     plain = {"max_tokens": 4, "temperature": 1.0, "top_p": 1.0}
     rich = {**plain, **EXTENDED, "stream_options": {"include_usage": True}}
@@ -289,7 +289,7 @@ def _gap(chunks: list[Chunk]) -> float | None:
 
 
 async def _stops_itself(ask: Ask, base: dict[str, Any]) -> bool:
-    """Whether the server ends at a stop text and sends the tokens that hold it."""
+    """Return whether the server ends at a stop text and sends the tokens that hold it."""
     calm = {**base, "temperature": 0.0, "max_tokens": 6}
     try:
         texts = [c.text for c in await ask(calm) if c.text.strip()]

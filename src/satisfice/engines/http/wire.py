@@ -83,7 +83,7 @@ class Address:
         )
 
     def scrub(self, text: str) -> str:
-        """A server's words, short, on one line and without the key."""
+        """Return a server's words, short, on one line and without the key."""
         text = " ".join(text.split())
         text = text.replace(self._key, "***") if self._key else text
         return text if len(text) <= 300 else text[:300] + " ..."
@@ -252,7 +252,7 @@ def _listening(
 
 
 def _is_full(response: aiohttp.ClientResponse) -> bool:
-    """Whether aiohttp holds so much that nobody has read yet that it takes no more from the server."""
+    """Return whether aiohttp holds so much that nobody has read yet that it takes no more from the server."""
     connection = response.connection
     return connection is not None and connection.transport is not None and not connection.transport.is_reading()
 
@@ -300,7 +300,7 @@ async def _beginning(read: Read) -> bytes:
 
 
 def message_of(body: bytes) -> str:
-    """The message of an error in any of the forms that servers use."""
+    """Return the message of an error in any of the forms that servers use."""
     text = body.decode("utf-8", "replace")
     try:
         row = json.loads(text)
@@ -370,7 +370,7 @@ async def _events(read: Read, address: Address) -> AsyncGenerator[dict[str, Any]
 
 
 def _joined(data: list[bytes]) -> bytes:
-    """The data of an event without the spaces around it, which mean nothing in JSON."""
+    """Return the data of an event without the spaces around it, which mean nothing in JSON."""
     return b"\n".join(line.removeprefix(b" ") for line in data).strip()
 
 

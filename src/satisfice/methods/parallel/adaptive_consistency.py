@@ -70,7 +70,7 @@ class AdaptiveConsistency:
 
 
 def decided(counts: Sequence[int], criterion: Criterion = "beta", threshold: float | None = None) -> bool:
-    """Whether the vote with these counts, one for each answer, needs no more chains.
+    """Return whether the vote with these counts, one for each answer, needs no more chains.
 
     >>> decided([3]), decided([4]), decided([5, 1]), decided([6, 1])
     (False, True, False, True)

@@ -118,7 +118,7 @@ class Cntp:
         return [processed(row, session.temperature, session.top_p, session.sampler) for row in rows]
 
     def _chosen(self, session: Session, parts: Sequence[Sampled]) -> list[float]:
-        """The log-probability of each token of a trial, under what it was drawn from."""
+        """Return the log-probability of each token of a trial, under what it was drawn from."""
         found = []
         for part in parts:
             rows, tops = self._processed(session, part), part.top_ids if part.top_ids is not None else ()
@@ -131,7 +131,7 @@ class Cntp:
 
 
 def trials(h: float, n_max: int = 10, h_min: float = 0.01, h_max: float = 1.5, rounding: Rounding = "paper") -> int:
-    """How many trials an entropy of `h` nats is worth.
+    """Return how many trials an entropy of `h` nats is worth.
 
     >>> [trials(h) for h in (1.4206, 0.4, 0.005, 1.6)], trials(0.4, rounding="code")
     ([9, 2, 1, 10], 3)
@@ -177,7 +177,7 @@ def entropy(logprobs: ArrayLike) -> float:
 
 
 def _tail(got: Sampled) -> Sampled:
-    """The last token of a call, alone."""
+    """Return the last token of a call, alone."""
     assert got.top_logprobs is not None
     assert got.top_ids is not None
     return Sampled(

@@ -99,7 +99,7 @@ class DeepConf:
     async def _run(
         self, session: Session, gauges: dict[Chain, Gauge], chain: Chain, line: float | None = None
     ) -> Chain:
-        """One chain under the inner rule; a chain that falls below the line comes back closed."""
+        """Return one chain under the inner rule; a chain that falls below the line comes back closed."""
         gauge = Gauge(self.top)
         chain.tap(Signals(top_logprobs=self.top), gauge if line is None else _Guard(gauge, self.window, line))
         try:

@@ -116,7 +116,7 @@ class ErPrm:
         return dict(zip(chains, map(float, scores), strict=True))
 
     async def _answer(self, session: Session, ranked: Sequence[Chain]) -> Chain:
-        """The best chain that comes to an answer; the best of all where none does."""
+        """Return the best chain that comes to an answer; the best of all where none does."""
         for place, chain in enumerate(ranked):
             chain.look("place by score", place + 1, stop=True)
             answered = await follow(self.stop, session, chain)

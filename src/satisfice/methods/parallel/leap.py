@@ -161,7 +161,7 @@ def unfinished(session: Session, chain: Chain) -> int:
 
 
 def comment(summaries: Sequence[str]) -> str:
-    """The summaries of peers as a chain is shown them."""
+    """Return the summaries of peers as a chain is shown them."""
     if not summaries:
         return ALONE
     said = " ".join(f'Peer {n}: "{summary}"' for n, summary in enumerate(summaries, 1))

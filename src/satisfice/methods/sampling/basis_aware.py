@@ -54,7 +54,7 @@ class BasisAware:
         check_fields(self)
 
     def bind(self, unembedding: ArrayLike) -> "BoundBasisAware":
-        """The filter for a model with this output matrix, `[vocab, d]`."""
+        """Return the filter for a model with this output matrix, `[vocab, d]`."""
         return BoundBasisAware(self, basis_of(unembedding, self.columns))
 
     def keep(self, logits: Array) -> Array:
@@ -97,7 +97,7 @@ class BoundBasisAware:
 
 
 def basis_of(unembedding: ArrayLike, columns: int | None = None) -> NDArray[np.float64]:
-    """The output matrix `[vocab, d]` times its leading right singular vectors: `[vocab, columns]`.
+    """Return the output matrix `[vocab, d]` times its leading right singular vectors: `[vocab, columns]`.
 
     Leaving out directions leaves out constraints, so what is certified with fewer is certified with all.
     """
@@ -111,7 +111,7 @@ def basis_of(unembedding: ArrayLike, columns: int | None = None) -> NDArray[np.f
 
 
 def threshold(p: ArrayLike, epsilon: float, base: Literal["eta", "epsilon"] = "eta") -> float:
-    """The base rule's probability below which a token must be certified."""
+    """Return the base rule's probability below which a token must be certified."""
     mass = np.asarray(p, dtype=np.float64)
     positive = mass[mass > 0]
     entropy = -(positive * np.log(positive)).sum()
@@ -119,7 +119,7 @@ def threshold(p: ArrayLike, epsilon: float, base: Literal["eta", "epsilon"] = "e
 
 
 def certify(p: ArrayLike, basis: ArrayLike, tau: float, token: int) -> Outcome:
-    """Whether a token must have true probability above zero; `p` `[vocab]`, `basis` `[vocab, columns]`.
+    """Return whether a token must have true probability above zero; `p` `[vocab]`, `basis` `[vocab, columns]`.
 
     >>> p = [0.45, 0.25, 0.15, 0.08, 0.05, 0.02]
     >>> basis = [(1, 0), (1, 0.2), (0, 1), (0, 0.9), (-1, -0.5), (2.5, 2.5)]

@@ -18,7 +18,7 @@ class Filter(Protocol):
 
     Calling it puts -inf where it cuts; `keep` says where it does not. Both take `[batch, vocab]` scores of numpy or
     torch. Nothing that is -inf is ever kept, at least one token always is, and a row does not depend on its neighbours.
-    Beside each class stands its function, which takes the same parameters, each a number or `[batch]`, one a row.
+    Each class has a function beside it that takes the same parameters, each a number or `[batch]`, one per row.
     """
 
     card: ClassVar[Card]

@@ -71,7 +71,7 @@ class TopH:
 
 
 def top_h(logits: Array, alpha: Parameter, *, mode: Mode = "paper", min_tokens_to_keep: Parameter = 1) -> Array:
-    """Which tokens top-H keeps: boolean, `[batch, vocab]`.
+    """Return which tokens top-H keeps: boolean, `[batch, vocab]`.
 
     >>> import numpy as np
     >>> row = np.log([[0.45, 0.25, 0.15, 0.08, 0.05, 0.02]])

@@ -51,7 +51,7 @@ class TopNSigma:
 def top_n_sigma(
     logits: Array, n: Parameter, *, sigma: Sigma = "population", min_tokens_to_keep: Parameter = 1
 ) -> Array:
-    """Which tokens top-n-sigma keeps: boolean, `[batch, vocab]`.
+    """Return which tokens top-n-sigma keeps: boolean, `[batch, vocab]`.
 
     >>> import numpy as np
     >>> row = np.log([[0.45, 0.25, 0.15, 0.08, 0.05, 0.02]])

@@ -28,7 +28,7 @@ class Dot:
     from G = 11 on only; `cut` says nothing below that. Groups whose rewards are all the same after the cut are not
     kept. The loss clips no token, -A rho, and adds for those of highest covariance between advantage and
     log-probability a term that holds the policy near the old one (`kl_cov`). `clip=0.2` is the usual clipped loss for
-    the other tokens, and holds more than one update a batch together.
+    the other tokens, and holds more than one update per batch together.
 
     Reference code: https://github.com/U-rara/DOT (Apache-2.0). It also samples more prompts than it trains on, by how
     many groups were informative lately; here the trainer replaces the groups that are not kept (`--refill`).

@@ -25,7 +25,7 @@ class LaserD(ShapesReward, MonitorsTargets):
 
         P(L <= L_A) C >= expected,    C = the fewest right rollouts of a group in the band
 
-    With 8 rollouts a group that is about the 20th percentile of the lengths for easy prompts, the median for middling
+    With 8 rollouts per group that is about the 20th percentile of the lengths for easy prompts, the median for middling
     ones and the maximum for hard ones. A target is never above the longest rollout of the batch. Scores as in LASER.
     A right rollout that was cut off has no full score: it counts neither as right nor towards the pass rate of its
     band. State: the step, the step of the last monitoring, and the targets.

@@ -21,7 +21,7 @@ class Ulorl(ShapesReward):
     In a step every rollout on its way grows by one segment; a group is trained on once all its rollouts have ended, so
     that a few long ones do not keep a whole batch waiting. A rollout that reaches the limit earns nothing. The tokens
     of its segments were sampled by several policies; the ratio divides by the one before this update for all of them
-    (`ratios`), and with one update a step it is 1, so nothing is clipped.
+    (`ratios`), and with one update per step it is 1, so nothing is clipped.
 
         w[i,t] = 1 - [mean_t H_i < sigma] [p(o_it) >= tau] [r_i = 1]
 

@@ -68,7 +68,7 @@ class BudgetForcing:
 
 
 def closing(text: str, close: str) -> str:
-    r"""The closing text, without its leading line end where the thinking is at the beginning of a line.
+    r"""Return the closing text, without its leading line end where the thinking is at the beginning of a line.
 
     >>> closing("so 4\n", "\n</think>\nFinal Answer:"), closing("so 4", "\n</think>")
     ('</think>\nFinal Answer:', '\n</think>')

@@ -155,7 +155,7 @@ def certain(
     hesitations: Sequence[str],
     match: Match = "word",
 ) -> bool:
-    """Whether the last `k` trials agree on an answer and none of their `texts` hesitates.
+    """Return whether the last `k` trials agree on an answer and none of their `texts` hesitates.
 
     >>> trials = ["12", "12", "", "12", "12", "12"]
     >>> [certain(trials[:n], [t or None for t in trials[:n]], 3, str.__eq__, ["no"]) for n in range(1, 7)]
@@ -165,7 +165,7 @@ def certain(
 
 
 def hesitates(text: str, words: Sequence[str], match: Match = "word") -> bool:
-    """Whether a text says one of the words.
+    """Return whether a text says one of the words.
 
     >>> hesitates("I know 12", ["no"]), hesitates("I know 12", ["no"], "substring")
     (False, True)

@@ -76,7 +76,7 @@ def answer_entropy(trial: Trial, *, skip: int = 0) -> float:
 
 
 def mean_entropy(distributions: Sequence[ArrayLike]) -> float:
-    """Mean entropy in nats of the next-token distributions of an answer, one a token.
+    """Mean entropy in nats of the next-token distributions of an answer, one per token.
 
     >>> round(mean_entropy([[0.5, 0.3, 0.2], [0.6, 0.4]]), 4)
     0.8513

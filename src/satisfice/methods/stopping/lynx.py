@@ -98,12 +98,12 @@ def conformal(wrong: ArrayLike, right: ArrayLike, delta: float) -> tuple[float, 
 
 
 def quantile(scores: ArrayLike, delta: float) -> float:
-    """The k-th smallest score, k = ceil((n + 1)(1 - delta)), but at most the largest."""
+    """Return the k-th smallest score, k = ceil((n + 1)(1 - delta)), but at most the largest."""
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
     k = math.ceil((ordered.size + 1) * (1 - delta) - 1e-9)
     return float(ordered[min(max(k, 1), ordered.size) - 1])
 
 
 def exits(p: float, q_wrong: float, q_right: float) -> bool:
-    """Whether "right" is the only class that p does not rule out."""
+    """Return whether "right" is the only class that p does not rule out."""
     return p > q_wrong and p >= 1 - q_right

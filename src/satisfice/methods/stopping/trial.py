@@ -79,14 +79,14 @@ async def think_to_step(chain: Chain) -> bool:
 
 
 def is_word(chain: Chain) -> bool:
-    """Whether the cue that the chain stands before is a word of its own, as far as its own tokens tell."""
+    """Return whether the cue that the chain stands before is a word of its own, as far as its own tokens tell."""
     before, cue, after = chain.held_text.partition(chain.last.match if chain.last is not None else "")
     before = chain.session.engine.decode(chain.ids[-1:]) + before
     return not (before[-1:].isalnum() or (cue[-1:].isalnum() and after[:1].isalnum()))
 
 
 def settled(answers: Sequence[str | None], k: int, same: Callable[[str, str], bool]) -> bool:
-    """Whether the last `k` answers are there and all the same; None equals nothing, not even None.
+    """Return whether the last `k` answers are there and all the same; None equals nothing, not even None.
 
     >>> settled(["7", "5", "5", "5"], 3, str.__eq__), settled(["5", None, "5", "5"], 3, str.__eq__)
     (True, False)
@@ -96,7 +96,7 @@ def settled(answers: Sequence[str | None], k: int, same: Callable[[str, str], bo
 
 
 def agreeing(answers: Sequence[str | None], same: Callable[[str, str], bool]) -> int:
-    """How many answers at the end are the same; 0 when the last is none.
+    """Return how many answers at the end are the same; 0 when the last is none.
 
     >>> agreeing(["7", "5", "5"], str.__eq__), agreeing(["5", None], str.__eq__)
     (2, 0)
@@ -124,7 +124,7 @@ def word_ids(engine: Engine, words: Sequence[str]) -> frozenset[int]:
 
 
 def word_forms(words: Sequence[str]) -> list[str]:
-    """The forms in which `word_ids` looks for words.
+    """Return the forms in which `word_ids` looks for words.
 
     >>> word_forms(["Wait"])
     ['WAIT', ' WAIT', 'Wait', ' Wait', 'wait', ' wait']
@@ -139,6 +139,6 @@ def _joined(parts: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
 
 
 def _depth(text: str) -> int:
-    """How many braces are open; escaped ones are text."""
+    """Return how many braces are open; escaped ones are text."""
     bare = text.replace(r"\{", "").replace(r"\}", "")
     return bare.count("{") - bare.count("}")

@@ -96,7 +96,7 @@ def told(report: dict[str, Any]) -> list[str]:
             f"with verl's own trainer: {sum(row['alone'] for row in rows)} shapers; with ours: "
             f"{sum(row['trainer'] and not row['data'] for row in rows)}, and "
             f"{sum(bool(row['data']) for row in rows)} that want columns in the data",
-            *(f"  {name} wants {', '.join(row['data'])}" for name, row in report["methods"].items() if row["data"]),
+            *(f"  {name} needs {', '.join(row['data'])}" for name, row in report["methods"].items() if row["data"]),
             *(f"  not in verl: {row['why']}" for row in rows if row["why"]),
         ]
     if "actor" in report:

@@ -130,7 +130,7 @@ def check_alone(shaper: Shaper, *, kept: bool) -> None:
         (Steering, "decides while it samples"),
         (Capping, "says how long rollouts may be"),
         (Cutting, "cuts rollouts and has them verified again"),
-        (Monitoring, "wants a fixed set of prompts sampled now and then"),
+        (Monitoring, "needs a fixed set of prompts sampled now and then"),
     ):
         if isinstance(shaper, kind):
             raise Unfit(f"{name} {what}, which verl's own trainer never asks an estimator. Set {TRAINER}.")

@@ -54,7 +54,7 @@ class ShapedTrainer(PPOTrainerSync):
             raise BadInput(f"actor_rollout_ref.rollout.agent.default_agent_loop must be {NAME} with this trainer.")
         if shaper.loss.refresh and (actor.ppo_mini_batch_size != config.data.train_batch_size or actor.ppo_epochs != 1):
             raise Unfit(
-                f"{name} wants its advantages anew before each update, so a batch can have one update only: set "
+                f"{name} needs its advantages anew before each update, so a batch can have one update only: set "
                 "actor_rollout_ref.actor.ppo_mini_batch_size to data.train_batch_size and ppo_epochs to 1."
             )
 
