@@ -1,4 +1,4 @@
-"""How many chains to run, and which answer to take: one policy a file."""
+"""How many chains to run, and which answer to take: one policy per file."""
 
 from satisfice.core.method import Family
 from satisfice.core.session import POLICY

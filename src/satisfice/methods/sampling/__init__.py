@@ -1,4 +1,4 @@
-"""Which tokens may be sampled: one truncation filter a file."""
+"""Which tokens may be sampled: one truncation filter per file."""
 
 from satisfice.core.method import Family
 from satisfice.methods.sampling.basis_aware import BasisAware

@@ -1,4 +1,4 @@
-"""How good a chain looks while it is under way: reward models for searches over steps, one a file."""
+"""How good a chain looks while it is under way: reward models for searches over steps, one per file."""
 
 from satisfice.core.method import Family
 from satisfice.core.scorer import SCORER

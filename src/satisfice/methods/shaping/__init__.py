@@ -1,4 +1,4 @@
-"""How training feels length: one method a file, each a pure function over a batch of rollouts.
+"""How training feels length: one method per file, each a pure function over a batch of rollouts.
 
 A method that shapes the reward hands it on to the method in its field `advantage`, so that any reward goes with any
 way of comparing rollouts: `kimi-length(advantage=rloo)`.

@@ -1,4 +1,4 @@
-"""When one chain has thought enough: one rule a file."""
+"""When one chain has thought enough: one rule per file."""
 
 from satisfice.core.method import Family
 from satisfice.core.session import POLICY

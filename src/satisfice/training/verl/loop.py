@@ -30,7 +30,7 @@ LIMIT, STATE = "satisfice_limit", "satisfice_state"
 """What our trainer writes beside each prompt: the cap of its rollouts, and what a steering shaper remembers."""
 
 
-class Told(AgentLoopOutput):
+class JudgedOutput(AgentLoopOutput):
     """A rollout with its own verdict. verl gives all rollouts of one session the verdict of the last."""
 
     own_reward: float
@@ -119,7 +119,7 @@ class ShapedLoop(AgentLoopBase):
             "columns": {**_numbers(rollout.problem.metadata), **rollout.columns}, "spent": rollout.spent,
         }  # fmt: skip
         reward = reward_of(rollout.verdict, rollout.truncated)
-        return Told(
+        return JudgedOutput(
             prompt_ids=list(rollout.prompt), response_ids=ids, response_mask=mask, reward_score=reward, num_turns=2,
             metrics=AgentLoopMetrics(**times), own_reward=reward, own=own,
             extra_fields={
