@@ -23,12 +23,11 @@ from satisfice.gateway.generation import Generation
 from satisfice.gateway.handler import RequestHandler, Shared
 from satisfice.gateway.limiter import ConnectionLimiter
 from satisfice.gateway.metrics import Metrics
-from satisfice.gateway.openai import error_of
 from satisfice.gateway.openapi import describe
 from satisfice.gateway.page import page
 from satisfice.gateway.parameters import Parameters
 from satisfice.gateway.prompts import Prompt
-from satisfice.gateway.protocols import ROUTES, Route
+from satisfice.gateway.protocols import ROUTES, Route, form_of
 from satisfice.gateway.reading import read_json
 from satisfice.gateway.reasoning import Delta, content_of
 from satisfice.gateway.response import ResponseWriter, WatchedResponse
@@ -67,13 +66,13 @@ def create_app(
     async def refused(request: Request, error: Exception) -> Response:
         gateway.metrics.refused()
         failure = failure_of(error)
-        return JSONResponse(error_of(failure), failure.status, failure.headers)
+        return JSONResponse(form_of(request.url.path).error(failure), failure.status, failure.headers)
 
     async def no_route(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         said = f"{error.detail}. See /openapi.json for what there is."
         failure = Failure(status=error.status_code, kind="invalid_request_error", code="no_route", message=said)
-        return JSONResponse(error_of(failure), error.status_code, dict(error.headers or {}))
+        return JSONResponse(form_of(request.url.path).error(failure), error.status_code, dict(error.headers or {}))
 
     async def openapi(request: Request) -> Response:
         return JSONResponse(describe(gateway.settings))

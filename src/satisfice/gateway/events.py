@@ -19,6 +19,11 @@ def dumps(row: Any) -> bytes:
     return _JSON(row).encode()
 
 
+def named_event(row: Any) -> bytes:
+    """Return a server-sent event that carries its `type` as its name too."""
+    return f"event: {row['type']}\n".encode() + event(row)
+
+
 def event(row: Any) -> bytes:
     """Return a server-sent event."""
     return b"data: " + dumps(row) + b"\n\n"

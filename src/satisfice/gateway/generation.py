@@ -38,6 +38,7 @@ class Outcome:
     looks: int  # times that the rule looked
     prompt: int = 0  # number of the prompt that it answers
     answer_spent: int = 0  # tokens that the server's own route sampled for the answer
+    stop_text: str = ""  # of the request's stop texts, the one that ended the answer
 
     @property
     def spent(self) -> int:
@@ -179,6 +180,7 @@ class Generation:
             reasoning_tokens=self.ledger.spent - answer,
             chains=sum(1 for other in self._session.chains if not other.looks),
             looks=sum(1 for event in self._session.log if event.kind == "look"),
+            stop_text=self.parser.stop_text,
         )
 
     def _is_cut(self, chain: Chain) -> bool:

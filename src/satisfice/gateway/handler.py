@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,8 +15,8 @@ from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput, EngineError, Refused, SatisficeError, Unfit
 from satisfice.core.ledger import Ledger
 from satisfice.core.race import settle_tasks
-from satisfice.gateway.answering import Written, answer, keeps_thinking
-from satisfice.gateway.events import dumps, event
+from satisfice.gateway.answering import Written, answer, keeps_thinking, relay
+from satisfice.gateway.events import dumps
 from satisfice.gateway.failures import RequestRefused, Unavailable, failure_of
 from satisfice.gateway.fields import no_tools, treated
 from satisfice.gateway.generation import Generation, Outcome
@@ -25,7 +25,7 @@ from satisfice.gateway.metrics import Metrics
 from satisfice.gateway.parameters import Parameters, Whole, choose_policy, make_parameters
 from satisfice.gateway.passing import check_refused, copy, passed_body
 from satisfice.gateway.prompts import Prompt, prompts_of
-from satisfice.gateway.protocols import Route
+from satisfice.gateway.protocols import Route, form_of
 from satisfice.gateway.reasoning import Delta, content_of
 from satisfice.gateway.request import GenerationRequest
 from satisfice.gateway.response import ResponseWriter, keep_alive
@@ -79,6 +79,7 @@ class RequestHandler:
     async def serve(self, writer: ResponseWriter) -> None:
         """Answer, or say why not."""
         became = "failed"
+        writer.stream_type = form_of(self.route.path).stream
         self.metrics.began()
         try:
             with self.shared.limiter.slot(self.client):
@@ -129,15 +130,21 @@ class RequestHandler:
         if not self.request.chat and source.server is not None and not all(prompt.thinks for prompt in prompts):
             await self._pass(source, writer, "prompt")
             return True
+        async with self._kept_alive(writer):
+            await self._run(source, prompts, writer)
+        return False
+
+    @asynccontextmanager
+    async def _kept_alive(self, writer: ResponseWriter) -> AsyncIterator[None]:
+        """Send signs of life on a stream while the block runs."""
         if not self.request.stream:
-            await self._run(source, prompts, writer)
-            return False
-        beat = asyncio.create_task(keep_alive(writer, self.settings.keep_alive_s))
+            yield
+            return
+        beat = asyncio.create_task(keep_alive(writer, self.settings.keep_alive_s, self.encoder.keep_alive()))
         try:
-            await self._run(source, prompts, writer)
+            yield
         finally:
             await settle_tasks([beat])
-        return False
 
     # Under a policy
 
@@ -311,10 +318,15 @@ class RequestHandler:
     async def _pass(self, source: Source, writer: ResponseWriter, why: str) -> None:
         """Hand the request to an upstream and its response to the client."""
         server, limits = source.server, self.settings.limits
-        if server is None or not self.route.passes:
+        if server is None or not (self.route.passes or self.request.chat):
             raise BadInput(f"{why}: the model of this server cannot do that. Leave it out.")
         body = passed_body(self.request, server, limits)
         writer.headers["x-satisfice"] = dumps({"passed": why}).decode()
+        if not self.route.passes:
+            async with self._kept_alive(writer):
+                await self._relay(server, body, writer, why)
+            source.worked()
+            return
         async with server.ask(self.route.passes, body, seconds=limits.passed_seconds) as response:
             try:
                 await copy(response, writer, self._count)
@@ -322,19 +334,40 @@ class RequestHandler:
                 self._first = self._first and not writer.started
         source.worked()
 
+    async def _relay(self, server: Remote, body: dict[str, Any], writer: ResponseWriter, why: str) -> None:
+        """Have the upstream's chat route write the response, and translate it into the client's protocol."""
+        written, deltas, seconds = Written(), list[Delta](), self.settings.limits.passed_seconds
+        coming: AsyncIterator[Delta] = relay(body, server, written, stream=self.request.stream, seconds=seconds)
+        try:
+            async with aclosing(coming):  # type: ignore[type-var]
+                async for delta in coming:
+                    deltas.append(delta)
+                    self._first = self._first and not self.request.stream
+                    chunk = self.encoder.chunk([delta], first=len(deltas) == 1) if self.request.stream else b""
+                    if chunk:
+                        await writer.events(chunk)
+        finally:
+            self._count(written.tokens)
+        outcome, said = written.outcome(time.monotonic() - self.begin), {"passed": why}
+        if not self.request.stream:
+            await writer.whole(200, self.encoder.whole([deltas], [outcome], said))
+            return
+        begin = b"" if deltas else self.encoder.chunk([], first=True)
+        await writer.events(begin + self.encoder.last_chunk(outcome, 0, said) + self.encoder.end([outcome]))
+        await writer.end()
+
     def _count(self, tokens: int) -> None:
         self.metrics.took(Ledger(kept=tokens))
         self.client.spend(tokens)
 
     async def _tell(self, writer: ResponseWriter, error: Exception) -> None:
         failure = failure_of(error)
-        row = self.encoder.error(failure)
         if writer.started:
-            await writer.events(event(row))
+            await writer.events(self.encoder.error_event(failure))
             await writer.end()
         else:
             writer.headers.update(failure.headers)
-            await writer.whole(failure.status, row)
+            await writer.whole(failure.status, form_of(self.route.path).error(failure))
 
 
 def _engine(source: Source) -> Engine:

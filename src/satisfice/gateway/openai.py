@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from satisfice.gateway.body import Body, ChatBody, CompletionBody
-from satisfice.gateway.events import DONE, event, text
+from satisfice.gateway.events import COMMENT, DONE, event, text
 from satisfice.gateway.failures import Failure
 from satisfice.gateway.generation import Outcome
 from satisfice.gateway.reading import checked
@@ -130,9 +130,13 @@ class Encoder:
         choices = [self._choice(i, *pair) for i, pair in enumerate(zip(deltas, outcomes, strict=True))]
         return {**self._head(stream=False), "choices": choices, "usage": usage(outcomes), "satisfice": about}
 
-    def error(self, failure: Failure) -> dict[str, Any]:
-        """Return an error, as a body or as an event."""
-        return error_of(failure)
+    def error_event(self, failure: Failure) -> bytes:
+        """Return the event that says what went wrong in the middle of a stream."""
+        return event(error_of(failure))
+
+    def keep_alive(self) -> bytes:
+        """Return what is sent while there is nothing to say."""
+        return COMMENT
 
     def _choice(self, index: int, deltas: Sequence[Delta], outcome: Outcome) -> dict[str, Any]:
         said = self.fields(deltas)
@@ -174,3 +178,33 @@ def error_of(failure: Failure) -> dict[str, Any]:
     """OpenAI's form of an error."""
     row = {"message": failure.message, "type": failure.kind, "param": failure.param, "code": failure.code}
     return {"error": row}
+
+
+ERROR: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type"],
+            "properties": {
+                "message": {"type": "string"}, "type": {"type": "string"},
+                "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}  # fmt: skip
+_COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}
+ANSWER: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["id", "object", "created", "model", "choices", "usage"],
+    "properties": {
+        "id": {"type": "string"}, "object": {"enum": ["chat.completion", "text_completion"]}, "created": _COUNT,
+        "model": {"type": "string"}, "choices": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+        "usage": {
+            "type": "object", "required": ["prompt_tokens", "completion_tokens", "total_tokens"],
+            "properties": {"prompt_tokens": _COUNT, "completion_tokens": _COUNT, "total_tokens": _COUNT},
+        },
+        "satisfice": {"type": "object"},
+    },
+}  # fmt: skip

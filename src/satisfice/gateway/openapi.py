@@ -5,11 +5,10 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 import satisfice
-from satisfice.gateway.protocols import ROUTES
+from satisfice.gateway.protocols import ROUTES, Route, form_of
 from satisfice.gateway.settings import Settings
 from satisfice.gateway.utility import GETS, POSTS, Utility
 
-_ERROR = {"$ref": "#/components/schemas/Error"}
 _REFUSALS = {
     400: "A field is wrong, or contradicts another",
     401: "No valid key",
@@ -30,17 +29,15 @@ def describe(settings: Settings) -> dict[str, Any]:
     _, bodies = models_json_schema(
         [(route.body, "validation") for route in ROUTES], ref_template="#/components/schemas/{model}"
     )
-    schemas = {**bodies["$defs"], "Error": _error_schema(), "Answer": _answer_schema()}
+    schemas = bodies["$defs"]
     secured: dict[str, Any] = {"security": [{"key": []}]} if settings.keys else {}
-    paths: dict[str, Any] = {
-        route.path: {"post": {**_post(route.summary, route.body.__name__), **secured}} for route in ROUTES
-    }
+    paths: dict[str, Any] = {route.path: {"post": {**_post(route), **secured}} for route in ROUTES}
     for get in GETS:
         paths[get.path.replace(":path", "")] = {"get": {**_get(get), **(secured if get.needs_key else {})}}
     for post in POSTS:
-        paths[post.path] = {"post": {**_passed_post(post.summary), **secured}}
+        paths[post.path] = {"post": {**_passed_post(post.summary, post.path), **secured}}
     for path in settings.passed:
-        paths[path] = {"post": {**_passed_post("The upstream's own route"), **secured}}
+        paths[path] = {"post": {**_passed_post("The upstream's own route", path), **secured}}
     paths["/"] = {"get": _page()}
     return {
         "openapi": "3.1.0",
@@ -53,27 +50,27 @@ def describe(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _post(summary: str, body: str) -> dict[str, Any]:
+def _post(route: Route) -> dict[str, Any]:
     answer = {
-        "application/json": {"schema": {"$ref": "#/components/schemas/Answer"}},
-        "text/event-stream": {"schema": {"type": "string"}},
+        "application/json": {"schema": route.answer},
+        form_of(route.path).stream.partition(";")[0]: {"schema": {"type": "string"}},
     }
     return {
-        "summary": summary,
+        "summary": route.summary,
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{body}"}}},
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.body.__name__}"}}},
         },
-        "responses": {"200": {"description": "The answer", "content": answer}, **_refusals(*_REFUSALS)},
+        "responses": {"200": {"description": "The answer", "content": answer}, **_refusals(route.path)},
     }
 
 
-def _passed_post(summary: str) -> dict[str, Any]:
+def _passed_post(summary: str, path: str) -> dict[str, Any]:
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
         "responses": {"200": {"description": summary, "content": {"application/json": {"schema": {}}}},
-                      **_refusals(*_REFUSALS)},
+                      **_refusals(path)},
     }  # fmt: skip
 
 
@@ -94,31 +91,7 @@ def _page() -> dict[str, Any]:
     return {"summary": "The page", "responses": {"200": {"description": "The page", "content": content}}}
 
 
-def _refusals(*codes: int) -> dict[str, Any]:
-    content = {"application/json": {"schema": _ERROR}}
-    told = {str(code): {"description": _REFUSALS[code], "content": content} for code in codes}
+def _refusals(path: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": form_of(path).failed}}
+    told = {str(code): {"description": said, "content": content} for code, said in _REFUSALS.items()}
     return {**told, "4XX": {"description": "The model server refused the request", "content": content}}
-
-
-def _error_schema() -> dict[str, Any]:
-    text = {"type": ["string", "null"]}
-    inner = {"type": "object", "required": ["message", "type"], "properties": {
-        "message": {"type": "string"}, "type": {"type": "string"}, "param": text, "code": text,
-    }}  # fmt: skip
-    return {"type": "object", "required": ["error"], "properties": {"error": inner}}
-
-
-def _answer_schema() -> dict[str, Any]:
-    count = {"type": "integer", "minimum": 0}
-    usage = {"type": "object", "required": ["prompt_tokens", "completion_tokens", "total_tokens"], "properties": {
-        "prompt_tokens": count, "completion_tokens": count, "total_tokens": count,
-    }}  # fmt: skip
-    return {
-        "type": "object",
-        "required": ["id", "object", "created", "model", "choices", "usage"],
-        "properties": {
-            "id": {"type": "string"}, "object": {"enum": ["chat.completion", "text_completion"]}, "created": count,
-            "model": {"type": "string"}, "choices": {"type": "array", "minItems": 1, "items": {"type": "object"}},
-            "usage": usage, "satisfice": {"type": "object"},
-        },
-    }  # fmt: skip

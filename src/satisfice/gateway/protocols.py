@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from satisfice.gateway import openai
+from satisfice.gateway import anthropic, openai
+from satisfice.gateway.anthropic import MessagesBody
 from satisfice.gateway.body import ChatBody, CompletionBody
 from satisfice.gateway.failures import Failure
 from satisfice.gateway.generation import Outcome
@@ -36,8 +37,12 @@ class Encoder(Protocol):
         """Return the response as one object."""
         ...
 
-    def error(self, failure: Failure) -> dict[str, Any]:
-        """Return an error, as a body or as an event."""
+    def error_event(self, failure: Failure) -> bytes:
+        """Return what says in the middle of a stream that something went wrong."""
+        ...
+
+    def keep_alive(self) -> bytes:
+        """Return what is sent on a stream while there is nothing to say."""
         ...
 
 
@@ -50,6 +55,27 @@ class NewEncoder(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Form:
+    """What all routes of a protocol have in common."""
+
+    begins: tuple[str, ...]  # what their paths begin with
+    error: Callable[[Failure], dict[str, Any]]
+    failed: Mapping[str, Any]  # JSON schema of an error
+    stream: str = "text/event-stream; charset=utf-8"
+
+
+FORMS: tuple[Form, ...] = (
+    Form(begins=("/v1/messages",), error=anthropic.error_of, failed=anthropic.ERROR),
+    Form(begins=("",), error=openai.error_of, failed=openai.ERROR),
+)
+
+
+def form_of(path: str) -> Form:
+    """Return the form in which a path answers."""
+    return next(form for form in FORMS if path.startswith(form.begins))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Route:
     """One route that generates."""
 
@@ -59,7 +85,8 @@ class Route:
     prefix: str  # what the ids of its responses begin with
     read: Callable[[dict[str, Any]], GenerationRequest]
     encoder: NewEncoder
-    passes: str = ""  # the upstream's path that speaks the same protocol; "": none does
+    answer: Mapping[str, Any]  # JSON schema of a whole response
+    passes: str = ""  # the upstream's path that speaks the same protocol; "": its chat route serves in its place
 
 
 def _openai(
@@ -74,11 +101,15 @@ def _openai(
 ROUTES: tuple[Route, ...] = (
     Route(
         path="/v1/chat/completions", summary="Continue a conversation", body=ChatBody, prefix="chatcmpl-",
-        read=openai.read_chat, encoder=_openai, passes="/v1/chat/completions",
+        read=openai.read_chat, encoder=_openai, answer=openai.ANSWER, passes="/v1/chat/completions",
     ),
     Route(
         path="/v1/completions", summary="Continue a text", body=CompletionBody, prefix="cmpl-",
-        read=openai.read_completion, encoder=_openai, passes="/v1/completions",
+        read=openai.read_completion, encoder=_openai, answer=openai.ANSWER, passes="/v1/completions",
+    ),
+    Route(
+        path="/v1/messages", summary="Anthropic: write a message", body=MessagesBody, prefix=anthropic.PREFIX,
+        read=anthropic.read_messages, encoder=anthropic.encoder, answer=anthropic.ANSWER,
     ),
 )  # fmt: skip
 """Every route that generates. A further protocol is its file and its lines here."""

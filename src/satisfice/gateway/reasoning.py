@@ -28,6 +28,7 @@ class ReasoningParser:
         self.count = 0  # tokens taken
         self.answer_from = None if thinks else 0  # of these, so many before the answer
         self.stopped = False  # a stop text has come: nothing more is shown
+        self.stop_text = ""  # which
         self.thinks_again = False  # thinking was opened a second time and has not ended
         self._engine, self._raw, self._stop = engine, raw, tuple(stop)
         self._open, self._close = engine.profile.think_open.strip(), engine.profile.think_close
@@ -85,9 +86,9 @@ class ReasoningParser:
                 space = 0 if self._raw else len(self._text) - len(self._text.rstrip())
                 keep = max(space, _may_begin(self._text, (self._close,)))
             return self._release("content" if self._raw else "reasoning", keep)
-        found = min((at for stop in self._stop if (at := self._text.find(stop)) >= 0), default=-1)
+        found, which = min(((at, stop) for stop in self._stop if (at := self._text.find(stop)) >= 0), default=(-1, ""))
         if found >= 0:
-            self.stopped = True
+            self.stopped, self.stop_text = True, which
             text, self._text = self._text[:found], ""
             return self._delta("content", text)
         waits = (

@@ -26,6 +26,7 @@ class GenerationRequest:
     stream: bool = False
     include_usage: bool = False  # a stream ends with the counts
     hide_reasoning: bool = False
+    original: Mapping[str, Any] = field(default_factory=dict)  # the body as it came, for protocols that repeat it
 
     @property
     def choices(self) -> int:

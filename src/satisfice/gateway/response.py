@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from satisfice.core.race import settle_tasks
-from satisfice.gateway.events import COMMENT, dumps
+from satisfice.gateway.events import dumps
 
 
 class ResponseWriter:
@@ -18,6 +18,7 @@ class ResponseWriter:
         self.started = self.ended = False
         self.waits_since: float | None = None  # monotonic seconds: the client has not taken the last part yet
         self.headers = headers
+        self.stream_type = "text/event-stream; charset=utf-8"
         self._send = send
 
     async def start(self, status: int, kind: str) -> None:
@@ -41,7 +42,7 @@ class ResponseWriter:
         if not self.started:
             self.headers["cache-control"] = "no-cache"
             self.headers["x-accel-buffering"] = "no"  # nginx passes events on as they come
-            await self.start(200, "text/event-stream; charset=utf-8")
+            await self.start(200, self.stream_type)
         await self.write(data)
 
     async def end(self) -> None:
@@ -93,9 +94,9 @@ class WatchedResponse(Response):
             tasks[0].result()
 
 
-async def keep_alive(writer: ResponseWriter, pause_s: float) -> None:
-    """Comments for a client whose stream has nothing to say yet, until cancelled."""
+async def keep_alive(writer: ResponseWriter, pause_s: float, sign: bytes) -> None:
+    """Send `sign` to a client whose stream has nothing to say yet, again and again until cancelled."""
     while True:
         await asyncio.sleep(pause_s)
         if writer.waits_since is None:  # else something is on its way already
-            await writer.events(COMMENT)
+            await writer.events(sign)

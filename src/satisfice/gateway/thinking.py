@@ -1,7 +1,7 @@
 """How much thinking a request asks for, in every spelling that people send; pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from satisfice.core.errors import BadInput
@@ -63,7 +63,7 @@ def amount_of(body: Body) -> Amount:
                 )
     limits = [amount for _, amount in asked if not amount.on or amount.tokens is not None or amount.share is not None]
     if limits:
-        return limits[0]
+        return replace(limits[0], automatic=any(amount.automatic for _, amount in asked))
     return next((amount for _, amount in asked if amount.automatic), Amount())
 
 

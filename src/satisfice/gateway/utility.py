@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from satisfice.core.errors import BadInput, EngineError
+from satisfice.gateway import anthropic
 from satisfice.gateway.body import ChatBody
 from satisfice.gateway.failures import RequestRefused, Unavailable
-from satisfice.gateway.passing import check_refused, copy
+from satisfice.gateway.passing import check_refused, copy, refused
 from satisfice.gateway.prompts import prompts_of
 from satisfice.gateway.protocols import ROUTES
 from satisfice.gateway.reading import checked, read_bytes, read_json
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from satisfice.gateway.app import Gateway
 
 Answer = Callable[[Request], Awaitable[Response]]
+
+COUNT_S = 60.0  # for an upstream to count the tokens of messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,35 @@ def _tokenize(gateway: "Gateway") -> Answer:
     return answer
 
 
+def _count_tokens(gateway: "Gateway") -> Answer:
+    """Make the route for Anthropic's count of what a message would read."""
+
+    async def answer(request: Request) -> Response:
+        gateway.check_key(request)
+        row = await read_json(request, gateway.settings.limits.body)
+        asked = anthropic.read_count(row)
+        check_refused(asked.fields)
+        gateway.check_model(asked.fields.get("model"))
+        source = gateway.sources.first
+        if source.server is None:
+            [prompt] = await prompts_of(asked, source)
+            engine: Any = source.engine
+            return JSONResponse({"input_tokens": len(engine.encode(prompt.text))})
+        body = {name: asked.fields[name] for name in ("messages", "tools") if name in asked.fields}
+        async with source.server.ask("/tokenize", {**body, "model": source.server.model}, seconds=COUNT_S) as response:
+            if 400 <= response.status < 500 and response.status != 404:
+                raise await refused(response)
+            try:
+                told = await response.json(content_type=None) if response.status == 200 else None
+            except ValueError:
+                told = None
+        if not isinstance(told, dict) or not isinstance(told.get("count"), int):
+            raise RequestRefused(404, "The upstream counts no tokens of messages.", code="no_route")
+        return JSONResponse({"input_tokens": told["count"]})
+
+    return answer
+
+
 def _embeddings(gateway: "Gateway") -> Answer:
     async def answer(request: Request) -> Response:
         client = gateway.check_key(request)
@@ -136,6 +168,12 @@ GETS = (
 POSTS = (
     Utility(path="/tokenize", summary="The tokens of a prompt or of messages", answers=_tokenize, needs_key=True),
     Utility(path="/v1/embeddings", summary="Embeddings, by the upstream", answers=_embeddings, needs_key=True),
+    Utility(
+        path="/v1/messages/count_tokens",
+        summary="Anthropic: the tokens of a prompt",
+        answers=_count_tokens,
+        needs_key=True,
+    ),
 )
 
 
