@@ -289,7 +289,7 @@ class Encoder:
 
     def _start(self) -> dict[str, Any]:
         usage = {"input_tokens": 0, "output_tokens": 0}  # the true counts are in the last events
-        message = {
+        message: dict[str, Any] = {
             "id": self.id, "type": "message", "role": "assistant", "model": self.model, "content": [],
             "stop_reason": None, "stop_sequence": None, "usage": usage,
         }  # fmt: skip
