@@ -54,13 +54,12 @@ def recommend(
     engine = _engines(model, sum(len(task.problems) for task in loaded))
 
     def told(text: str) -> None:
-        if price is not None and "about" in text:
-            tokens = int("".join(c for c in text.partition("about")[2] if c.isdigit()))
-            text += f" At {price:g} per million that is {tokens * price / 1e6:.2f}."
         err_console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     with RunProgress(err_console, sum(len(task.problems) for task in loaded), "recording") as progress:
-        found = recommend_all(model, loaded, engine, out, goal, listener=progress.listener, told=told, draw=draw)
+        found = recommend_all(
+            model, loaded, engine, out, goal, listener=progress.listener, told=told, price=price, draw=draw
+        )
     if as_json:
         from dataclasses import asdict
 

@@ -124,13 +124,14 @@ def recommend(
     listener: Listener | None = None,
     judge: Callable[[], Judging | None] = lambda: None,
     told: Callable[[str], None] = lambda text: None,
+    price: float | None = None,
     draw: Draw | None = None,
     concurrency: int = 48,
 ) -> Found:
     """Record the problems, search, and write `recommendation.json` and, where a setting may be used, `serve.toml`.
 
     `engine` makes a fresh engine each time; `judge` says who judges, by default the tasks' own verifiers. `told` is
-    told what will be spent, and how it goes on.
+    told what will be spent (`price` is money per million tokens), and how it goes on.
 
     Raises:
         BadInput: too few problems for the promise, a model that does not think, or that is never right.
@@ -151,7 +152,8 @@ def recommend(
     )  # fmt: skip
     live = engine()
     tokens = expected_tokens(first, plan.size, live.profile.answer_tokens)
-    told(f"Recording {plan.size} chains once: about {tokens:,} tokens.")
+    cost = "" if price is None else f", {tokens * price / 1e6:.2f} at {price:g} per million"
+    told(f"Recording {plan.size} chains once: about {tokens:,} tokens{cost}.")
     asyncio.run(record(plan, live, out / "recording", listener=listener, judge=judge()))
     return search_recording(Recording(out / "recording"), out, goal, told=told, draw=draw)
 
