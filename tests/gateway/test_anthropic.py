@@ -32,6 +32,9 @@ TOOL: Any = {"name": "add", "description": "Add.", "input_schema": {"type": "obj
 QUESTION: Any = [{"role": "user", "content": "12 + 34 ="}]
 
 
+OPENED: list[anthropic.Anthropic] = []
+
+
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Served]:
     with served(local(LocalEngine()), Settings(policy=build("deer"))) as found:
@@ -40,12 +43,22 @@ def gateway() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def client(gateway: Served) -> Iterator[anthropic.Anthropic]:
-    with client_of(gateway) as found:
+    with anthropic.Anthropic(base_url=gateway.url, api_key="any", max_retries=0) as found:
         yield found
 
 
 def client_of(gateway: Served) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=gateway.url, api_key="any", max_retries=0)
+    """Return a client that is closed when the test ends."""
+    OPENED.append(anthropic.Anthropic(base_url=gateway.url, api_key="any", max_retries=0))
+    return OPENED[-1]
+
+
+@pytest.fixture(autouse=True)
+def _closes_clients() -> Iterator[None]:
+    yield
+    for found in OPENED:
+        found.close()
+    OPENED.clear()
 
 
 def ask(client: anthropic.Anthropic, messages: Any = MESSAGES, *, max_tokens: int = 900, **more: Any) -> Message:

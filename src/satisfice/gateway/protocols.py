@@ -6,11 +6,12 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from satisfice.gateway import anthropic, openai
+from satisfice.gateway import anthropic, ollama, openai
 from satisfice.gateway.anthropic import MessagesBody
 from satisfice.gateway.body import ChatBody, CompletionBody
 from satisfice.gateway.failures import Failure
 from satisfice.gateway.generation import Outcome
+from satisfice.gateway.ollama import OllamaChat, OllamaGenerate
 from satisfice.gateway.reasoning import Delta
 from satisfice.gateway.request import GenerationRequest
 from satisfice.gateway.settings import ReasoningField
@@ -66,6 +67,7 @@ class Form:
 
 FORMS: tuple[Form, ...] = (
     Form(begins=("/v1/messages",), error=anthropic.error_of, failed=anthropic.ERROR),
+    Form(begins=("/api/",), error=ollama.error_of, failed=ollama.ERROR, stream="application/x-ndjson"),
     Form(begins=("",), error=openai.error_of, failed=openai.ERROR),
 )
 
@@ -110,6 +112,14 @@ ROUTES: tuple[Route, ...] = (
     Route(
         path="/v1/messages", summary="Anthropic: write a message", body=MessagesBody, prefix=anthropic.PREFIX,
         read=anthropic.read_messages, encoder=anthropic.encoder, answer=anthropic.ANSWER,
+    ),
+    Route(
+        path="/api/chat", summary="Ollama: continue a conversation", body=OllamaChat, prefix="ollama-",
+        read=ollama.read_chat, encoder=ollama.encoder, answer=ollama.ANSWER,
+    ),
+    Route(
+        path="/api/generate", summary="Ollama: answer a prompt", body=OllamaGenerate, prefix="ollama-",
+        read=ollama.read_generate, encoder=ollama.encoder, answer=ollama.ANSWER,
     ),
 )  # fmt: skip
 """Every route that generates. A further protocol is its file and its lines here."""

@@ -40,6 +40,9 @@ _EITHER = {
     "prompt": "must be a string, a list of strings, a list of token ids, or a list of such lists",
     "stop": "must be a string or a list of at most 16 strings, none of them empty",
     "content": "must be a string or a list of parts, each an object with a type",
+    "input": "must be a string or a list of items, each an object",
+    "system": "must be a string or a list of parts, each an object with a type",
+    "think": "must be true, false, or one of low, medium, high, max",
     "logit_bias": "must be an object from token ids to numbers between -100 and 100",
 }
 """What a field may be that may be several things."""
@@ -103,17 +106,20 @@ def _refusal(error: ValidationError) -> RequestRefused:
     first = error.errors(include_url=False, include_input=False)[0]
     path: list[str] = []
     either = ""
-    for part in first["loc"]:
+    for at, part in enumerate(first["loc"], 1):
         # A union adds the name of the branch that it tried, which is no part of the body.
         if isinstance(part, int) or (
             re.fullmatch(r"[A-Za-z_]\w*", part) and part not in ("str", "list", "dict", "int")
         ):
             path.append(str(part))
-        if str(part) in _EITHER and not either:
+        if str(part) in _EITHER and not either and at < len(first["loc"]):  # a branch follows: it may be several things
             either = str(part)
             break
     context = {name: value for name, value in (first.get("ctx") or {}).items() if name != "error"}
-    said = _EXPECTED.get(first["type"], "has a wrong value").format(**context)
+    kind = first["type"]
+    if context.get("field_type") == "Value":  # the length of a string that was checked for something else first
+        kind = f"string_{kind}"
+    said = _EXPECTED.get(kind, "has a wrong value").format(**context)
     if first["type"] == "value_error":
         said = str((first.get("ctx") or {}).get("error", said))
     elif either and first["type"] != "missing":

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from satisfice.core.errors import BadInput, EngineError
-from satisfice.gateway import anthropic
+from satisfice.gateway import anthropic, ollama
 from satisfice.gateway.body import ChatBody
 from satisfice.gateway.failures import RequestRefused, Unavailable
 from satisfice.gateway.passing import check_refused, copy, refused
@@ -54,9 +54,13 @@ def _one_model(gateway: "Gateway") -> Answer:
     return answer
 
 
-def _model(gateway: "Gateway") -> dict[str, Any]:
+def _length(gateway: "Gateway") -> int | None:
     source = gateway.sources.first
-    length = source.server.known_length if source.server is not None else getattr(source.engine, "max_length", None)
+    return source.server.known_length if source.server is not None else getattr(source.engine, "max_length", None)
+
+
+def _model(gateway: "Gateway") -> dict[str, Any]:
+    length = _length(gateway)
     row = {"id": gateway.model, "object": "model", "created": gateway.since, "owned_by": "satisfice"}
     return row if length is None else {**row, "max_model_len": length}
 
@@ -144,6 +148,36 @@ def _count_tokens(gateway: "Gateway") -> Answer:
     return answer
 
 
+def _tags(gateway: "Gateway") -> Answer:
+    """Make the route for Ollama's list of models."""
+
+    async def answer(request: Request) -> Response:
+        gateway.check_key(request)
+        return JSONResponse(ollama.tags(gateway.model, gateway.since))
+
+    return answer
+
+
+def _show(gateway: "Gateway") -> Answer:
+    """Make the route for what Ollama says of a model."""
+
+    async def answer(request: Request) -> Response:
+        gateway.check_key(request)
+        row = await read_json(request, gateway.settings.limits.body)
+        gateway.check_model(ollama.model_of(row))
+        tools = gateway.sources.first.server is not None
+        return JSONResponse(ollama.show(gateway.model, gateway.since, _length(gateway), tools=tools))
+
+    return answer
+
+
+def _version(gateway: "Gateway") -> Answer:
+    async def answer(request: Request) -> Response:
+        return JSONResponse({"version": ollama.VERSION})
+
+    return answer
+
+
 def _embeddings(gateway: "Gateway") -> Answer:
     async def answer(request: Request) -> Response:
         client = gateway.check_key(request)
@@ -159,6 +193,8 @@ GETS = (
     Utility(
         path="/v1/models/{id:path}", summary="One model", answers=_one_model, refusals=(503, 401, 404), needs_key=True
     ),
+    Utility(path="/api/tags", summary="Ollama: the model", answers=_tags, refusals=(503, 401), needs_key=True),
+    Utility(path="/api/version", summary="Ollama: the version of its interface", answers=_version),
     Utility(path="/healthz", summary="Whether the server runs", answers=_alive),
     Utility(path="/health", summary="Whether a request would find an engine", answers=_ready, refusals=(503,)),
     Utility(path="/readyz", summary="Whether a request would find an engine", answers=_ready, refusals=(503,)),
@@ -166,6 +202,7 @@ GETS = (
     Utility(path="/metrics", summary="Prometheus' form", answers=_metrics, media="text/plain"),
 )
 POSTS = (
+    Utility(path="/api/show", summary="Ollama: what the model is and can do", answers=_show, needs_key=True),
     Utility(path="/tokenize", summary="The tokens of a prompt or of messages", answers=_tokenize, needs_key=True),
     Utility(path="/v1/embeddings", summary="Embeddings, by the upstream", answers=_embeddings, needs_key=True),
     Utility(
