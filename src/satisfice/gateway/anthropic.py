@@ -9,25 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from satisfice.core.errors import BadInput
-from satisfice.gateway.body import Effort, Switch, Text, Thinking, Tokens, Wish
+from satisfice.gateway import translation
+from satisfice.gateway.body import Effort, Row, Switch, Text, Thinking, Tokens, Wish
 from satisfice.gateway.events import named_event
 from satisfice.gateway.failures import Failure
 from satisfice.gateway.generation import Outcome
 from satisfice.gateway.reading import checked
 from satisfice.gateway.reasoning import Delta
 from satisfice.gateway.request import GenerationRequest
-from satisfice.gateway.translation import (
-    Gathered,
-    chat_request,
-    check_last,
-    content_of_parts,
-    function_tool,
-    image,
-    json_schema,
-)
+from satisfice.gateway.translation import Gathered
 
 UNUSED = ("metadata", "service_tier", "cache_control", "inference_geo", "speed", "context_management", "diagnostics")
 """Fields that say nothing to the model."""
@@ -40,11 +33,7 @@ KINDS = {
 }  # fmt: skip
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class Block(_Row):
+class Block(Row):
     """A piece of a message: text, thinking, an image, the use of a tool or its result."""
 
     type: Text
@@ -58,14 +47,14 @@ class Block(_Row):
     content: Any = None
 
 
-class Turn(_Row):
+class Turn(Row):
     """One message."""
 
     role: Literal["user", "assistant", "system"]
     content: Text | Annotated[list[Block], Field(max_length=1000)]
 
 
-class Tool(_Row):
+class Tool(Row):
     """A tool that the model may use."""
 
     type: Text | None = None
@@ -74,7 +63,7 @@ class Tool(_Row):
     input_schema: dict[str, Any] | None = None
 
 
-class ToolChoice(_Row):
+class ToolChoice(Row):
     """Whether a tool must be used, and which."""
 
     type: Literal["auto", "any", "tool", "none"]
@@ -82,14 +71,14 @@ class ToolChoice(_Row):
     disable_parallel_tool_use: Switch = None
 
 
-class OutputFormat(_Row):
+class OutputFormat(Row):
     """JSON by a schema."""
 
     type: Literal["json_schema"]
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
 
 
-class OutputConfig(_Row):
+class OutputConfig(Row):
     """How much thinking, and the form of the answer."""
 
     effort: Effort | None = None
@@ -102,7 +91,7 @@ class Display(Thinking):
     display: Literal["summarized", "omitted"] | None = None
 
 
-class CountBody(_Row):
+class CountBody(Row):
     """The body of `/v1/messages/count_tokens`."""
 
     model: Text | None = None
@@ -149,7 +138,7 @@ def _read(body: CountBody, row: Mapping[str, Any], more: Mapping[str, Any]) -> G
         if row.get(name):
             raise BadInput(f"{name}: {why}, which this server does not do for requests. Leave it out.")
     messages = list(_messages(body))
-    check_last(messages)
+    translation.check_last(messages)
     ours = {"messages", "system", "tools", "tool_choice", "stop_sequences", "output_config", *UNUSED, *REFUSED}
     rest = {name: value for name, value in row.items() if name not in ours}
     made: dict[str, Any] = {"messages": messages, **more}
@@ -161,8 +150,8 @@ def _read(body: CountBody, row: Mapping[str, Any], more: Mapping[str, Any]) -> G
         made["parallel_tool_calls"] = False if choice.disable_parallel_tool_use else None
     if (config := body.output_config) is not None:
         made["reasoning_effort"] = config.effort
-        made["response_format"] = None if config.format is None else json_schema(config.format.schema_)
-    return replace(chat_request(made, rest), original=row)
+        made["response_format"] = None if config.format is None else translation.json_schema(config.format.schema_)
+    return replace(translation.chat_request(made, rest), original=row)
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
@@ -170,7 +159,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
         raise BadInput(
             f"tools: {tool.type!r} is a tool that Anthropic's own servers run. Give tools with input_schema."
         )
-    return function_tool(tool.name, tool.description, tool.input_schema)
+    return translation.function_tool(tool.name, tool.description, tool.input_schema)
 
 
 def _messages(body: CountBody) -> Iterator[dict[str, Any]]:
@@ -236,12 +225,12 @@ def _content(blocks: Sequence[Block], place: str) -> Any:
         if block.type == "text":
             parts.append({"type": "text", "text": block.text or ""})
         elif block.type == "image" and source.get("type") == "base64":
-            parts.append(image(f"data:{source.get('media_type')};base64,{source.get('data')}"))
+            parts.append(translation.image(f"data:{source.get('media_type')};base64,{source.get('data')}"))
         elif block.type == "image" and source.get("type") == "url":
-            parts.append(image(str(source.get("url"))))
+            parts.append(translation.image(str(source.get("url"))))
         else:
             raise BadInput(f"{place}: a block of type {block.type[:50]!r} cannot be read here. Send text.")
-    return content_of_parts(parts) if parts else ""
+    return translation.content_of_parts(parts) if parts else ""
 
 
 @dataclass(kw_only=True)

@@ -32,25 +32,27 @@ Switch = bool | None
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
-class _Part(BaseModel):
+class Row(BaseModel):
+    """An object of a body, of which further fields are somebody else's to judge."""
+
     model_config = ConfigDict(extra="allow", strict=True)
 
 
-class ContentPart(_Part):
+class ContentPart(Row):
     """A piece of a message."""
 
     type: Text
     text: Text | None = None
 
 
-class Message(_Part):
+class Message(Row):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Text | Annotated[list[ContentPart], Field(max_length=1000)] | None = None
 
 
-class StreamOptions(_Part):
+class StreamOptions(Row):
     """What a stream says besides the answer."""
 
     include_usage: Switch = None
@@ -58,14 +60,14 @@ class StreamOptions(_Part):
     continuous_usage_stats: Switch = None
 
 
-class Thinking(_Part):
+class Thinking(Row):
     """Anthropic's spelling."""
 
     type: Literal["enabled", "disabled", "adaptive"] | None = None
     budget_tokens: ThinkingTokens | None = None
 
 
-class Reasoning(_Part):
+class Reasoning(Row):
     """OpenRouter's spelling."""
 
     effort: Effort | None = None
@@ -74,7 +76,7 @@ class Reasoning(_Part):
     exclude: Switch = None
 
 
-class TemplateArguments(_Part):
+class TemplateArguments(Row):
     """Variables of the chat template; these are those by which people switch thinking."""
 
     enable_thinking: Switch = None
@@ -83,13 +85,13 @@ class TemplateArguments(_Part):
     reasoning_effort: Effort | None = None
 
 
-class CustomParams(_Part):
+class CustomParams(Row):
     """SGLang's spelling."""
 
     thinking_budget: ThinkingTokens | None = None
 
 
-class Wish(_Part):
+class Wish(Row):
     """What a client wants of us: a policy by its spec, its name and fields, or a name that this server offers.
 
     And filters of the next token, with commas between them (`min-p:0.1`), which take the place of the model's top-p.

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from satisfice.core.errors import BadInput
-from satisfice.gateway.body import Switch, Text, TokenId, Wish
+from satisfice.gateway.body import Row, Switch, Text, TokenId, Wish
 from satisfice.gateway.events import dumps
 from satisfice.gateway.failures import Failure
 from satisfice.gateway.generation import Outcome
@@ -37,25 +37,21 @@ KINDS: Mapping[bytes, str] = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF
 VERSION = "0.12.0"  # of Ollama's interface: clients ask for it
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class Function(_Row):
+class Function(Row):
     """What is called, and with what."""
 
     name: Text
-    arguments: dict[str, Any] = {}
+    arguments: Annotated[dict[str, Any], Field(default_factory=dict)]
 
 
-class ToolCall(_Row):
+class ToolCall(Row):
     """A call of a tool."""
 
     id: Text | None = None
     function: Function
 
 
-class Turn(_Row):
+class Turn(Row):
     """One message."""
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -67,14 +63,14 @@ class Turn(_Row):
     tool_call_id: Text | None = None
 
 
-class Options(_Row):
+class Options(Row):
     """How to sample, and how long."""
 
     num_predict: Annotated[int, Field(ge=-2, le=1 << 31)] | None = None
     stop: Text | Annotated[list[Text], Field(max_length=16)] | None = None
 
 
-class _Body(_Row):
+class _Body(Row):
     model: Text | None = None
     stream: Switch = None
     think: bool | Literal["low", "medium", "high", "max"] | None = None

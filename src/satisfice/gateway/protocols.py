@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from satisfice.gateway import anthropic, ollama, openai
+from satisfice.gateway import anthropic, ollama, openai, responses
 from satisfice.gateway.anthropic import MessagesBody
 from satisfice.gateway.body import ChatBody, CompletionBody
 from satisfice.gateway.failures import Failure
@@ -14,6 +14,7 @@ from satisfice.gateway.generation import Outcome
 from satisfice.gateway.ollama import OllamaChat, OllamaGenerate
 from satisfice.gateway.reasoning import Delta
 from satisfice.gateway.request import GenerationRequest
+from satisfice.gateway.responses_body import ResponsesBody
 from satisfice.gateway.settings import ReasoningField
 
 
@@ -112,6 +113,10 @@ ROUTES: tuple[Route, ...] = (
     Route(
         path="/v1/messages", summary="Anthropic: write a message", body=MessagesBody, prefix=anthropic.PREFIX,
         read=anthropic.read_messages, encoder=anthropic.encoder, answer=anthropic.ANSWER,
+    ),
+    Route(
+        path="/v1/responses", summary="OpenAI: write a response", body=ResponsesBody, prefix=responses.PREFIX,
+        read=responses.read_responses, encoder=responses.encoder, answer=responses.ANSWER,
     ),
     Route(
         path="/api/chat", summary="Ollama: continue a conversation", body=OllamaChat, prefix="ollama-",
