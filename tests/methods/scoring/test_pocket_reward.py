@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from satisfice.catalog import as_json, build, canonical, cards, from_json
+from satisfice.catalog import as_json, build, canonical, from_json
 from satisfice.core.errors import BadInput
+from satisfice.core.fit import cards
 from satisfice.methods.scoring import PocketReward
 from satisfice.methods.scoring.pocket_reward import FEATURES, about, features
 from satisfice.testing import check_method

@@ -90,7 +90,6 @@ def test_the_battery_finds_a_wrong_state(update: Any, message: str, monkeypatch:
     [
         ("card", {"where": " "}, "where"),
         ("card", {"ours": ("nothing",)}, "nothing"),
-        ("card", {"reads": frozenset({"moon"})}, "moon"),
         ("card", {"paper": ""}, "names no paper"),
         ("pressure", {"all_right": True}, "says pressure True on groups that are all right"),
     ],
