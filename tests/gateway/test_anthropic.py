@@ -83,6 +83,8 @@ def test_thinking_and_answer_come_apart_and_the_rule_looks(client: anthropic.Ant
     assert said["policy"] == "deer"
     assert said["looks"] > 0
     assert said["ledger"]["spent"] == made.usage.output_tokens
+    full = ask(client, LONGER, thinking=SHOWN, extra_body={"satisfice": {"policy": "full"}})
+    assert made.usage.output_tokens < full.usage.output_tokens
 
 
 def test_without_a_word_about_thinking_it_is_not_shown(client: anthropic.Anthropic) -> None:
@@ -160,6 +162,16 @@ def test_tokens_are_counted_as_the_message_counts_them(client: anthropic.Anthrop
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        (
+            {
+                "system": "x",
+                "messages": [
+                    {"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "data:,"}}]}
+                ],
+            },
+            "messages: the model of this server",
+        ),
+        ({"output_config": {"format": {"type": "json_schema", "schema": {}}}}, r"output_config\.format: the model of"),
         ({"tools": [TOOL]}, "tools: the model of this server cannot do that"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "Anthropic's own servers run"),
         ({"messages": [*MESSAGES, {"role": "assistant", "content": "It is"}]}, "the last one is the assistant's"),
@@ -249,6 +261,18 @@ def test_without_a_rule_the_upstreams_chat_route_writes_all_of_it(stream: bool) 
         with pytest.raises(anthropic.RateLimitError, match="slow down") as told:
             ask(client, turns, model="toy")
         assert told.value.response.headers["retry-after"] == "3"
+
+
+def test_another_upstream_takes_over_where_the_first_is_busy() -> None:
+    with (
+        Imitation(extended=True) as first,
+        Imitation(extended=True) as second,
+        served(upstream(first.url, second.url)) as gateway,
+    ):
+        first.refuses = (503, {"error": {"message": "busy"}}, {})
+        made = ask(client_of(gateway), QUESTION, model="toy", tools=[TOOL])
+        assert made.stop_reason == "tool_use"
+        assert (len(first.chats), len(second.chats)) == (0, 1)
 
 
 def test_json_by_a_schema() -> None:

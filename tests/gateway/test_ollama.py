@@ -75,6 +75,8 @@ def test_thinking_and_answer_come_apart_and_the_rule_looks(client: ollama.Client
     assert said["satisfice"]["looks"] > 0
     assert said["satisfice"]["ledger"]["spent"] == said["eval_count"] == made.eval_count
     assert said["message"]["thinking"] == made.message.thinking
+    full: Any = {"model": "pocket", "messages": LONGER, "options": SEED, "satisfice": {"policy": "full"}}
+    assert said["eval_count"] < post(gateway, "/api/chat", stream=False, **full).json()["eval_count"]
 
 
 @pytest.mark.parametrize("kind", ["chat", "generate"])
@@ -131,12 +133,14 @@ def test_options_reach_the_sampler_and_limits_end_the_answer(client: ollama.Clie
     ("path", "fields", "words"),
     [
         ("chat", {"tools": [TOOL]}, "tools: the model of this server cannot do that"),
-        ("chat", {"format": "json"}, "response_format: the model of this server cannot do that"),
+        ("chat", {"format": "json"}, "format: the model of this server cannot do that"),
         (
             "chat",
             {"messages": [*MESSAGES, {"role": "assistant", "content": "It is"}]},
             "the last one is the assistant's",
         ),
+        ("chat", {"messages": [{"role": "user", "images": ["eHh4eHh4"]}]}, "messages: the model of this server cannot"),
+        ("generate", {"prompt": "x", "images": ["eHh4eHh4"]}, "images: the model of this server cannot do that"),
         ("chat", {"messages": []}, "messages: must have at least 1 entries"),
         ("chat", {"messages": [{"role": "user", "images": ["/etc/passwd!"]}]}, "images: must be images in base64"),
         ("chat", {"think": "some"}, "think: must be true, false, or one of low, medium, high, max"),

@@ -88,6 +88,9 @@ def test_reasoning_is_an_item_and_the_rule_looks(client: openai.OpenAI) -> None:
     assert said["policy"] == "deer"
     assert said["looks"] > 0
     assert said["ledger"]["spent"] == made.usage.output_tokens
+    full = ask(client, LONG.question, extra_body={"satisfice": {"policy": "full"}})
+    assert full.usage is not None
+    assert made.usage.output_tokens < full.usage.output_tokens
     assert ask(client).output_text == PROBLEM.answer
 
 
@@ -178,13 +181,18 @@ def test_nothing_is_stored_and_reasoning_can_be_carried_by_the_client(client: op
         ({"background": True}, "background: this server stores no responses"),
         ({"extra_body": {"prompt": {"id": "p"}}}, "prompt: this server stores no prompts"),
         ({"tools": [TOOL]}, "tools: the model of this server cannot do that"),
+        ({"text": {"format": {"type": "json_object"}}}, r"text\.format: the model of this server cannot do that"),
+        (
+            {"question": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}]},
+            "input: the model of this server cannot do that",
+        ),
         ({"tools": [{"type": "web_search"}]}, "'web_search' is a tool that OpenAI's own servers run"),
         ({"tool_choice": {"type": "mcp"}}, "tool_choice: must be one of auto, none, required"),
         ({"question": [{"type": "item_reference", "id": "x"}]}, r"input\.0: an item of type 'item_reference'"),
         ({"question": [{"role": "user", "content": [{"type": "input_file"}]}]}, r"input\.0\.content: a part of type"),
         ({"question": 5}, "input: must be a string or a list of items"),
         ({"question": []}, "input: must"),
-        ({"include": ["message.output_text.logprobs"]}, "logprobs: the model of this server cannot do that"),
+        ({"include": ["message.output_text.logprobs"]}, "include: the model of this server cannot do that"),
         ({"extra_body": {"n": 2}}, "n: it is no field of this route"),
         ({"extra_body": {"satisfice": {"policy": "dear"}}}, "Did you mean 'deer'"),
         ({"max_output_tokens": 0}, "max_output_tokens: must be at least 1"),

@@ -26,6 +26,7 @@ UNUSED = ("metadata", "service_tier", "cache_control", "inference_geo", "speed",
 """Fields that say nothing to the model."""
 REFUSED = {"container": "runs code", "mcp_servers": "calls other servers"}
 PREFIX = "msg_"  # of the ids of messages
+NAMES = {"response_format": "output_config.format", "messages": "messages"}
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
@@ -151,7 +152,7 @@ def _read(body: CountBody, row: Mapping[str, Any], more: Mapping[str, Any]) -> G
     if (config := body.output_config) is not None:
         made["reasoning_effort"] = config.effort
         made["response_format"] = None if config.format is None else translation.json_schema(config.format.schema_)
-    return replace(translation.chat_request(made, rest), original=row)
+    return translation.chat_request(made, rest, row, NAMES)
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

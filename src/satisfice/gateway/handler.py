@@ -287,7 +287,7 @@ class RequestHandler:
         answers = self._answer_fields()
         if not own and not answers:
             return ""
-        field = (own or answers)[0]
+        field = request.name_of((own or answers)[0])
         if server is None:
             if (own == ["ignore_eos"] and not answers) or (own == ["prediction"] and not answers):
                 return ""

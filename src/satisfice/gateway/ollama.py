@@ -7,7 +7,7 @@ import base64
 import binascii
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -32,7 +32,7 @@ SAMPLING = frozenset({
     "frequency_penalty",
 })  # fmt: skip
 """Options that are called as the fields of OpenAI's form are."""
-EFFORTS = ("low", "medium", "high", "max")
+NAMES = {"response_format": "format", "max_tokens": "options.num_predict", "messages": "messages"}
 KINDS: Mapping[bytes, str] = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "gif"}
 VERSION = "0.12.0"  # of Ollama's interface: clients ask for it
 
@@ -150,7 +150,7 @@ def _read(body: _Body, row: Mapping[str, Any], made: Mapping[str, Any], ours: se
     }  # fmt: skip
     if limit == 0:
         raise BadInput("options.num_predict: must be at least 1, or -1 for no limit.")
-    return replace(chat_request(asked, rest), original=row)
+    return chat_request(asked, rest, row, NAMES if isinstance(body, OllamaChat) else {**NAMES, "messages": "images"})
 
 
 def _format(asked: Any) -> dict[str, Any] | None:

@@ -146,7 +146,7 @@ def _sampling(
     unused = no_tools(fields)
     for name, value in fields.items():
         if name in FIELDS and FIELDS[name].local == "refused" and speaks(name, value) and name not in unused:
-            raise BadInput(f"{name}: the model of this server cannot do that. Leave it out.")
+            raise BadInput(f"{request.name_of(name)}: the model of this server cannot do that. Leave it out.")
     filters = [f"{spec}:{fields[name]}" for name, spec in (("top_k", "top-k"), ("min_p", "min-p"))
                if speaks(name, fields.get(name))]  # fmt: skip
     if filters and sampler is None:

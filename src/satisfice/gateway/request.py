@@ -27,11 +27,16 @@ class GenerationRequest:
     include_usage: bool = False  # a stream ends with the counts
     hide_reasoning: bool = False
     original: Mapping[str, Any] = field(default_factory=dict)  # the body as it came, for protocols that repeat it
+    names: Mapping[str, str] = field(default_factory=dict)  # what the protocol calls fields that OpenAI calls otherwise
 
     @property
     def choices(self) -> int:
         """How many answers are wanted."""
         return self.n * max(1, len(self.prompts))
+
+    def name_of(self, field: str) -> str:
+        """Return what the client calls a field."""
+        return self.names.get(field, field)
 
     @property
     def template(self) -> dict[str, Any]:
@@ -46,5 +51,5 @@ class GenerationRequest:
         for at, message in enumerate(self.messages):
             content = message.get("content")
             if isinstance(content, list) and any(part.get("type") not in ("text", "input_text") for part in content):
-                return f"messages[{at}].content"
+                return self.names.get("messages", f"messages[{at}].content")
         return ""

@@ -5,7 +5,7 @@ Requests are translated into OpenAI's chat form.
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from satisfice.core.errors import BadInput
@@ -34,6 +34,7 @@ REFUSED = {
     "moderation": "this server has no model for it. Leave it out",
 }
 THOUGHT = "satisfice:"  # what `encrypted_content` begins with; the thinking follows in base64
+NAMES = {"response_format": "text.format", "logprobs": "include", "messages": "input"}
 CHOICES = ("auto", "none", "required")
 
 
@@ -70,7 +71,7 @@ def read_responses(row: dict[str, Any]) -> GenerationRequest:
         made["response_format"] = _format(body.text.format)
     if body.top_logprobs or "message.output_text.logprobs" in (body.include or ()):
         made |= {"logprobs": True, "top_logprobs": body.top_logprobs}
-    return replace(translation.chat_request(made, rest), original=row)
+    return translation.chat_request(made, rest, row, NAMES)
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from satisfice.core.errors import BadInput
@@ -12,8 +12,12 @@ from satisfice.gateway.reasoning import Delta
 from satisfice.gateway.request import GenerationRequest
 
 
-def chat_request(made: Mapping[str, Any], rest: Mapping[str, Any]) -> GenerationRequest:
+def chat_request(
+    made: Mapping[str, Any], rest: Mapping[str, Any], original: Mapping[str, Any], names: Mapping[str, str]
+) -> GenerationRequest:
     """Return the request of the fields that a protocol translated (`made`) and of those that it has left (`rest`).
+
+    `original` is the whole body, and `names` says what the protocol calls what it translated, for errors.
 
     Raises:
         BadInput: a field of `rest` changes the form of a response in a way that the protocol cannot show.
@@ -26,7 +30,8 @@ def chat_request(made: Mapping[str, Any], rest: Mapping[str, Any]) -> Generation
             f"{name}: it is no field of this route, and what it asks for cannot be shown here. Leave it out."
         )
     ours = {name: value for name, value in rest.items() if name not in ("n", "stream_options", "prompt")}
-    return read_chat({**ours, **{name: value for name, value in made.items() if value is not None}})
+    request = read_chat({**ours, **{name: value for name, value in made.items() if value is not None}})
+    return replace(request, original=original, names=names)
 
 
 def check_last(messages: Sequence[Mapping[str, Any]]) -> None:
