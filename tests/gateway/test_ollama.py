@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from tests.engines.servers import Fault, LoopbackServer
 from tests.gateway.imitations import Imitation
 from tests.gateway.serving import Served, local, served, upstream
-from tests.gateway.test_anthropic import OUTCOME, PIECES
+from tests.gateway.test_anthropic import JSON, OUTCOME, PIECES
 from tests.gateway.test_clients import LONGER, MESSAGES, PROBLEM
 from tests.gateway.test_faults import QUICK, slowly, soon
 
 from satisfice.catalog import build
+from satisfice.core.errors import BadInput
 from satisfice.engines.local.engine import LocalEngine
-from satisfice.gateway.ollama import Encoder
+from satisfice.gateway.failures import RequestRefused
+from satisfice.gateway.ollama import Encoder, read_chat, read_generate
 from satisfice.gateway.reasoning import Delta
 from satisfice.gateway.settings import Settings
 
@@ -282,3 +284,29 @@ def test_any_stream_adds_up_to_its_whole(pieces: list[Delta], chat: bool, width:
     assert [call for part in parts for call in part.get("tool_calls", [])] == last.get("tool_calls", [])
     ending = ("done", "done_reason", "eval_count", "prompt_eval_count", "satisfice", "created_at")
     assert {key: said[-1][key] for key in ending} == {key: whole[key] for key in ending}
+
+
+TURNS: Any = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["system", "user", "assistant", "tool"])},
+        optional={
+            "content": st.text(max_size=3) | JSON, "thinking": JSON,
+            "images": st.lists(st.text(max_size=5), max_size=2),
+            "tool_calls": st.just([{"function": {"name": "add", "arguments": {"a": 1}}}]) | JSON, "tool_name": JSON,
+        },
+    ), max_size=3,
+)  # fmt: skip
+
+
+@given(TURNS | JSON, st.fixed_dictionaries({}, optional=dict.fromkeys(
+    ["tools", "think", "format", "options", "system", "images", "model", "logprobs"], JSON)))  # fmt: skip
+def test_any_body_is_read_or_refused(turns: Any, more: Any) -> None:
+    for read, body in ((read_chat, {"messages": turns}), (read_generate, {"prompt": "x"})):
+        try:
+            request = read({**body, **more})
+        except (RequestRefused, BadInput):
+            continue
+        assert request.stream
+        assert {turn["role"] for turn in request.messages} <= {"system", "user", "assistant", "tool"}
+        assert all(turn["content"] is not None for turn in request.messages)
+        assert all(turn["tool_call_id"] for turn in request.messages if turn["role"] == "tool")
