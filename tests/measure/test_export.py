@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.measure.export import INVALID, doc_id, export
+from satisfice.measure.samples import question_digest
 from satisfice.measure.store import read_results, read_samples
 
 
@@ -56,6 +59,17 @@ def test_a_problem_has_the_same_number_in_whatever_order_samples_were_finished(t
     assert all(0 <= number < 2**53 for number in first.values())
     one = {"problem": "p0", "question_digest": "a"}
     assert doc_id(one) != doc_id(one | {"question_digest": "b"}) != doc_id(one | {"problem": "p1"})
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), min_size=1, max_size=8), st.randoms())
+def test_a_number_belongs_to_an_id_and_its_question_alone(pairs: list[tuple[str, str]], draw: random.Random) -> None:
+    """Whatever else a row says, and in any order; ids and questions that only run together the same differ."""
+    rows = [{"problem": p, "question_digest": question_digest(q), "seed": i} for i, (p, q) in enumerate(pairs)]
+    numbers = {(p, q): doc_id(row) for (p, q), row in zip(pairs, rows, strict=True)}
+    assert len(set(numbers.values())) == len(set(pairs))
+    draw.shuffle(rows)
+    assert {doc_id(row | {"policy": "deer", "seed": 9}) for row in rows} == set(numbers.values())
 
 
 def sample(policy: str, problem: str, seed: int, answer: str | None) -> dict[str, Any]:

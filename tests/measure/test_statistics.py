@@ -204,6 +204,24 @@ def test_problems_that_ask_the_same_question_count_once():
     assert ten["delta_accuracy_low"] == pytest.approx(one["delta_accuracy_low"])
 
 
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.integers(1, 4), st.booleans(), st.integers(1, 500)), min_size=1, max_size=8))
+def test_a_question_counts_once_however_often_it_is_asked(asked):
+    """Each question with how often it is asked, whether it is solved, and what that takes."""
+
+    def cells(copies):
+        return cell(
+            sample("a", f"{i}-{c}", verdict="right" if right else "wrong", spent=spent) | {"question_digest": f"q{i}"}
+            for i, (most, right, spent) in enumerate(asked)
+            for c in range(most if copies else 1)
+        )
+
+    once, often = summary(cells(False)), summary(cells(True))
+    assert (often["n"], often["problems"]) == (len(asked), sum(most for most, _, _ in asked))
+    assert often["judged"] == once["judged"] == len(asked)
+    assert often["accuracy"] == pytest.approx(once["accuracy"])
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 40), st.floats(-0.5, 0.9),
        st.booleans(), st.integers(0, 1))  # fmt: skip

@@ -1,10 +1,10 @@
 """Run the authors' own code beside ours on random inputs, and write down what it says.
 
-    python tests/methods/official/make.py FOLDER [name ...]
+    python -m tests.methods.official.make FOLDER [name ...]
 
 FOLDER holds checkouts of the repositories in `SOURCES`, each under its name. Of each of them only the functions named
 here are taken out of their files and run; nothing of them is part of this repository. Prints how many of 1,000 inputs
-differ, and keeps 150 of each with their results in `<name>.json`, where the licence allows it; `test_official.py`
+differ, and keeps 250 of each with their results in `<name>.json`, where the licence allows it; `test_official.py`
 holds ours against those.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from tests.methods.official.ours import OURS, SURE, close, logits
 
-COUNT, KEEP = 1000, 150
+COUNT, KEEP = 1000, 250
 SOURCES = {  # name: (repository, commit, licence, whether numbers are kept)
     "adaptive-consistency": ("Pranjal2041/AdaptiveConsistency", "899ab565eb", "Apache-2.0", True),
     "deepconf": ("facebookresearch/deepconf", "675529d172", "MIT", True),
@@ -32,6 +32,7 @@ SOURCES = {  # name: (repository, commit, licence, whether numbers are kept)
     "deer": ("iie-ycx/DEER", "c9dd19fbff", "MIT", True),
     "desmoothing": ("john-hewitt/truncation-sampling", "2f33a7498a", "none stated", False),
     "dynasor-cot": ("hao-ai-lab/Dynasor", "0d2f1b93a6", "MIT", True),
+    "format-length-surrogate": ("insightLLM/rl-without-gt", "c1e2077c6b", "MIT", True),
     "leap-exchanges": ("tongxuluo/LeaP", "589ff64333", "Apache-2.0", True),
     "leap-route": ("tongxuluo/LeaP", "589ff64333", "Apache-2.0", True),
     "leap-tag": ("tongxuluo/LeaP", "589ff64333", "Apache-2.0", True),
@@ -224,8 +225,30 @@ def dynasor_cot(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
         yield {"k": k, "trials": trials}, [len(kept) // 2, answer] if stopped else None
 
 
+def format_length_surrogate(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
+    import re
+    import threading
+
+    names = ("soft_format_reward_func_v2", "length_reward_func_v3", "answer_format_reward_func", "RewardMathFn_xrh")
+    code = take(
+        folder / "rl-without-gt/rl/verl/lib/src/rewards/math_reward.py", *names, re=re, json=json, threading=threading,
+        RewardFn=object, RewardInput=object, RewardOutput=types.SimpleNamespace,
+        RewardType=types.SimpleNamespace(MATH=1),
+        eval_obj=types.SimpleNamespace(parse_answer=lambda text: text.partition("boxed ")[2], val_by_sympy=str.isdigit),
+        ground_truths_contain_reward_func=lambda *_: 0.0, ground_truths_reward_func=lambda *_: 0.0,
+    )  # fmt: skip
+    while True:
+        closed, said = bool(rng.random() < 0.6), str(rng.choice(["boxed 7", "boxed", "boxed so", ""]))
+        x = {"length": int(rng.integers(1, 5000)), "closed": closed, "found": said == "boxed 7"}
+        text = "<think> 3 and 4" + "</think> " * closed + said
+        given = types.SimpleNamespace(
+            problem_type=1, problem="", model_response=text, response_token_len=x["length"], ground_truth={}
+        )
+        yield x, float(code.RewardMathFn_xrh()(given).reward)
+
+
 def _leap(folder: Path) -> Any:
-    import importlib
+    import random
 
     for name in ("ray", "vllm"):
         sys.modules.setdefault(name, types.ModuleType(name))
@@ -239,9 +262,6 @@ def _leap(folder: Path) -> Any:
         "find_batch_id",
         "all_gather",
     )
-    import random
-
-    _ = importlib
     return take(folder / "LeaP/leap/utils/util.py", *names, Levenshtein=Levenshtein, random=random, comment_subfix="")
 
 

@@ -23,9 +23,11 @@ from satisfice.methods.sampling.top_h import top_h
 from satisfice.methods.sampling.top_n_sigma import top_n_sigma
 from satisfice.methods.sampling.top_p import top_p
 from satisfice.methods.sampling.typical import typical
+from satisfice.methods.shaping import FormatLengthSurrogate
 from satisfice.methods.stopping import DynasorCot
 from satisfice.methods.stopping.deer import confidence
 from satisfice.methods.stopping.lynx import conformal, exits
+from satisfice.testing import rollouts
 
 SURE = 0.999999  # probability of the tokens that end a scripted chain
 Input = Mapping[str, Any]
@@ -56,6 +58,11 @@ def deepconf(x: Input) -> Any:
     if x["mode"] == "offline":
         rule = replace(rule, mode="offline", score=x["score"])
     return play_chains(rule, script, temperature=0.0)[0].text
+
+
+def format_length_surrogate(x: Input) -> Any:
+    batch = rollouts([0], [x["length"]], thinking_closed=[x["closed"]], answer_found=[x["found"]])
+    return float(FormatLengthSurrogate()(batch).reward[0])
 
 
 def leap_route(x: Input) -> Any:
@@ -141,6 +148,7 @@ OURS: Mapping[str, Callable[[Input], Any]] = {
     "deer": deer,
     "desmoothing": kept,
     "dynasor-cot": dynasor,
+    "format-length-surrogate": format_length_surrogate,
     "leap-exchanges": leap_exchanges,
     "leap-route": leap_route,
     "leap-tag": leap_tag,

@@ -1,7 +1,7 @@
 """Adaptive consistency: when the vote is decided, and what is not asked any more."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.methods.parallel.stage import answers, begun, play
 
@@ -80,6 +80,7 @@ def test_a_unanimous_vote_is_decided_from_two_samples_on(
     assert decided(counts, criterion) is is_decided
 
 
+@settings(max_examples=200)
 @given(st.integers(2, 60))
 def test_a_majority_of_all_is_decided_and_one_sample_never_is(n: int) -> None:
     assert decided([n], "majority")
@@ -87,6 +88,7 @@ def test_a_majority_of_all_is_decided_and_one_sample_never_is(n: int) -> None:
     assert not any(decided([1], criterion, 0.0) for criterion in ("entropy", "majority"))  # type: ignore[arg-type]
 
 
+@settings(max_examples=200)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=7))
 def test_counts_of_zero_and_the_order_of_answers_change_nothing(counts: list[int]) -> None:
     for criterion in ("beta", "dirichlet", "entropy", "majority"):
@@ -94,6 +96,7 @@ def test_counts_of_zero_and_the_order_of_answers_change_nothing(counts: list[int
         assert decided([0, *reversed(counts)], criterion) is said  # type: ignore[arg-type]
 
 
+@settings(max_examples=200)
 @given(st.lists(st.integers(1, 15), min_size=2, max_size=5))
 def test_somebody_leads(counts: list[int]) -> None:
     each = [leads_all([n, *counts[:i], *counts[i + 1 :]]) for i, n in enumerate(counts)]

@@ -1,10 +1,11 @@
 """DeepConf: confidence of tokens, windows and chains; who is dropped and who votes."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.methods.parallel.stage import PROBLEM, begun, dropped, play
 
@@ -99,6 +100,7 @@ def test_late_chains_shorter_than_the_window_meet_the_line_before_they_vote() ->
     assert greedily(DeepConf(n=8, warmup=2, eta=90, top=2, consensus=None), sure(*sure_ones))[0].text == "7"
 
 
+@settings(max_examples=200)
 @given(st.lists(st.floats(0.55, 0.999), min_size=3, max_size=6), st.sampled_from([10.0, 50.0, 90.0]))
 def test_no_chain_below_the_line_votes(probabilities: list[float], eta: float) -> None:
     """Every chain has an answer of its own, so the one that wins is a voter."""
@@ -107,6 +109,20 @@ def test_no_chain_below_the_line_votes(probabilities: list[float], eta: float) -
     line = min(probabilities[:2]) if eta > 10 else np.percentile(sorted(probabilities[:2]), 50)
     assert probabilities[int(solution.text)] >= line - 1e-9
     assert probabilities[int(solution.text)] == pytest.approx(max(probabilities), abs=1e-9)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.floats(0.6, 0.95), st.booleans()), min_size=2, max_size=8), st.sampled_from([10.0, 50.0]),
+    st.sampled_from(["mean", "tail", "bottom", "lowest"]),
+)  # fmt: skip
+def test_offline_a_chain_without_an_answer_changes_nothing(chains: Any, eta: float, score: Any) -> None:
+    told = [(STORY, p, str(n) if answered else "") for n, (p, answered) in enumerate(chains)]
+    valid = [chain for chain in told if chain[2]]
+    if valid:
+        rule = DeepConf(n=len(told), mode="offline", eta=eta, top=2, score=score)
+        alone, _ = greedily(replace(rule, n=len(valid)), sure(*valid))
+        assert greedily(rule, sure(*told))[0].text == alone.text
 
 
 def test_offline_chains_without_an_answer_have_no_part_in_the_percentile() -> None:

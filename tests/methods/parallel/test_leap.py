@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.methods.parallel.stage import play
 
@@ -62,6 +62,7 @@ def test_hybrid_shows_a_peer_twice_only_as_the_code_does() -> None:
     assert route("aaaa", ["bbbb", "aabb"], 3, "hybrid", repeats=True) == [0, 1, 0]
 
 
+@settings(max_examples=200)
 @given(st.text("ab", max_size=6), st.lists(st.text("ab", max_size=6), max_size=6), st.integers(1, 6))
 def test_nobody_is_heard_twice(own: str, others: list[str], k: int) -> None:
     for how in ("dispersed", "clustered", "hybrid", "random"):
@@ -69,6 +70,7 @@ def test_nobody_is_heard_twice(own: str, others: list[str], k: int) -> None:
         assert len(heard) == len(set(heard)) == min(k, len(others))
 
 
+@settings(max_examples=200)
 @given(st.text("ab </", max_size=8), st.integers(0, 12))
 def test_a_summary_always_ends_in_its_tag(text: str, part: int) -> None:
     said = text + "</summarize>"[:part]
@@ -82,6 +84,13 @@ def test_exchanges_are_one_fewer_than_turns_but_one_at_least(max_turns: int, exc
     assert solution.thinking.count("<comment>") == solution.thinking.count("<summarize>") == exchanges
     assert len(re.findall("z" * turn, solution.thinking)) == max_turns, "as many turns of thinking as asked for"
     assert solution.thinking.rstrip().endswith("z") is (max_turns > 1), "nothing is summed up after the last thinking"
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 12), st.integers(2, 4), st.integers(2, 12), st.integers(1, 4))
+def test_exchanges_follow_from_the_turns_whatever_else_is_set(max_turns: int, n: int, turn: int, peers: int) -> None:
+    solution, _ = play(Leap(n=n, turn=turn, max_turns=max_turns, peers=peers), never)
+    assert solution.thinking.count("<comment>") == solution.thinking.count("<summarize>") == max(max_turns - 1, 1)
 
 
 def test_thinking_that_ends_inside_a_summary_goes_on() -> None:

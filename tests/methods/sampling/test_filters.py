@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tests.methods.sampling.worlds import KINDS, Z, ids, random_logits
@@ -161,6 +161,18 @@ def test_top_n_sigma_never_empties_a_row_that_a_filter_has_cut() -> None:
         assert ids(method.keep(cut)) == ids(method.keep(finite)) != []
 
 
+@settings(max_examples=200)
+@given(
+    st.lists(st.integers(-160, 160).map(lambda n: n / 16) | st.just(-INF), min_size=1, max_size=20), st.floats(0.1, 3),
+    st.sampled_from(["population", "sample"]),
+)  # fmt: skip
+def test_what_a_filter_has_cut_has_no_part_in_sigma(row: list[float], n: float, sigma: Any) -> None:
+    row = [*row, 0.0]
+    finite = [i for i, z in enumerate(row) if z > -INF]
+    whole, rest = (TopNSigma(n=n, sigma=sigma).keep(np.array([z])) for z in (row, [row[i] for i in finite]))
+    assert ids(whole) == [finite[i] for i in ids(rest)] != []
+
+
 def test_top_h_sees_the_little_beside_a_mass_of_1() -> None:
     """Entropy 4e-6 nats, of which the tail's own mass is a part: a sum in float32 would lose it."""
     z = [[17.6875, 1.0, 1.0, 1.0, 1.0, 0.0]]
@@ -279,6 +291,7 @@ def test_min_p_after_a_temperature_is_another_min_p_before_it(z: Any, b: float, 
     assert (min_p(wide / t, b) == min_p(wide, b**t))[clear].all()
 
 
+@settings(max_examples=200)
 @given(z=scores, alpha=st.floats(0.05, 0.95))
 def test_top_h_keeps_the_longest_prefix_within_the_bound(z: Any, alpha: float) -> None:
     wide = z.astype(np.float64)
@@ -290,6 +303,7 @@ def test_top_h_keeps_the_longest_prefix_within_the_bound(z: Any, alpha: float) -
             assert _entropy(ordered[: kept + 1]) >= bound * (1 - 1e-5)
 
 
+@settings(max_examples=200)
 @given(z=scores, alpha=st.floats(0.05, 0.95))
 def test_up_to_100_tokens_both_codes_are_one(z: Any, alpha: float) -> None:
     authors, reference = (top_h(z.astype(np.float64), alpha, mode=mode) for mode in ("authors", "reference"))  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.core.engine import Request
@@ -55,6 +55,7 @@ def test_the_script_for_transformers_leaves_the_closing_token_out(closing: bool,
     assert sure == pytest.approx(expected, abs=1e-4)
 
 
+@settings(max_examples=200)
 @given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=20), st.floats(0.01, 1.0), st.integers(0, 3))
 def test_without_the_closing_token_its_probability_changes_nothing(probs: list[float], last: float, skip: int) -> None:
     for mean in ("arithmetic", "geometric", "min"):

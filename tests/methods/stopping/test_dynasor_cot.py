@@ -1,6 +1,8 @@
 """Dynasor-CoT: agreement without hesitation, the chunk that runs ahead, and the answer that is written down."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.methods.stopping.stage import looks, play, trials
 
 from satisfice.engines.scripted import END
@@ -29,6 +31,19 @@ def test_worked_example_a_trial_without_an_answer_starts_the_count_again() -> No
     texts = [a or "" for a in answers]
     stops = [certain(texts[:n], answers[:n], 3, str.__eq__, WORDS) for n in range(1, 7)]
     assert stops == [False] * 5 + [True]
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(["12", "13", ""]), min_size=1, max_size=12), st.integers(1, 4))
+def test_it_stops_after_the_first_k_trials_in_a_row_that_agree(answers: list[str], k: int) -> None:
+    rows = [answers[n - k : n] for n in range(k, len(answers) + 1)]
+    first = next((n for n, row in enumerate(rows, start=k) if row[0] and len(set(row)) == 1), None)
+    held = [*answers, *["" for _ in range(13 - len(answers))]]
+    for overlap in (True, False):
+        solution = play(DynasorCot(chunk=10, k=k, greedy=True, overlap=overlap), by_chunk(*held))  # type: ignore[arg-type]
+        assert (solution.ended == "rule") is (first is not None)
+        if first is not None:
+            assert (len(solution.thinking), solution.text) == (10 * first, answers[first - 1])
 
 
 @pytest.mark.parametrize(("overlap", "dropped"), [(True, 10), (False, 0)])
