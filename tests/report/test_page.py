@@ -13,7 +13,7 @@ from satisfice.measure.subject import Subject, subject_of, subjects_in
 from satisfice.report.page import embed_json, write_report
 from satisfice.report.reader import PROBLEMS_PER_TASK, choose, lay_out, pack, read_run
 from satisfice.report.samples import FULL, compare_stops, cumulate, read_outcome
-from satisfice.report.words import headlines, illustration, percent, points, settling, shorten
+from satisfice.report.words import headlines, percent, points, settling, short_of_claim, shorten
 
 Run = tuple[dict[str, Any], list[dict[str, Any]]]
 
@@ -133,7 +133,7 @@ def test_only_the_verdict_saves_makes_a_claim(recorded: Run) -> None:
 @pytest.mark.parametrize(
     ("model", "n", "small"), [("pocket", 1999, True), ("pocket", 2000, False), ("r1", 1500, False)]
 )
-def test_small_runs_are_called_illustrations(model: str, n: int, small: bool) -> None:
+def test_a_run_too_small_for_a_claim_says_so(model: str, n: int, small: bool) -> None:
     plain = {
         "errors": 0,
         "n": 5000,
@@ -145,7 +145,7 @@ def test_small_runs_are_called_illustrations(model: str, n: int, small: bool) ->
         {"policy": FULL, "is_baseline": True} | plain,
         {"policy": "a", "is_baseline": False, "delta_accuracy_low": -0.01, "delta_accuracy_high": 0.03} | plain,
     ]
-    found = illustration({"config": {"models": [model]}}, rows)
+    found = short_of_claim({"config": {"models": [model]}}, rows)
     assert (found is not None) is small
     if found is not None:
         assert found["width"] == "2.0"

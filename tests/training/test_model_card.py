@@ -33,11 +33,11 @@ def test_results_stand_first_and_small_samples_are_called_small() -> None:
     assert card.startswith("# pocket, trained with laser\n")
     row = "| chain-sum:easy@1 | 200 | 99.0% | 98.0% | -1.0 (-2.0 to +0.0) | 95 | 50 | 47.0 % (45.0 % to 50.0 %) |"
     assert row in card
-    assert "this is an illustration" in card
-    assert "this is an illustration" not in model_card(RUN, [], [{**ROW, "n": 2000}])
+    assert "these are for orientation" in card
+    assert "these are for orientation" not in model_card(RUN, [], [{**ROW, "n": 2000}])
     other = {**RUN, "config": {**RUN["config"], "model": "smollm2+reasoning"}}
-    assert "A claim needs 1,500 problems: this" in model_card(other, [], [{**ROW, "n": 700}, {**ROW, "n": 799}])
-    assert "this is an illustration" not in model_card(other, [], [{**ROW, "n": 700}, {**ROW, "n": 800}])
+    assert "A claim needs 1,500 problems: these" in model_card(other, [], [{**ROW, "n": 700}, {**ROW, "n": 799}])
+    assert "these are for orientation" not in model_card(other, [], [{**ROW, "n": 700}, {**ROW, "n": 800}])
     assert card.index("Accuracy and length") < card.index("## Training")
     assert "- Odd." in card
 

@@ -24,7 +24,7 @@ from satisfice.cli.common import (
     resumable,
 )
 from satisfice.cli.methods import methods
-from satisfice.cli.options import MODEL, Json, Model, Policies, Tasks, names, options_of
+from satisfice.cli.options import MODEL, POLICIES, Json, Model, Tasks, names, options_of, with_preset
 from satisfice.cli.recommend import recommend
 from satisfice.cli.record import export, record, replay
 from satisfice.cli.serve import serve
@@ -73,7 +73,13 @@ def _root(
 def bench(
     model: Model = "pocket",
     tasks: Tasks = "chain-sum:easy,chain-sum:hard",
-    policies: Policies = "full,cap:96,first-cue,deer@pocket",
+    policies: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{POLICIES} Default: full, cap:96, first-cue and deer, as a study recommends it for the model.",
+            autocompletion=complete.methods_of("policy", several=True),
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="Folder for the results; the same command goes on where it stopped.")
     ] = Path("runs/bench"),
@@ -89,6 +95,7 @@ def bench(
     from satisfice.cli.show import result_tables
     from satisfice.measure.subject import BASELINE
 
+    policies = policies or f"full,cap:96,first-cue,{with_preset('deer', model)}"
     with err_console.status("Checking the policies and making the problems ..."):
         plan = make_plan(
             model=model, tasks=names(tasks), policies=policies, sampler=sampler, allow_files=True, **settings
@@ -123,11 +130,13 @@ def solve(
     question: Annotated[str | None, typer.Argument(help="What to solve. Left out: a problem of --task.")] = None,
     model: Model = "pocket",
     policy: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="The rule that decides when it has thought enough.", autocompletion=complete.methods_of("policy")
+            help="The rule that decides when it has thought enough. Default: deer, as a study recommends it for the "
+            "model, such as deer@pocket.",
+            autocompletion=complete.methods_of("policy"),
         ),
-    ] = "deer",
+    ] = None,
     task: Annotated[
         str,
         typer.Option(help="Where the problem comes from when no question is given.", autocompletion=complete.tasks),
@@ -144,6 +153,7 @@ def solve(
     from satisfice.core.problem import Problem
     from satisfice.tasks import load_task
 
+    policy = policy or with_preset("deer", model)
     rule = build(policy, allow_files=True)
     if question is not None:
         problem, verify = Problem(id="typed", task="typed", question=question, answer=""), None

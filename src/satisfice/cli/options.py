@@ -28,10 +28,11 @@ Tasks = Annotated[
         help="Tasks, with commas: tiers, reasoning-gym families, .jsonl files.", autocompletion=complete.tasks
     ),
 ]
+POLICIES = "Policies, with commas: id, id:value, id(field=value, ...). `satisfice methods` lists them."
 Policies = Annotated[
     str,
     typer.Option(
-        help="Policies, with commas: id, id:value, id(field=value, ...). `satisfice methods` lists them.",
+        help=POLICIES,
         autocompletion=complete.methods_of("policy", several=True),
     ),
 ]
@@ -104,6 +105,23 @@ def names(text: str) -> list[str]:
     ['chain-sum:easy', 'chain-sum:hard']
     """
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def with_preset(policy: str, model: str) -> str:
+    """Return the spec of a policy for a model, with the settings that a study recommends for it where one does.
+
+    An adapter of a model takes that model's. Of several models, all must be one model and its adapters.
+
+    >>> with_preset("deer", "pocket"), with_preset("deer", "vllm:smollm2+reasoning"), with_preset("deer", "models/r1")
+    ('deer@pocket', 'deer@smollm2', 'deer')
+    """
+    from satisfice.catalog import methods_of
+    from satisfice.core.session import POLICY
+    from satisfice.models.names import read_name
+
+    bases = {read_name(name).model.partition("+")[0] for name in names(model)}
+    known = getattr(methods_of(POLICY)[policy], "presets", {}).keys() & bases
+    return f"{policy}@{known.pop()}" if known and len(bases) == 1 else policy
 
 
 def numbers(flag: str, text: str) -> tuple[int, ...]:

@@ -20,11 +20,11 @@ from satisfice.report.words import (
     describe_run,
     facts,
     headlines,
-    illustration,
     labels_of,
     name_policies,
     percent,
     points,
+    short_of_claim,
     shorten,
     split_task,
 )
@@ -110,7 +110,7 @@ def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Ma
     reader = pack(shown, wanted, labels) | {"first": labels[first]}
     html = _render(
         run=describe_run(results, outcomes), headlines=headlines(rows, labels),
-        illustration=illustration(results, rows), facts=facts(results), margin=results["config"].get("margin", 0.02),
+        short=short_of_claim(results, rows), facts=facts(results), margin=results["config"].get("margin", 0.02),
         groups=marks.groups, least_saving=LEAST_SAVING, least_problems=LEAST_PROBLEMS, parts=parts,
         axes={axis: charts.AXES[axis] for part in parts for axis in part["axes"]},
         families=[family for family, _, _ in families], reader_size=_sizes(reader),

@@ -13,8 +13,8 @@ K = TypeVar("K")
 
 ENOUGH_POCKET = 2000
 ENOUGH = 1500
+"""Problems per task that a claim takes: of the bundled pocket model, and of language models."""
 MANY = 100_000
-"""Problems per task below which a run is an illustration: for the bundled pocket model, and for language models."""
 
 
 def percent(value: float | None) -> str:
@@ -256,8 +256,8 @@ def _claim(row: Row, labels: Mapping[Subject, str]) -> dict[str, str]:
     }
 
 
-def illustration(results: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Return why this run is an illustration and no evidence, or None when it has enough problems per task."""
+def short_of_claim(results: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Return how far this run is from the problems per task that a claim takes, or None when it has them."""
     enough = ENOUGH_POCKET if results["config"]["models"] == ["pocket"] else ENOUGH
     sizes = [row["paired"] if row["pairs"] else row["judged"] for row in rows if not row["errors"]]
     fewest = min(sizes, default=0)

@@ -54,7 +54,7 @@ def _results(rows: Sequence[Mapping[str, Any]], base: str) -> str:
         few, wanted = min(counts) < 2000, "2,000 problems per task"
     else:
         few, wanted = sum(counts) < 1500, "1,500 problems"
-    small = f" A claim needs {wanted}: this is an illustration." if few else ""
+    small = f" A claim needs {wanted}: these are for orientation." if few else ""
     return "\n".join(lines) + (
         "\n\nProblems of the evaluation split, the same before and after, thinking until the model stops by itself; "
         f"tokens: everything that was sampled.{small}"
