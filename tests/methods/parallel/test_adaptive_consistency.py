@@ -96,7 +96,6 @@ def test_counts_of_zero_and_the_order_of_answers_change_nothing(counts: list[int
         assert decided([0, *reversed(counts)], criterion) is said  # type: ignore[arg-type]
 
 
-@settings(max_examples=200)
 @given(st.lists(st.integers(1, 15), min_size=2, max_size=5))
 def test_somebody_leads(counts: list[int]) -> None:
     each = [leads_all([n, *counts[:i], *counts[i + 1 :]]) for i, n in enumerate(counts)]
