@@ -7,8 +7,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from satisfice.catalog import build
 from satisfice.cli.main import app as whole
-from satisfice.cli.options import options_of
+from satisfice.cli.options import options_of, with_preset
 from satisfice.core.fields import Range
 from satisfice.core.flags import Flag, settings
 from satisfice.measure.plan import Plan as BenchPlan
@@ -83,3 +84,17 @@ def test_every_setting_of_a_plan_is_an_option_of_its_command(name: str, plan: ty
     for setting in settings(plan):
         assert f"--{setting.name} " in shown
         assert setting.flag.help.split(":")[0] in shown
+
+
+@pytest.mark.parametrize(
+    ("model", "spec"),
+    [
+        ("pocket", "deer@pocket"), ("smollm2", "deer@smollm2"), ("vllm:smollm2+reasoning", "deer@smollm2"),
+        ("pocket?dtype=float32", "deer@pocket"), ("pocket,pocket+mine", "deer@pocket"), ("pocket,smollm2", "deer"),
+        ("http://localhost:8000", "deer"), ("models/r1", "deer"),
+    ],
+)  # fmt: skip
+def test_a_model_has_the_settings_that_its_study_recommends(model: str, spec: str) -> None:
+    assert with_preset("deer", model) == spec
+    assert build(spec)
+    assert with_preset("first-cue", model) == "first-cue", "a rule without presets stands as it is"

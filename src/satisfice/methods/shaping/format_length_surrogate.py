@@ -23,6 +23,8 @@ class FormatLengthSurrogate(ShapesReward):
 
     The verdict is not read. Rollouts shorter than p limit earn less, so this aims at a length rather than at brevity;
     beyond the limit the reward goes on falling. Reference code: https://github.com/insightLLM/rl-without-gt (MIT).
+    Rewards were held against what its reward function gives on 1,000 random rollouts; its way to find an answer in a
+    text was not, since that comes with the rollouts here.
     """
 
     card: ClassVar = Card(
