@@ -242,11 +242,17 @@ def test_bench_without_a_baseline_warns_before_it_runs(tmp_path):
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "satisfice.cli", "bench", "--limit", "2000", "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not (out.exists() and _lines(out)):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=120)[1]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    ) as process:  # fmt: skip
+        try:
+            while process.poll() is None and not (out.exists() and _lines(out)):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=120)[1]
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "the same command goes on from there" in " ".join(said.split())
     assert "Traceback" not in said
