@@ -11,7 +11,7 @@ from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.problem import Problem, Verdict
 from satisfice.tasks import SPLITS, load_task, task_names
 from satisfice.tasks.audit import unfit
-from satisfice.tasks.families import COMPARED, family_names, unfit_families
+from satisfice.tasks.families import unfit_families
 from satisfice.tasks.load import split_of
 
 
@@ -116,14 +116,12 @@ def test_an_answer_to_a_word_problem_is_one_number_and_no_hedge() -> None:
 
 
 @pytest.mark.slow
-def test_the_list_of_unfit_families_is_what_an_audit_finds() -> None:
-    fit = set(family_names()) - set(unfit_families()) - COMPARED
-    assert unfit(sorted(fit)) == {}
-    assert set(unfit(["boxnet", "game-of-life-halting", "gsm-symbolic"])) == {
-        "boxnet",
-        "game-of-life-halting",
-        "gsm-symbolic",
-    }
+def test_an_audit_finds_the_families_of_the_list_and_none_of_those_that_are_used_most() -> None:
+    """The audit of all families takes a core for some quarter of an hour: `python -m satisfice.tasks.audit`."""
+    assert unfit(["basic-arithmetic", "chain-sum", "countdown", "gcd", "leg-counting", "products"]) == {}
+    listed = ["boxnet", "game-of-life-halting"]
+    assert set(unfit([*listed, "gsm-symbolic"])) == {*listed, "gsm-symbolic"}
+    assert set(listed) <= set(unfit_families())
 
 
 def test_more_problems_than_a_family_has_is_refused_with_the_number() -> None:

@@ -1,7 +1,7 @@
 """Try the scorer of each reasoning-gym family: does its own reference answer score, and does junk score nothing?
 
 `python -m satisfice.tasks.audit` prints the families that fail, with what was seen, as `unfit.json` keeps them, and
-`load_task` refuses those. A test (marked slow) makes the list again and compares.
+`load_task` refuses those. It takes a core some quarter of an hour; a test (marked slow) audits a few families.
 """
 
 import hashlib
