@@ -137,7 +137,7 @@ def at_rest(gateway: Any, server: LoopbackServer) -> dict[str, float]:
         tasks = min(tasks, gateway.tasks())
     return {
         "tasks": tasks, "streams_at_the_upstream": server.now, "running": gateway.gateway.limiter.running,
-        "pieces_of_text": len(gateway.gateway.sources.first.words._pieces), "memory_mb": round(memory_mb(), 1),
+        "pieces_of_text": len(gateway.gateway.sources.first.engine.words._pieces), "memory_mb": round(memory_mb(), 1),
     }  # fmt: skip
 
 
