@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from satisfice.core.errors import BadInput
-from satisfice.measure.monitor import BETS, Monitor, evidence, lower_bound
+from satisfice.measure.monitor import BETS, Monitor, SavingWatch, evidence, lower_bound
 
 
 def first_alarm(losses, most, doubt=0.05):
@@ -88,3 +88,37 @@ def test_a_broken_promise_stays_broken_and_says_so():
 def test_a_share_that_is_none_is_refused(most):
     with pytest.raises(BadInput, match="most must lie between 0 and 1"):
         Monitor(most=most)
+
+
+def test_a_savings_interval_holds_at_all_times_as_often_as_said():
+    """Alone and in pairs, from the 100th request on: the interval is one for many requests."""
+    dice = np.random.default_rng(11)
+    missed, runs = 0, 60
+    for run in range(runs):
+        watch, share = SavingWatch(), 0.2
+        for n, cost in enumerate(dice.gamma(4.0, 25.0, size=1000), 1):
+            if run % 2:
+                watch = watch.pair(cost, 0.6 * cost * dice.uniform(0.5, 1.5))
+            else:
+                full = bool(dice.random() < share)
+                watch = watch.alone(cost if full else 0.6 * cost, is_full=full, share=share)
+            if n in (100, 200, 400, 700, 1000) and watch.excludes(0.4):
+                missed += 1
+                break
+    assert missed <= binom.ppf(0.9999, runs, 0.05)
+
+
+def test_a_savings_interval_narrows_and_excludes_what_is_outside():
+    watch = SavingWatch()
+    assert watch.interval() == (-np.inf, 1.0)
+    dice, widths = np.random.default_rng(12), []
+    for n in range(1, 2001):
+        watch = watch.pair(float(dice.gamma(4.0, 25.0)), float(dice.gamma(4.0, 10.0)))
+        if n in (200, 2000):
+            low, high = watch.interval()
+            widths.append(high - low)
+            assert watch.excludes(low - 1e-6)
+            assert watch.excludes(high + 1e-6)
+            assert not watch.excludes(watch.saving)
+    assert widths[1] < widths[0] / 2
+    assert watch.interval()[0] < 0.6 < watch.interval()[1]

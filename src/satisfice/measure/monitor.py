@@ -12,10 +12,11 @@ Waudby-Smith and Ramdas, arXiv:2010.09686). It assumes that each comparison, wha
 of at most `most`: comparisons chosen at random from the traffic are.
 """
 
-import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from satisfice.core.errors import BadInput
 
@@ -23,16 +24,19 @@ BETS = np.geomspace(0.01, 0.9, 40)
 """Shares of the largest possible bet, 1 / most; small ones find small excesses, large ones find large ones quickly."""
 
 
-def evidence(lost: int, compared: int, most: float) -> float:
+def evidence(lost: ArrayLike, compared: ArrayLike, most: float) -> Any:
     """Return the evidence against a share of at most `most`, from counts; 1 before anything was compared.
+
+    Of arrays of counts an array comes out.
 
     >>> round(evidence(0, 100, 0.02), 2), round(evidence(10, 100, 0.02))
     (0.05, 978)
     """
     bets = BETS / most
-    logs = lost * np.log1p(bets * (1 - most)) + (compared - lost) * np.log1p(-bets * most)
-    top = float(logs.max())
-    return math.exp(min(top, 700.0)) * float(np.exp(logs - top).mean())
+    some = np.asarray(lost, dtype=np.float64)[..., None]
+    kept = np.asarray(compared, dtype=np.float64)[..., None] - some
+    logs = some * np.log1p(bets * (1 - most)) + kept * np.log1p(-bets * most)
+    return np.exp(np.minimum(logs, 700.0)).mean(axis=-1)
 
 
 def lower_bound(lost: int, compared: int, doubt: float = 0.05) -> float:
@@ -78,7 +82,9 @@ class Monitor:
     def seen(self, lost: bool) -> "Monitor":
         """Return the state after one more comparison."""
         compared, total = self.compared + 1, self.lost + bool(lost)
-        peak = max(self.peak, evidence(total, compared, self.most)) if lost else self.peak  # it rises by losses alone
+        peak = (
+            max(self.peak, float(evidence(total, compared, self.most))) if lost else self.peak
+        )  # it rises by losses alone
         return replace(self, compared=compared, lost=total, peak=peak)
 
     @property
@@ -92,3 +98,78 @@ class Monitor:
             low = lower_bound(self.lost, self.compared, self.doubt)
             return f"broken: {share}, more than {max(low, self.most):.1%} where {self.most:.1%} was promised"
         return f"holds so far: {share}, at most {self.most:.1%} was promised"
+
+
+PLANNED = 1000  # comparisons at which the interval of a saving is narrowest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavingWatch:
+    """The share of tokens saved, with an interval that one may look at after every request: JSON-able.
+
+    Each request says what it cost in full, a, and under the rule, b. Where only one of them was done, with a chance c
+    of the full one, `alone` counts a / c or b / (1 - c), which leaves the means what they are (Horvitz and Thompson).
+    With z = (1 - s) a - b the saving is at least s iff E[z] >= 0, and the interval holds every s with
+
+        |mean z| <= sd z * sqrt( 2 (n r^2 + 1) / (n^2 r^2) * ln( sqrt(n r^2 + 1) / doubt ) )
+
+    (an asymptotic confidence sequence, Waudby-Smith et al., arXiv:2103.06476, Thm 2.2: it holds at all times together,
+    as n grows, where costs have a variance). Costs are tokens.
+
+    >>> watch = SavingWatch()
+    >>> for n in range(200):
+    ...     watch = watch.pair(100 + n % 7, 40 + n % 5)
+    >>> [round(end, 2) for end in watch.interval()]
+    [0.59, 0.6]
+    """
+
+    n: int = 0
+    full: float = 0.0
+    ruled: float = 0.0
+    full_full: float = 0.0
+    ruled_ruled: float = 0.0
+    full_ruled: float = 0.0
+
+    def pair(self, full: float, ruled: float) -> "SavingWatch":
+        """Return the state after a request that was done both ways."""
+        return SavingWatch(
+            n=self.n + 1, full=self.full + full, ruled=self.ruled + ruled, full_full=self.full_full + full**2,
+            ruled_ruled=self.ruled_ruled + ruled**2, full_ruled=self.full_ruled + full * ruled,
+        )  # fmt: skip
+
+    def alone(self, cost: float, *, is_full: bool, share: float) -> "SavingWatch":
+        """Return the state after a request that was done one way; with a chance of `share` it was the full one."""
+        return self.pair(cost / share, 0.0) if is_full else self.pair(0.0, cost / (1 - share))
+
+    @property
+    def saving(self) -> float:
+        """The share of tokens saved so far; 0 before anything was seen."""
+        return 1 - self.ruled / self.full if self.full else 0.0
+
+    def excludes(self, saving: float, doubt: float = 0.05) -> bool:
+        """Return whether a saving is outside the interval."""
+        if self.n < 2:
+            return False
+        left = 1 - saving
+        mean = (left * self.full - self.ruled) / self.n
+        square = (left**2 * self.full_full - 2 * left * self.full_ruled + self.ruled_ruled) / self.n
+        tuned = (-2 * np.log(doubt) + np.log(1 - 2 * np.log(doubt))) / PLANNED  # r^2, narrowest at PLANNED
+        grown = self.n * tuned + 1
+        width = max(square - mean**2, 0.0) * 2 * grown / (self.n**2 * tuned) * np.log(np.sqrt(grown) / doubt)
+        return bool(mean**2 > width)
+
+    def interval(self, doubt: float = 0.05) -> tuple[float, float]:
+        """Return the least and the greatest saving that the requests do not speak against; none: minus infinity, 1."""
+        ends = []
+        for sign in (-1.0, 1.0):
+            inside, outside = self.saving, self.saving + sign
+            while not self.excludes(outside, doubt) and abs(outside) < 1e6:
+                outside += sign * (abs(outside - inside) + 1)
+            if not self.excludes(outside, doubt):
+                ends.append(sign * np.inf)
+                continue
+            for _ in range(60):
+                middle = (inside + outside) / 2
+                inside, outside = (inside, middle) if self.excludes(middle, doubt) else (middle, outside)
+            ends.append(inside)
+        return float(ends[0]), float(min(ends[1], 1.0))

@@ -72,11 +72,11 @@ def upper_bound(lost: int, problems: int, doubt: float) -> float:
     return 1.0 if lost >= problems else float(beta.ppf(1 - doubt, lost + 1, problems - lost))
 
 
-Loss = Literal["lost", "net", "changed"]
+Loss = Literal["lost", "net", "changed", "wrong"]
 """What a promise bounds, as a share of problems.
 
 *lost*: the full chain is right and the stopped one is not; *net*: lost less gained; *changed*: the answer differs from
-that of the full chain.
+that of the full chain; *wrong*: the answer is not right, whatever the full chain's is.
 """
 
 
