@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from satisfice.catalog import build
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Problem, Verdict
 from satisfice.engines.scripted import ScriptedEngine
+from satisfice.gateway.config import settings_from
 from satisfice.recommend import search
 from satisfice.recommend.recommend import checkpoints_for, expected_tokens, recommend
 from satisfice.recommend.search import Goal
@@ -46,10 +48,11 @@ def sums(name, n):
     return Task(name=name, split="calibration", problems=problems, _score=lambda p, a: Verdict.UNKNOWN)
 
 
-def run(out, *, n=60, most=0.1, **goal):
+def run(out, *, n=60, most=0.1, told=lambda text: None, **goal):
     return recommend(
-        "scripted", [sums("a@1", n), sums("b@1", n)], scripted, out, Goal(most=most, **goal), judge=Compare
-    )
+        "scripted", [sums("a@1", n), sums("b@1", n)], scripted, out, Goal(most=most, **goal), judge=Compare, told=told,
+        price=2.5,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,25 @@ def test_what_is_written_is_what_was_found(found):
     assert serve["promise"]["saving_low"] <= serve["promise"]["saving"] <= serve["promise"]["saving_high"]
     assert all(one.bound <= 0.1 for one in result.choice.tested if one.passed)
     assert (out / "replayed" / "lost-0.1-0.05" / "results.json").exists()
+
+
+def test_what_it_will_take_is_told_and_what_stands_beside_the_promise_is_written(tmp_path):
+    said = []
+    result = run(tmp_path, n=40, most=0.3, told=said.append)
+    assert re.fullmatch(
+        r"Recording 80 chains once: about [\d,]+ tokens, \d+\.\d\d at 2\.5 per million, "
+        r"at most \d+ min at the pilot's pace\.",
+        said[0],
+    )
+    assert result.floor.problems == (40, 40)
+    assert result.floor.changed == (0, 0)  # the script says the same to whoever asks twice
+    assert len(result.changed) == 2
+    assert 0 < result.changed_most <= 1
+    assert result.runner_up in result.why_not_second
+    assert sum(result.traffic["prompt"].counts) == sum(result.problems)
+    settings = settings_from(tomllib.loads((tmp_path / "serve.toml").read_text("utf-8")))
+    assert settings.promise.traffic["prompt"].counts == result.traffic["prompt"].counts
+    assert settings.promise.changed_most == pytest.approx(result.changed_most, abs=1e-4)
 
 
 def test_the_same_call_again_records_nothing_and_finds_the_same(found):
@@ -121,12 +143,21 @@ def test_a_model_that_is_never_right_is_refused(tmp_path):
         recommend("scripted", [sums("a@1", 60)], scripted, tmp_path, Goal(most=0.1), judge=Wrong)
 
 
-@pytest.mark.parametrize("loss", ["net", "changed"])
+@pytest.mark.parametrize("loss", ["net", "changed", "wrong"])
 def test_other_losses(tmp_path, loss):
     result = run(tmp_path, n=40, most=0.3, loss=loss)
     assert json.loads((tmp_path / "recommendation.json").read_text("utf-8"))["goal"]["loss"] == loss
     if loss == "changed":
         assert all(gained == 0 for one in result.choice.tested for gained in one.gained)
+
+
+def test_an_accuracy_that_the_model_itself_does_not_have_is_refused(tmp_path):
+    class Half(Compare):
+        async def verdict(self, problem, answer):
+            return Verdict.RIGHT if answer == "2" and problem.id[-1] in "02468" else Verdict.WRONG
+
+    with pytest.raises(BadInput, match=r"themselves are right on \d+.\d% .* 90.0% cannot be promised"):
+        recommend("scripted", [sums("a@1", 60)], scripted, tmp_path, Goal(most=0.1, loss="wrong"), judge=Half)
 
 
 def test_checkpoints_follow_the_model():

@@ -7,9 +7,9 @@ and ends in the same recommendation.
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ import numpy as np
 from satisfice.catalog import canonical
 from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput
-from satisfice.core.files import clean, replace_file
+from satisfice.core.files import replace_file
 from satisfice.core.jobs import Listener
 from satisfice.core.problem import Problem
+from satisfice.measure.drift import NUMBERS, Reference
 from satisfice.measure.promises import loss_floor
 from satisfice.measure.replay import replay, replay_plan
 from satisfice.measure.run import Draw
 from satisfice.methods.stopping import Full
-from satisfice.recommend.search import Choice, Goal, certify, choose, classes_of, is_for_choosing, more_problems
+from satisfice.recommend.found import Floor, Found, changes, found_from, write_found
+from satisfice.recommend.search import Goal, certify, choose, classes_of, is_for_choosing
 from satisfice.recommend.tables import Outcomes, Rungs, Table, check_sizes, ladders_of, outcomes
 from satisfice.recordings.record import record
 from satisfice.recordings.record_plan import RecordPlan
@@ -36,40 +38,7 @@ from satisfice.tasks.judge import Judging
 
 PILOT = 16  # problems per task whose chains tell how the model thinks
 LOOKS = 8  # checkpoints that a chain of mean length should have between cues
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A recommendation, as it is written down and told."""
-
-    goal: Goal
-    choice: Choice
-    classes: tuple[str, ...]
-    problems: tuple[int, ...]  # that the promise rests on, class by class
-    right: tuple[float, ...]  # share that the full chains answer rightly, class by class
-    savings: tuple[float, ...]  # of the chosen setting, class by class
-    bounds: tuple[float, float]  # 95 % interval of the saving over all classes
-    expected: Mapping[
-        str, float
-    ]  # by ladder, the saving that the problems to choose on let expect; the chosen one first
-    more: int | None  # where nothing may be used: problems per class that the safest setting would take; None: never
-
-    @property
-    def reason(self) -> str:
-        """Why nothing may be used; "" where something may."""
-        if self.choice.setting is not None:
-            return ""
-        if any(one.passed for one in self.choice.tested):
-            return "Settings that keep the promise save next to nothing on these problems."
-        first = self.choice.tested[0]
-        lost = ", ".join(f"{n} of {size}" for n, size in zip(first.lost, self.problems, strict=True))
-        more = (
-            "More problems would not help: it loses more than that."
-            if self.more is None
-            else f"With {self.more} problems per task it could keep it, if it goes on losing as few."
-        )
-        return f"The safest setting, {first.setting}, loses {lost} and cannot be promised. {more}"
+AGAIN = 150  # problems per task that are thought about a second time: how often do two full answers differ?
 
 
 def checkpoints_for(lengths: Sequence[int], cues: Sequence[int]) -> tuple[tuple[str, ...], int]:
@@ -95,13 +64,16 @@ async def pilot(
         return dict(json.loads(path.read_text("utf-8")))
     few = tuple(Task(name=t.name, split=t.split, problems=t.problems[:PILOT], _score=t._score) for t in tasks)
     plan = RecordPlan(model=model, tasks=few, limit=PILOT, split=tasks[0].split, at=("cue",), trial_tokens=1)
+    begin = time.monotonic()
     await record(plan, engine, out / "pilot", judge=judge)
+    seconds = time.monotonic() - begin
     recording = Recording(out / "pilot")
     rows = list(recording.rows.values())
     thinking = [row.thinking for row in rows]
     at, every = checkpoints_for(thinking, [sum("cue" in point.why for point in row.points) for row in rows])
     found = {
-        "at": list(at), "every": every, "mean_thinking": float(np.mean(thinking)),
+        "at": list(at), "every": every, "tokens_per_s": sum(row.size for row in rows) / seconds,
+        "mean_thinking": float(np.mean(thinking)),
         "cues_per_chain": float(np.mean([sum("cue" in point.why for point in row.points) for row in rows])),
     }  # fmt: skip
     replace_file(path, json.dumps(found, indent=1) + "\n")
@@ -153,16 +125,24 @@ def recommend(
     live = engine()
     tokens = expected_tokens(first, plan.size, live.profile.answer_tokens)
     cost = "" if price is None else f", {tokens * price / 1e6:.2f} at {price:g} per million"
-    told(f"Recording {plan.size} chains once: about {tokens:,} tokens{cost}.")
+    pace = f", at most {max(1, round(tokens / first['tokens_per_s'] / 60))} min at the pilot's pace"
+    told(f"Recording {plan.size} chains once: about {tokens:,} tokens{cost}{pace}.")
     asyncio.run(record(plan, live, out / "recording", listener=listener, judge=judge()))
-    return search_recording(Recording(out / "recording"), out, goal, told=told, draw=draw)
+    few = tuple(Task(name=t.name, split=t.split, problems=t.problems[:AGAIN], _score=t._score) for t in tasks)
+    again = replace(plan, tasks=few, limit=AGAIN, seeds=(1,), at=(), every=None)
+    asyncio.run(record(again, engine(), out / "again", judge=judge()))
+    return search_recording(
+        Recording(out / "recording"), out, goal, again=Recording(out / "again"), told=told, draw=draw
+    )
 
 
 def search_recording(
-    recording: Recording, out: Path, goal: Goal, *, told: Callable[[str], None] = lambda text: None,
-    draw: Draw | None = None,
+    recording: Recording, out: Path, goal: Goal, *, again: Recording | None = None,
+    told: Callable[[str], None] = lambda text: None, draw: Draw | None = None,
 ) -> Found:  # fmt: skip
     """Search a recording for the setting that saves most and keeps the promise, and write down what was found.
+
+    `again` are second full chains to some of its problems.
 
     Raises:
         BadInput: too few problems, or full chains that are (nearly) never right.
@@ -183,9 +163,17 @@ def search_recording(
     table = _table(recording, tried, problems, ~choosing, full, of, goal)
     settings = [canonical(policy) for policy in tried.policies]
     choice = certify(chosen.name, settings[: len(table.losses)], table, goal)
-    found = _found(choice, goal, table, settings, full.right[~choosing], classes, expected)
-    _write(found, recording, out)
     second = [_best(tables[one.name], one) for one in others[:1]]
+    found = replace(
+        found_from(choice, goal, table, settings, full.right[~choosing], classes, expected), runner_up="".join(second),
+        floor=None if again is None else _floor(full, again, problems, of),
+    )  # fmt: skip
+    if choice.setting is not None:
+        fresh = [problem for problem, mine in zip(problems, ~choosing, strict=True) if mine]
+        (ours,) = asyncio.run(outcomes(recording, [chosen.policies[settings.index(choice.setting)]], fresh))
+        changed, most = changes(ours, full.part(~choosing), of[~choosing], goal.doubt)
+        found = replace(found, changed=changed, changed_most=most, traffic=_traffic(recording, ours, fresh))
+    write_found(found, recording.config, out)
     policies = dict.fromkeys(["full", *filter(None, [choice.setting]), *second, "first-cue"])
     asyncio.run(
         replay(
@@ -203,7 +191,12 @@ def report_folder(goal: Goal) -> Path:
 def _check_full(full: Outcomes, of: Any, classes: Sequence[str], right: Any, goal: Goal) -> None:
     for number, name in enumerate(classes):
         share = float(right[of == number].mean())
-        if goal.loss != "changed" and share < 2 * goal.most:
+        if goal.loss == "wrong" and 1 - share > goal.most:
+            raise BadInput(
+                f"{name}: the full chains themselves are right on {share:.1%} of the problems, so of a rule that ends "
+                f"them early {1 - goal.most:.1%} cannot be promised. Ask for less, or try policies over several chains."
+            )
+        if goal.loss in ("lost", "net") and share < 2 * goal.most:
             raise BadInput(
                 f"{name}: the full chains are right on {share:.1%} of the problems, so a promise to lose at most "
                 f"{goal.most:.1%} would say nothing. Give problems that the model can do, or --loss changed."
@@ -214,10 +207,7 @@ def _table(
     recording: Recording, ladder: Rungs, problems: Sequence[Problem], part: Any, full: Outcomes, of: Any, goal: Goal
 ) -> Table:
     chosen = [problem for problem, mine in zip(problems, part, strict=True) if mine]
-    reference = Outcomes(
-        right=full.right[part], unknown=full.unknown[part], spent=full.spent[part],
-        answers=tuple(a for a, mine in zip(full.answers, part, strict=True) if mine),
-    )  # fmt: skip
+    reference = full.part(part)
     losses, spent = [], []
     for policy in ladder.policies:
         (row,) = asyncio.run(outcomes(recording, [policy], chosen))
@@ -234,67 +224,20 @@ def _best(table: Table, ladder: Rungs) -> str:
     return canonical(ladder.policies[max(good, key=lambda at: table.savings()[at]) if good else 0])
 
 
-def _found(
-    choice: Choice, goal: Goal, table: Table, settings: Sequence[str], right: Any, classes: Sequence[str],
-    expected: Mapping[str, float],
-) -> Found:  # fmt: skip
-    sizes = np.bincount(table.classes).tolist()
-    savings, bounds = [0.0] * len(classes), (0.0, 0.0)
-    if choice.setting is not None:
-        row = table.spent[list(settings).index(choice.setting)]
-        savings = [
-            1 - float(row[table.classes == n].sum() / table.full[table.classes == n].sum()) for n in range(len(classes))
-        ]
-        bounds = _interval(row, table.full)
-    more = None
-    if choice.tested and not choice.tested[0].passed:
-        needed = [more_problems(lost, size, goal) for lost, size in zip(choice.tested[0].lost, sizes, strict=True)]
-        more = None if None in needed else max(one for one in needed if one is not None)
-    return Found(
-        goal=goal, choice=choice, classes=tuple(classes), problems=tuple(sizes),
-        right=tuple(float(right[table.classes == n].mean()) for n in range(len(classes))), savings=tuple(savings),
-        bounds=bounds, expected=expected, more=more,
-    )  # fmt: skip
+def _traffic(recording: Recording, ours: Outcomes, problems: Sequence[Problem]) -> dict[str, Reference]:
+    """Return what is watched of requests, as the problems of the promise have it."""
+    prompts: list[float] = [len(recording.prompts[problem.task, problem.id]) for problem in problems]
+    columns = (np.array(prompts), ours.looked, ours.saw)
+    values = dict(zip(NUMBERS, columns, strict=True))
+    return {name: Reference.of(some) for name, some in values.items() if np.isfinite(some).any()}
 
 
-def _interval(spent: Any, full: Any) -> tuple[float, float]:
-    """Return the 95 % interval of a saving, by the bootstrap over problems."""
-    from scipy.stats import bootstrap
-
-    got = bootstrap(
-        (spent, full), lambda a, b, axis: 1 - a.sum(axis=axis) / b.sum(axis=axis), paired=True, vectorized=True,
-        n_resamples=2_000, rng=np.random.default_rng(0), method="percentile",
-    )  # fmt: skip
-    return float(got.confidence_interval.low), float(got.confidence_interval.high)
-
-
-def _write(found: Found, recording: Recording, out: Path) -> None:
-    config = recording.config
-    told = clean(
-        {
-            "schema_version": SCHEMA_VERSION, "model": config["model"], "weights": config.get("weights"),
-            "split": config["split"], "recording": config["problems"], "reason": found.reason, **asdict(found),
-        }
-    )  # fmt: skip
-    replace_file(out / "recommendation.json", json.dumps(told, indent=1) + "\n")
-    serve = out / "serve.toml"
-    if found.choice.setting is None:
-        serve.unlink(missing_ok=True)  # one of an earlier search would still be served
-    else:
-        replace_file(serve, serve_file(found, str(config["model"]), config.get("weights")))
-
-
-def serve_file(found: Found, model: str, weights: str | None) -> str:
-    """Return the text of the file that `satisfice serve --config` takes."""
-    key, value = ("upstream", [model]) if model.startswith(("http://", "https://")) else ("model", model)
-    rows = {
-        "loss": found.goal.loss, "most": found.goal.most, "confidence": 1 - found.goal.doubt,
-        "classes": list(found.classes), "problems": list(found.problems), "saving": round(found.choice.saving, 4),
-        "saving_low": round(found.bounds[0], 4), "saving_high": round(found.bounds[1], 4), "weights": weights or "",
-        "measured": datetime.now(UTC).date().isoformat(),
-    }  # fmt: skip
-    promise = "\n".join(f"{name} = {json.dumps(row)}" for name, row in rows.items())
-    return (
-        f"# By satisfice recommend: {found.goal}. Run it with: satisfice serve --config FILE\n"
-        f"{key} = {json.dumps(value)}\npolicy = {json.dumps(found.choice.setting)}\n\n[promise]\n{promise}\n"
-    )
+def _floor(full: Outcomes, again: Recording, problems: Sequence[Problem], of: Any) -> Floor:
+    """Return how often second full answers differ from the first, class by class."""
+    known = {(task, ident) for task, ident in again.problems}
+    twice = np.array([(problem.task, problem.id) in known for problem in problems], dtype=bool)
+    (second,) = asyncio.run(outcomes(again, [Full()], [p for p, both in zip(problems, twice, strict=True) if both]))
+    changed = second.losses(full.part(twice), "changed")
+    sizes = np.bincount(of[twice], minlength=int(of.max()) + 1)
+    counts = np.bincount(of[twice], weights=changed, minlength=len(sizes))
+    return Floor(changed=tuple(int(n) for n in counts), problems=tuple(int(n) for n in sizes))

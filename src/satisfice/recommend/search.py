@@ -39,8 +39,11 @@ class Goal:
         return problems_needed(self.most, self.doubt)
 
     def __str__(self) -> str:
-        what = {"lost": "of the answers lost", "net": "net loss of accuracy", "changed": "of the answers changed"}
-        return f"at most {self.most:.1%} {what[self.loss]}, with confidence {1 - self.doubt:.0%}"
+        what = {
+            "lost": "of the answers lost", "net": "net loss of accuracy", "changed": "of the answers changed",
+            "wrong": "of the answers wrong",
+        }[self.loss]  # fmt: skip
+        return f"at most {self.most:.1%} {what}, with confidence {1 - self.doubt:.0%}"
 
 
 @dataclass(frozen=True, kw_only=True)

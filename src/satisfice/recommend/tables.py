@@ -15,6 +15,7 @@ from satisfice.core.errors import BadInput, NotRecorded, Unfit
 from satisfice.core.ladder import Ladder
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Policy, Session, solve
+from satisfice.measure.drift import first_look
 from satisfice.measure.promises import Loss
 from satisfice.measure.replay import RecordedVerdicts, replay_plan
 from satisfice.recordings.recording import Recording
@@ -32,15 +33,29 @@ class Outcomes:
     unknown: NDArray[np.bool_]  # [problems] the verifier failed
     spent: NDArray[np.int64]  # [problems] tokens
     answers: tuple[str | None, ...]
+    looked: NDArray[np.float64]  # [problems] tokens of thinking before the policy's first look; NaN: it never looked
+    saw: NDArray[np.float64]  # [problems] what it saw there
+
+    def part(self, chosen: NDArray[Any]) -> "Outcomes":
+        """Return the outcomes of some of the problems, by a mask or by their numbers."""
+        return replace(
+            self, right=self.right[chosen], unknown=self.unknown[chosen], spent=self.spent[chosen],
+            answers=tuple(self.answers[at] for at in np.arange(len(self.answers))[chosen]), looked=self.looked[chosen],
+            saw=self.saw[chosen],
+        )  # fmt: skip
 
     def losses(self, full: "Outcomes", loss: Loss) -> NDArray[np.int8]:
         """Return `[problems]`: 1 where something is lost against the full chains, -1 where gained, else 0.
+
+        Of *wrong*, where the answer is not right.
 
         An answer whose verdict is unknown counts as not right: a promise must not rest on a verifier that failed.
         """
         if loss == "changed":
             pairs = zip(self.answers, full.answers, strict=True)
-            return np.array([not _equal(a, b) for a, b in pairs], dtype=np.int8)
+            return np.array([not equal_answers(a, b) for a, b in pairs], dtype=np.int8)
+        if loss == "wrong":
+            return (~self.right).astype(np.int8)
         return full.right.astype(np.int8) - self.right.astype(np.int8)
 
 
@@ -113,6 +128,8 @@ async def outcomes(
                     unknown=np.array([row[1] is Verdict.UNKNOWN for row in rows], dtype=bool),
                     spent=np.array([row[2] for row in rows], dtype=np.int64),
                     answers=tuple(row[0] for row in rows),
+                    looked=np.array([row[3][0] for row in rows]),
+                    saw=np.array([row[3][1] for row in rows]),
                 )
             )
             told()
@@ -121,7 +138,7 @@ async def outcomes(
 
 async def _one(
     policy: Policy, problem: Problem, seed: int, engine: ReplayEngine, recording: Recording, judge: Judging
-) -> tuple[str | None, Verdict, int]:
+) -> tuple[str | None, Verdict, int, tuple[float, float]]:
     form = engine.profile.answer_form
     session = Session(
         engine, problem, seed=seed, chain_limit=recording.config["max_tokens"], temperature=recording.temperature,
@@ -131,10 +148,11 @@ async def _one(
     if solution.error:
         raise NotRecorded(f"{recording.folder}: {canonical(policy)}: {solution.error} ({problem.id})")
     answer = extract_strict(solution.text, form)
-    return answer, await judge.verdict(problem, answer), solution.ledger.spent
+    return answer, await judge.verdict(problem, answer), solution.ledger.spent, first_look(solution.log)
 
 
-def _equal(a: str | None, b: str | None) -> bool:
+def equal_answers(a: str | None, b: str | None) -> bool:
+    """Return whether two answers are the same, as the verifier compares; none is the same as none alone."""
     return a == b if a is None or b is None else a == b or same(a, b)
 
 
