@@ -14,6 +14,7 @@ from tests.engines.servers import LoopbackServer
 from tests.gateway.serving import served, upstream
 
 from satisfice.catalog import build
+from satisfice.gateway.promise import Promise
 from satisfice.gateway.settings import Settings
 
 BROWSER = next(
@@ -46,7 +47,7 @@ def test_the_page_asks_nobody_else() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here to look at the page with")
 def test_the_page_shows_what_happened(tmp_path: Path) -> None:
-    settings = Settings(policy=build("first-cue"))
+    settings = Settings(policy=build("first-cue"), promise=Promise(changed_most=0.04))
     body: dict[str, Any] = {"messages": [{"role": "user", "content": "12 + 34"}]}
     with LoopbackServer() as server, served(upstream(server.url), settings) as gateway:
         for _ in range(3):
@@ -62,3 +63,4 @@ def test_the_page_shows_what_happened(tmp_path: Path) -> None:
             assert "the rule" in shown(page, "stops")
             assert shown(page, "saved").startswith("Not measured")
             assert shown(page, "policy") == "first-cue"
+            assert shown(page, "promise").startswith("At most 2.0 % of the answers lost. Of 0 answers")

@@ -51,6 +51,15 @@ def serve(
     reasoning: Annotated[str, typer.Option(help="reasoning, reasoning_content or both.")] = "reasoning",
     shadow: Annotated[bool, typer.Option("--shadow", help="Answer untouched; say what the rule would save.")] = False,
     control: Annotated[float, typer.Option(help="Share of requests without a rule, to measure savings.")] = 0.0,
+    on_broken_promise: Annotated[
+        str, typer.Option(help="When the promise of a config file is broken: warn, or answer in full.")
+    ] = "warn",
+    keep_for_calibration: Annotated[
+        int,
+        typer.Option(help="Keep so many questions for `satisfice recommend`, redacted.", min=0),
+    ] = 0,
+    kept_file: Annotated[str, typer.Option(help="Where they are kept.")] = "kept.jsonl",
+    kept_days: Annotated[int, typer.Option(help="And for how long.", min=1)] = 30,
     passed: Annotated[
         list[str] | None, typer.Option("--pass", help="A path of the upstream that is passed through: /v1/rerank.")
     ] = None,
@@ -78,8 +87,9 @@ def serve(
     given: dict[str, Any] = {
         "upstream": upstream or [], "model": model, "policy": policy, "offers": _offers(offer or []), "host": host,
         "port": port, "name": name, "api_key_env": api_key_env, "upstream_key_env": upstream_key_env,
-        "reasoning": reasoning, "shadow": shadow, "control": control, "passed": passed or [], "slow_s": slow_s,
-        "drain_s": drain_s, "log_requests": log_requests,
+        "reasoning": reasoning, "shadow": shadow, "control": control, "on_broken_promise": on_broken_promise,
+        "keep_for_calibration": keep_for_calibration, "kept_file": kept_file, "kept_days": kept_days,
+        "passed": passed or [], "slow_s": slow_s, "drain_s": drain_s, "log_requests": log_requests,
         "limits": {
             "tokens": max_tokens, "chains": max_chains, "seconds": max_seconds, "body": max_body, "at_once": at_once,
             "at_once_per_key": at_once_per_key, "tokens_per_minute": tokens_per_minute,

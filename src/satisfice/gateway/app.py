@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,8 +22,10 @@ from satisfice.core.race import settle_tasks
 from satisfice.gateway.failures import Failure, RequestRefused, failure_of
 from satisfice.gateway.generation import Generation
 from satisfice.gateway.handler import RequestHandler, Shared
+from satisfice.gateway.keeping import Keeper
 from satisfice.gateway.limiter import ConnectionLimiter
 from satisfice.gateway.metrics import Metrics
+from satisfice.gateway.monitor import Watch, WatchCollector
 from satisfice.gateway.openapi import describe
 from satisfice.gateway.page import page
 from satisfice.gateway.parameters import Parameters
@@ -113,8 +116,12 @@ class Gateway:
         self.metrics = Metrics()
         self.limiter = ConnectionLimiter(settings.keys, settings.limits)
         self.shared = Shared(
-            sources=sources, settings=settings, metrics=self.metrics, limiter=self.limiter, shadow=self.shadow
+            sources=sources, settings=settings, metrics=self.metrics, limiter=self.limiter, shadow=self.shadow,
+            watch=_watch(settings),
         )  # fmt: skip
+        self.metrics.registry.register(WatchCollector(self))
+        kept = settings.keep_for_calibration
+        self.keeper = Keeper(Path(settings.kept_file), kept, settings.kept_days) if kept else None
         self.since = int(time.time())
         self.shadows: set[asyncio.Task[None]] = set()
         self._skipped = 0  # requests that were not shadowed, because too many were at once
@@ -126,6 +133,10 @@ class Gateway:
 
     def configure(self, settings: Settings) -> None:
         """Let other settings hold from the next request on; those that run keep theirs."""
+        if (settings.promise, settings.policy, settings.on_broken_promise) != (
+            self.settings.promise, self.settings.policy, self.settings.on_broken_promise,
+        ):  # fmt: skip
+            self.shared.watch = _watch(settings)  # another promise is watched from its beginning
         self.shared.settings = settings
         self.limiter.configure(settings.keys, settings.limits)
 
@@ -146,6 +157,8 @@ class Gateway:
         return {
             **self.metrics.figures(), "running": self.limiter.running, "since": self.since,
             "policy": canonical(self.settings.policy), "shadow": self.settings.shadow,
+            "kept": None if self.keeper is None else len(self.keeper.rows),
+            "promise": None if self.shared.watch is None else self.shared.watch.figures(),
             "control_share": self.settings.control, "not_shadowed": self._skipped, "ready": self.sources.ready,
             "sources": [{"name": s.name, "problem": s.problem, "running": s.running} for s in self.sources.all],
         }  # fmt: skip
@@ -159,6 +172,8 @@ class Gateway:
         client = self.check_key(request)
         asked = route.read(await read_json(request, self.settings.limits.body))
         self.check_model(asked.fields.get("model"))
+        if self.keeper is not None and self.keeper.offer(asked):
+            self._writing = asyncio.create_task(asyncio.to_thread(self.keeper.write_quietly))
         handler = RequestHandler(self.shared, route, asked, client, self.model)
         return WatchedResponse(handler.serve, {"x-request-id": handler.id}, slow_s=self.settings.slow_s)
 
@@ -188,10 +203,24 @@ class Gateway:
         except SatisficeError as error:
             log.warning("the rule failed beside an answer: %s", type(error).__name__)
             return
+        ruled, watch = content_of(said), self.shared.watch
+        self.metrics.same_answer.add(float(ruled.strip() == text.strip()))
+        if watch is not None and parameters.policy == self.settings.policy:
+            watch.compared(text, ruled, engine.profile.answer_form)
+        if not self.settings.shadow:  # a request of control: the rule ran to be compared, and lengths are counted there
+            self.metrics.took(generation.ledger)
+            return
         self.metrics.ruled.add(generation.ledger.spent)
         self.metrics.control.add(spent)
-        self.metrics.same_answer.add(float(content_of(said).strip() == text.strip()))
         self.metrics.stopped(parameters.name, outcome.stopped)
+        if watch is not None and parameters.policy == self.settings.policy:
+            watch.saved = watch.saved.pair(spent, outcome.spent)
+            watch.came(outcome.prompt_tokens, *generation.first_look)
+
+
+def _watch(settings: Settings) -> Watch | None:
+    """Return the watch over the promise of the policy, from its beginning; None where nothing was promised."""
+    return None if settings.promise is None else Watch(settings.promise, settings.on_broken_promise)
 
 
 __all__ = ["Gateway", "Generate", "ResponseWriter", "create_app"]

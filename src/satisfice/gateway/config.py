@@ -9,17 +9,18 @@ from typing import Any
 
 from satisfice.catalog import build
 from satisfice.core.errors import BadInput, UnknownName
+from satisfice.gateway.promise import promise_from
 from satisfice.gateway.settings import Limits, Settings
 
 SERVING = {
     "upstream": list, "model": str, "host": str, "port": int, "name": str, "upstream_key_env": str, "drain_s": int,
-    "log_requests": bool, "passed": list,
+    "log_requests": bool, "passed": list, "keep_for_calibration": int, "kept_file": str, "kept_days": int,
 }  # fmt: skip
 """What is read at the start alone, with its type."""
 
 GENERAL = {
     "policy": str, "offers": dict, "reasoning": str, "shadow": bool, "control": float, "api_key_env": str,
-    "keep_alive_s": float, "slow_s": float, "limits": dict, "promise": dict,
+    "keep_alive_s": float, "slow_s": float, "limits": dict, "promise": dict, "on_broken_promise": str,
 }  # fmt: skip
 """What may change while the server runs, with its type. `promise` is what `satisfice recommend` found of the policy."""
 
@@ -59,13 +60,19 @@ def settings_from(row: Mapping[str, Any]) -> Settings:
     if reasoning not in ("reasoning", "reasoning_content", "both"):
         raise BadInput(f"reasoning must be reasoning, reasoning_content or both, got {reasoning!r}.")
     offers = {name: build(spec, allow_files=True) for name, spec in row.get("offers", {}).items()}
-    more = {name: row[name] for name in ("shadow", "control", "keep_alive_s", "slow_s") if name in row}
+    more = {name: row[name] for name in _SAME if name in row}
     return Settings(
         policy=build(row.get("policy", "full"), allow_files=True), offers=offers, reasoning=reasoning,
         keys=keys_in(row.get("api_key_env")), passed=tuple(row.get("passed", ())),
-        limits=Limits(**row.get("limits", {})),
+        limits=Limits(**row.get("limits", {})), promise=promise_from(row["promise"]) if row.get("promise") else None,
         **more,
     )  # fmt: skip
+
+
+_SAME = (
+    "shadow", "control", "keep_alive_s", "slow_s", "on_broken_promise", "keep_for_calibration", "kept_file",
+    "kept_days",
+)  # fmt: skip
 
 
 def keys_in(variable: str | None) -> tuple[str, ...]:

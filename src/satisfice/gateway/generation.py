@@ -20,6 +20,7 @@ from satisfice.gateway.parameters import Parameters
 from satisfice.gateway.prompts import Prompt
 from satisfice.gateway.reasoning import Delta, ReasoningParser, content_of, loops
 from satisfice.gateway.settings import Limits
+from satisfice.measure.drift import first_look
 
 Show = Callable[[list[Delta]], Awaitable[None]]
 LOOK_EVERY = 200  # characters of an answer between two looks for a loop
@@ -68,6 +69,11 @@ class Generation:
             parse=lambda text: extract_strict(text, engine.profile.answer_form),
             on_tokens=self._wakeup.set, observer=self._observe,
         )  # fmt: skip
+
+    @property
+    def first_look(self) -> tuple[float, float]:
+        """After how many tokens its policy looked first, and what it saw; NaN where it never looked."""
+        return first_look(self._session.log)
 
     async def go(self, show: Show) -> Outcome:
         """Run the policy to its end. `show` is awaited with what is new to read; while it waits the policy goes on.

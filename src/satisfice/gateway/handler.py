@@ -22,6 +22,7 @@ from satisfice.gateway.fields import no_tools, treated
 from satisfice.gateway.generation import Generation, Outcome
 from satisfice.gateway.limiter import Client, ConnectionLimiter
 from satisfice.gateway.metrics import Metrics
+from satisfice.gateway.monitor import Watch
 from satisfice.gateway.parameters import Parameters, Whole, choose_policy, make_parameters
 from satisfice.gateway.passing import check_refused, copy, passed_body
 from satisfice.gateway.prompts import Prompt, prompts_of
@@ -48,6 +49,7 @@ class Shared:
     metrics: Metrics
     limiter: ConnectionLimiter
     shadow: Callable[[Parameters, Engine, Prompt, int, str], None]  # a rule, to be run beside an answer that had none
+    watch: Watch | None = None  # over the promise of the policy
 
 
 @dataclass(kw_only=True)
@@ -158,6 +160,8 @@ class RequestHandler:
         for index, prompt in enumerate(prompt for prompt in prompts for _ in range(request.n)):
             asked = make_parameters(request, self.settings, engine, source.server, thinks=prompt.thinks)
             asked = replace(asked, seed=asked.seed + index, answers=not written or not prompt.thinks)
+            if self._watch is not None and self._watch.off and _is_ruled(asked):
+                asked = _in_full(asked)
             run = self._without_rule(asked)
             choices.append(_Choice(
                 index=index, prompt=prompt, asked=asked, run=run, deltas=[],
@@ -174,16 +178,21 @@ class RequestHandler:
         source.worked()
         await self._finish(choices, writer)
         for choice in choices:
-            if self.settings.shadow and choice.run is not choice.asked:
+            compared = self.settings.shadow or (self._watch is not None and choice.run.answers)
+            if compared and choice.run is not choice.asked:
                 spent = choice.generation.ledger.spent
                 self.shared.shadow(choice.asked, engine, choice.prompt, spent, content_of(choice.deltas))
 
     def _without_rule(self, parameters: Parameters) -> Parameters:
         """Return the parameters themselves, or without their rule: in shadow mode, and for the share of control."""
-        ruled = not isinstance(parameters.policy, Whole | NoThinking) and parameters.thinks
-        if ruled and (self.settings.shadow or random.random() < self.settings.control):
-            return replace(parameters, policy=Whole(), name="full", live=True)
+        if _is_ruled(parameters) and (self.settings.shadow or random.random() < self.settings.control):
+            return _in_full(parameters)
         return parameters
+
+    @property
+    def _watch(self) -> Watch | None:
+        """The watch, where the request is one that the promise is about: it leaves the policy to the server."""
+        return self.shared.watch if self.request.policy is None else None
 
     async def _choose(self, choice: _Choice, source: Source, writer: ResponseWriter) -> None:
         show = partial(self._show, writer, choice)
@@ -235,6 +244,10 @@ class RequestHandler:
             if not self.settings.shadow and choice.run.thinks:
                 ruled = self.metrics.ruled if choice.run is choice.asked else self.metrics.control
                 ruled.add(outcome.spent)
+                if self._watch is not None and choice.asked.policy == self.settings.policy:
+                    self._watch.spent(
+                        outcome, choice.generation.first_look, choice.run is not choice.asked, self.settings.control
+                    )
         said = self._about(choices, outcomes)
         if not self.request.stream:
             writer.headers["x-satisfice"] = dumps(said).decode()
@@ -368,6 +381,16 @@ class RequestHandler:
         else:
             writer.headers.update(failure.headers)
             await writer.whole(failure.status, form_of(self.route.path).error(failure))
+
+
+def _is_ruled(parameters: Parameters) -> bool:
+    """Return whether a rule decides about the thinking."""
+    return not isinstance(parameters.policy, Whole | NoThinking) and parameters.thinks
+
+
+def _in_full(parameters: Parameters) -> Parameters:
+    """Return the same without its rule."""
+    return replace(parameters, policy=Whole(), name="full", live=True)
 
 
 def _engine(source: Source) -> Engine:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from satisfice.core.errors import BadInput
 from satisfice.core.session import Policy
+from satisfice.gateway.promise import OnBroken, Promise
 from satisfice.methods.stopping.full import Full
 
 ReasoningField = Literal["reasoning", "reasoning_content", "both"]
@@ -42,6 +43,11 @@ class Settings:
     reasoning: ReasoningField = "reasoning"  # how the thinking is called in messages
     shadow: bool = False  # requests run without a rule, and the rule runs beside them to say what it would have saved
     control: float = 0.0  # share of requests that run without a rule, to measure what rules save
+    promise: Promise | None = None  # what `satisfice recommend` promised of the policy, which is then watched
+    on_broken_promise: OnBroken = "warn"  # full: requests are answered in full once the promise is broken
+    keep_for_calibration: int = 0  # questions that are kept for `satisfice recommend`, redacted
+    kept_file: str = "kept.jsonl"  # where
+    kept_days: int = 30  # how long
     keys: tuple[str, ...] = ()  # a request must carry one of these; none: whoever reaches the server may use it
     passed: tuple[str, ...] = ()  # further paths of the upstream that are passed through, such as /v1/rerank
     limits: Limits = field(default_factory=Limits)
@@ -53,6 +59,10 @@ class Settings:
             raise BadInput(f"control must be a share from 0 to below 1, got {self.control}.")
         if self.shadow and self.control:
             raise BadInput("shadow and control both measure what a rule saves. Give one of them.")
+        if self.keep_for_calibration < 0 or self.kept_days < 1:
+            raise BadInput("keep-for-calibration is a number of questions from 0, and kept-days at least 1.")
+        if self.on_broken_promise not in get_args(OnBroken):
+            raise BadInput(f"on-broken-promise must be warn or full, got {self.on_broken_promise!r}.")
         if not all(self.keys):
             raise BadInput("a key must not be empty. Check the environment variable that holds the keys.")
         for path in self.passed:
