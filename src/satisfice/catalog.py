@@ -23,12 +23,12 @@ from satisfice.core.fit import require
 from satisfice.core.method import Family, Kind, Method, join
 from satisfice.core.session import POLICY, Policy
 from satisfice.core.spec import parse, split
-from satisfice.methods import parallel, sampling, scoring, shaping, stopping
+from satisfice.methods import parallel, sampling, scoring, shaping, stopping, tuning
 
 T = TypeVar("T")
 
 FAMILIES: Mapping[str, Family[Any]] = join(
-    (stopping.FAMILY, parallel.FAMILY, sampling.FAMILY, shaping.FAMILY, scoring.FAMILY)
+    (stopping.FAMILY, parallel.FAMILY, sampling.FAMILY, shaping.FAMILY, scoring.FAMILY, tuning.FAMILY)
 )
 KINDS: Mapping[str, Kind[Any]] = {family.kind.name: family.kind for family in FAMILIES.values()}
 METHODS: Mapping[str, type[Method]] = {

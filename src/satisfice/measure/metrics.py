@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from satisfice.core.errors import BadInput
+from satisfice.methods.tuning.braking import overthink_score as overthink_score  # where the data for it is made
 
 Reflection = Literal["confirms right", "confirms wrong", "corrects", "stays wrong", "spoils"]
 
@@ -50,22 +51,6 @@ def process_efficiency(tokens: Sequence[ArrayLike], new: Sequence[ArrayLike], le
     useful = [float(np.dot(np.asarray(t, dtype=np.float64), np.asarray(n))) for t, n in zip(tokens, new, strict=True)]
     total = _lengths([np.sum(t) for t in tokens] if length is None else length)
     return float((np.array(useful) / total).mean())
-
-
-def overthink_score(first_step: int, steps: int, marker_tokens: int, tokens: int, beta: float = 0.1) -> float:
-    """Return how much of one response is surplus: steps after the first right answer, and markers of reflection.
-
-        eta_s = FS / TS,   kappa_t = marker tokens / tokens,   score = beta kappa_t + (1 - beta)(1 - eta_s)
-
-    `first_step` FS of `steps` TS is the first with the right answer; without one the score is undefined, so there is
-    nothing to call this with (arXiv:2505.14604).
-
-    >>> round(overthink_score(6, 10, 3, 100), 3), round(overthink_score(4, 16, 5, 100), 3)
-    (0.363, 0.68)
-    """
-    if not 1 <= first_step <= steps or tokens < 1:
-        raise BadInput(f"overthink_score: first_step must be from 1 to steps={steps}, got {first_step}.")
-    return beta * marker_tokens / tokens + (1 - beta) * (1 - first_step / steps)
 
 
 def underthinking(length: ArrayLike, right_thought: Sequence[float | None]) -> float:

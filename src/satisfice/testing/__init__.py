@@ -14,6 +14,7 @@ from satisfice.testing.engines import check_engine
 from satisfice.testing.method import Faulty, check_method
 from satisfice.testing.policies import STORIES, play
 from satisfice.testing.rollouts import random_rollouts, rollouts
+from satisfice.testing.traces import random_traces, trace
 
 __all__ = [
     "STORIES",
@@ -24,5 +25,7 @@ __all__ = [
     "from_text",
     "play",
     "random_rollouts",
+    "random_traces",
     "rollouts",
+    "trace",
 ]
