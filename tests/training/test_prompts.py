@@ -92,7 +92,7 @@ def test_verls_rows_state_it_too_and_keep_their_names() -> None:
 def test_what_cannot_state_it_is_refused() -> None:
     check_trained(L1Exact())
     for shaper in (L1Exact(), Tldr(), KimiLength(advantage=L1Max())):
-        with pytest.raises(Unfit, match="a number that it cannot see"):
+        with pytest.raises(Unfit, match="prompts that state the number"):
             check_alone(shaper, kept=True)
     pictures = row()
     pictures["raw_prompt"] = [{"role": "user", "content": [{"type": "image"}]}]

@@ -183,7 +183,7 @@ def test_a_group_that_a_method_steers_trains_on_the_tokens_that_it_names(tmp_pat
 
 
 def test_a_method_that_steers_is_refused_where_others_sample(tmp_path: Path) -> None:
-    with pytest.raises(Unfit, match="s-grpo decides while it samples"), tiny(tmp_path, "s-grpo", stock=True):
+    with pytest.raises(Unfit, match="s-grpo needs rollouts that it makes itself"), tiny(tmp_path, "s-grpo", stock=True):
         pass
 
 
@@ -214,7 +214,7 @@ def test_what_a_step_has_grown_trains_the_policy_and_what_has_ended_the_value_he
         logs = [row for row in trainer.state.log_history if "shaping/finished" in row]
         head = trainer.model.satisfice_value
         assert head.bias.item() > 0  # most answers are right, so it has come to expect something
-        share, target = trainer._batch["share"], trainer._batch["value_share"]
+        share, target = trainer._batch["share"], trainer._batch["column/value_weight"]
     assert (logs[0]["rollouts/spent"], logs[0]["shaping/finished"]) == (8 * 32, 0)
     assert logs[0]["grad_norm"] == 0  # nothing has ended, and the head expects nothing
     assert any(row["shaping/finished"] > 0 and row["loss/value_loss"] > 0 for row in logs)
@@ -242,6 +242,20 @@ def test_remembered_rollouts_take_the_places_of_groups_that_say_nothing(tmp_path
     assert 0 < logs[-1]["grad_norm"] < 100
 
 
+def test_a_method_that_nobody_knows_brings_its_own_term_of_the_loss(tmp_path: Path) -> None:
+    from toy import Held
+
+    with tiny(tmp_path, Held(weight=0.0), steps=1) as trainer:
+        trainer.train()
+        without = trainer.state.log_history[0]["grad_norm"]
+    with tiny(tmp_path, Held(weight=2.0), steps=1) as trainer:
+        trainer.train()
+        logs = trainer.state.log_history[0]
+    assert logs["loss/held"] == pytest.approx(logs["rollouts/length_right"], rel=0.5)  # its column is the length
+    assert without == 0  # no advantage at all, so what moves the weights is the term
+    assert logs["grad_norm"] > 0
+
+
 def test_two_modes_compete_and_the_first_token_is_pulled_towards_the_wanted_one(tmp_path: Path) -> None:
     from satisfice.training.trl_source import LocalSource
 
@@ -262,7 +276,7 @@ def test_two_modes_compete_and_the_first_token_is_pulled_towards_the_wanted_one(
     [
         ("l1-exact", {}, Unfit, "l1-exact reads budget"),
         ("ulorl", {"refill": 1}, BadInput, "grow over several steps"),
-        ("ulorl", {"stock": True}, Unfit, "needs our own engine"),
+        ("ulorl", {"stock": True}, Unfit, "ulorl needs rollouts that go on .* --rollouts local"),
         ("drpo", {"settings": {"steps_per_generation": 2}, "parts": 1, "rows": 8}, Unfit, "anew before each update"),
     ],
 )

@@ -12,10 +12,10 @@ GROUP = 4
 
 @contextlib.contextmanager
 def tiny(
-    out: Path, spec: str, *, rows: int = 8, parts: int = 1, steps: int = 1, limit: int = 64, processes: int = 1,
+    out: Path, spec: Any, *, rows: int = 8, parts: int = 1, steps: int = 1, limit: int = 64, processes: int = 1,
     stock: bool = False, **more: Any,
 ) -> Iterator[Any]:  # fmt: skip
-    """A trainer of `rows` rollouts a step, in `parts` parts on each process."""
+    """A trainer of `rows` rollouts a step, in `parts` parts on each process; `spec` names a shaper or is one."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import GRPOConfig
@@ -39,10 +39,11 @@ def tiny(
         gradient_checkpointing=False, logging_steps=1, seed=3, **settings,
     )  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    shaper = build(spec, SHAPER) if isinstance(spec, str) else spec
     with LocalSource(LiveEngine("pocket", rows=32, batch=32), DirectJudge([task]), temperature=1.1) as local:
         source = TrlSource(local) if stock else local
         trainer = ShapedTrainer(
-            model, shaper=build(spec, SHAPER), source=source, problems=task.problems, args=args,
+            model, shaper=shaper, source=source, problems=task.problems, args=args,
             processing_class=AutoTokenizer.from_pretrained(folder), monitor=task.problems[:2], **more,
         )  # fmt: skip
         if isinstance(source, TrlSource):

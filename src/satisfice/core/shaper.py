@@ -21,6 +21,7 @@ from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import check_fields
 from satisfice.core.fit import asks, cards
+from satisfice.core.loss_term import LossTerm
 from satisfice.core.method import Kind
 from satisfice.core.problem import Problem
 from satisfice.core.rollouts import Bools, Column, Floats, Ints, Rollouts
@@ -59,9 +60,15 @@ class Loss:
     kl_kind: Literal["k1", "k2", "k3"] = "k3"  # d, d^2 / 2, exp(d) - d - 1 with d = logp_ref - logp
     kl_in: Literal["loss", "reward"] = "loss"  # reward: the shaper charges it, by the column `reference_logprob`
     entropy: float = 0.0  # weight of the entropy bonus, averaged over tokens by the same shares as the loss
+    entropy_weights: bool = False  # it weighs as much in each token as `Shaped.entropy_weight` says
     top_entropy: float = 1.0  # share of tokens, those of highest entropy, that are trained on
     refresh: bool = False  # advantages depend on log-probs: shape again with current ones before every update
-    terms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # further terms by name; unknown: refuse
+    terms: tuple[LossTerm, ...] = ()  # what the method alone adds
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Return what the terms need beyond the required fields of `Tokens`."""
+        return frozenset().union(*(term.reads for term in self.terms))
 
     def token_loss(self, ratio: ArrayLike, advantage: ArrayLike) -> Floats:
         """Loss of each token, before averaging; any shapes that go together.
@@ -117,26 +124,15 @@ class Shaped:
     keep: Bools = None  # type: ignore[assignment]  # [B] the rest is left out, or sampled again; by default all are kept
     weight: Floats | None = None  # [B] or [B, T] factor of the loss; denominators go on counting; None: 1 everywhere
     entropy_weight: Floats | None = None  # [B] or [B, T] factor of the entropy bonus; None: 1 everywhere
-    value_target: Floats | None = None  # [B, T] what a value head should have expected at each token
-    value_weight: Floats | None = None  # [B, T] factor of its squared error; None: 1 everywhere
-    wanted_mode: Floats | None = None  # [B] whether the prompt should be thought about: 1 yes, -1 no, 0 no matter
+    columns: Mapping[str, Floats] = field(default_factory=dict)  # [B] or [B, T] what the terms of the loss read
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rows = (len(self.reward),)
         if self.keep is None:
             object.__setattr__(self, "keep", np.ones(rows, np.bool_))
-        for name in (
-            "advantage",
-            "reward",
-            "keep",
-            "weight",
-            "entropy_weight",
-            "value_target",
-            "value_weight",
-            "wanted_mode",
-        ):
-            values = getattr(self, name)
+        named = {name: getattr(self, name) for name in ("advantage", "reward", "keep", "weight", "entropy_weight")}
+        for name, values in (*named.items(), *self.columns.items()):
             if values is not None and (values.shape[:1] != rows or not np.isfinite(values).all()):
                 raise BadInput(f"Shaped: {name} must be finite with {rows[0]} rows, got shape {values.shape}.")
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from satisfice.core.fit import asks
+from satisfice.core.loss_term import OF_TRAINERS
 from satisfice.core.rollouts import Bools, Rollouts
 from satisfice.core.shaper import Capping, Cutting, Loss, Monitoring, Pressure, Shaped, Shaper, State, columns_of, start
 from satisfice.core.shaper import advance as next_state
 from satisfice.testing.method import claim
 from satisfice.testing.rollouts import edge_rollouts, rollouts, with_columns
 
-_PARTS = ("advantage", "reward", "keep", "weight", "entropy_weight", "value_target", "value_weight", "wanted_mode")
+_PARTS = ("advantage", "reward", "keep", "weight", "entropy_weight")
 
 
 def check_shaper(shaper: Shaper) -> None:
@@ -38,8 +39,7 @@ def check_shaper(shaper: Shaper) -> None:
 def _check_step(shaper: Shaper, batch: Rollouts, state: State, where: str) -> None:
     shaped = shaper(batch, state)
     n = len(batch)
-    for name in ("advantage", "weight", "entropy_weight", "value_target", "value_weight"):
-        values = getattr(shaped, name)
+    for name, values in _parts(shaped).items():
         shapes = {(n,), *(values.shape for values in batch.tokens.values())}
         claim(values is None or values.shape in shapes, shaper, f"gives an odd shape of {name} ({where})")
     claim(shaped.reward.shape == shaped.keep.shape == (n,), shaper, f"gives odd shapes ({where})")
@@ -48,6 +48,10 @@ def _check_step(shaper: Shaper, batch: Rollouts, state: State, where: str) -> No
     order = np.random.default_rng(n).permutation(n)
     claim(_same(shaped, shaper(batch.take(order), state), order), shaper, f"depends on the order of rows ({where})")
     json.dumps(dict(shaped.metrics))
+    weighed = shaper.loss.entropy_weights or shaped.entropy_weight is None
+    claim(weighed, shaper, f"weighs the entropy bonus, and its loss does not say so: `entropy_weights` ({where})")
+    gap = shaper.loss.reads - OF_TRAINERS - shaped.columns.keys()
+    claim(not gap, shaper, f"has a loss that reads {', '.join(sorted(gap))}, which `Shaped.columns` lacks ({where})")
     if isinstance(shaper, Capping):
         prompts = [str(name) for name in batch.group]
         caps = shaper.cap(state, prompts)
@@ -106,8 +110,15 @@ def _spread(shaped: Shaped, rows: Bools) -> float:
     return float(np.ptp((advantage.T * shaped.keep).T[rows], axis=0).max())
 
 
+def _parts(shaped: Shaped) -> dict[str, Any]:
+    return {**{name: getattr(shaped, name) for name in _PARTS}, **shaped.columns}
+
+
 def _same(one: Shaped, other: Shaped, order: Any = slice(None)) -> bool:
-    pairs = [(getattr(one, name), getattr(other, name)) for name in _PARTS]
+    mine, others = _parts(one), _parts(other)
+    if mine.keys() != others.keys():
+        return False
+    pairs = [(mine[name], others[name]) for name in mine]
     if any((a is None) != (b is None) for a, b in pairs):
         return False
     return all(np.allclose(a[order], b, atol=1e-8) for a, b in pairs if a is not None)

@@ -37,14 +37,17 @@ def with_memories(
     limit: int,
     weight: float,
 ) -> dict[str, Floats]:
-    """Return the parts of a batch, [b, T] each, with remembered rollouts in the rows that `mine` names.
+    """Return the parts of a batch, [b, T] or [b] each, with remembered rollouts in the rows that `mine` names.
 
     Their loss is averaged over `everything` that is replayed in this step, as the loss averages a batch, and weighs
     `weight` beside the batch's own. `behaviour` are the log-probabilities that they were sampled with, NaN elsewhere.
     """
     lengths = [len(memory["ids"]) for memory in everything]
     width = max([*lengths, parts["share"].shape[1]])
-    found = {name: np.pad(values, ((0, 0), (0, width - values.shape[1]))) for name, values in parts.items()}
+    found = {
+        name: np.pad(values, ((0, 0), (0, width - values.shape[1]))) if values.ndim > 1 else values.copy()
+        for name, values in parts.items()
+    }
     found["behaviour"] = np.full_like(found["share"], np.nan)
     mask = np.arange(width) < np.array(lengths, dtype=np.int64).reshape(-1, 1)
     shares = replace(loss, constant=loss.constant or limit).share(mask) * weight

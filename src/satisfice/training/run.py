@@ -31,9 +31,8 @@ from satisfice.training.checkpoint import latest_checkpoint
 from satisfice.training.plan import TrainPlan
 from satisfice.training.preflight import Alarms, check_hope, examine
 from satisfice.training.rollout import Ask, AskGroup, Rollout, as_row, batch_of, column_names
-from satisfice.training.source import made_for
+from satisfice.training.source import check_trl, made_for
 from satisfice.training.trl import ShapedTrainer
-from satisfice.training.trl_loss import check_terms
 from satisfice.training.trl_source import LiveEngine, LocalSource, TrlSource
 from satisfice.training.value_head import without_value_head
 
@@ -128,7 +127,7 @@ def _prepared(
     require(
         plan.shaper, "the trainer", made_for(plan.shaper) | column_names(problems, plan.shaper) | MEASURED, host="data"
     )
-    check_terms(plan.shaper.loss, plan.shaper.card.id)
+    check_trl(plan.shaper, steers=plan.rollouts == "local", processes=_processes())
     if wanted - column_names(problems, plan.shaper):
         problems = _measured(plan, source, problems, out)
     looked = run.get("preflight")

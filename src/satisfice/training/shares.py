@@ -9,11 +9,14 @@ import numpy as np
 from satisfice.core.rollouts import Floats, Rollouts
 from satisfice.core.shaper import Loss, Shaped
 
+COLUMN = "column/"
+"""Stands before the names of `Shaped.columns` among the parts of a batch."""
+
 
 def weighed(
     loss: Loss, limit: int, size: int, known: Sequence[int], batch: Rollouts, shaped: Shaped
 ) -> dict[str, Floats]:
-    """Advantage, shares and targets of each token of `size` rows, [size, T].
+    """Advantage and shares of each token of `size` rows, [size, T], and what the terms of the loss read.
 
     `known` are the rows that the batch has; the others, whose verdict is unknown, weigh nothing. `limit` in tokens is
     the constant of a loss that does not name its own.
@@ -30,13 +33,9 @@ def weighed(
         "plain_share": share,
         "entropy_share": times(shaped.entropy_weight),
     }
-    if shaped.value_target is not None:
-        parts |= {"value_target": shaped.value_target, "value_share": times(shaped.value_weight)}
     parts = {name: values * mask for name, values in parts.items()}
-    if shaped.wanted_mode is not None:  # said of the prompt, so also where the first token is none of the policy's
-        rows = np.maximum((shaped.wanted_mode != 0).sum(), 1)
-        parts["wanted_mode"] = np.repeat(shaped.wanted_mode[:, None] / rows, mask.shape[1], axis=1)
-    full = {name: np.zeros((size, mask.shape[1])) for name in parts}
+    parts |= {f"{COLUMN}{name}": values for name, values in shaped.columns.items()}
+    full = {name: np.zeros((size, *values.shape[1:])) for name, values in parts.items()}
     for name, values in parts.items():
         full[name][list(known)] = values
     return full

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from satisfice.core import trainer
 from satisfice.core.problem import Problem
 from satisfice.core.shaper import Shaper, State, asking
 from satisfice.core.steering import Steering
+from satisfice.core.trainer import require_trainer
 from satisfice.training.rollout import SAID, Ask, AskGroup, Rollout
 from satisfice.training.segments import Growing
 
@@ -18,6 +20,29 @@ def made_for(shaper: Shaper) -> frozenset[str]:
     steered = shaper.makes if isinstance(shaper, Steering) else frozenset()
     asked = asking(shaper)
     return SAID | _ITS_OWN | steered | (frozenset() if asked is None else {asked.asks})
+
+
+TRL = frozenset(
+    {trainer.BRIEF, trainer.CAPS, trainer.COLUMNS, trainer.CUTS, trainer.ENTROPY_WEIGHTS, trainer.KL_IN_REWARD,
+     trainer.MONITORS, trainer.REFRESH, trainer.REMEMBERS, trainer.REPLAYS, trainer.SEGMENTS, trainer.STATES,
+     trainer.STEERS, trainer.TOP_ENTROPY, trainer.VALUES}
+)  # fmt: skip
+"""What our trainer on TRL gives a shaper, when our engine samples, a batch has one update, and one process runs."""
+
+
+def check_trl(shaper: Shaper, *, steers: bool = True, updates: int = 1, processes: int = 1) -> None:
+    """Raise `Unfit` when a shaper asks for something that a training with TRL cannot do in this setting.
+
+    `steers` says whether the source of rollouts can make what a shaper asks for while it samples.
+    """
+    for holds, name, lacks, way_out in (
+        (True, "TRL", (), "Choose another method."),
+        (not steers, "TRL without our own engine", (trainer.STEERS, trainer.SEGMENTS), "Set --rollouts local."),
+        (updates > 1, "a training with several updates per batch", (trainer.REFRESH,), "Have one update per batch."),
+        (processes > 1, "a training on several processes", (trainer.SEGMENTS,), "Run one process."),
+    ):
+        if holds:
+            require_trainer(shaper, name, TRL.difference(lacks), way_out)
 
 
 class Source(Protocol):

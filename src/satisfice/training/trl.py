@@ -5,6 +5,7 @@ canary test compares them with TRL's own on every release. Everything else (the 
 precision, checkpoints, PEFT, trackers) stays TRL's, Accelerate's and transformers'.
 """
 
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.fit import require
+from satisfice.core.loss_term import Tokens
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.rollouts import Floats, Rollouts
 from satisfice.core.shaper import (  # fmt: skip
@@ -45,11 +47,11 @@ from satisfice.training.checkpoint import read_state, read_underway, write_state
 from satisfice.training.replay import picked, silent_rows, with_memories
 from satisfice.training.rollout import Ask, AskGroup, Rollout, as_row, batch_of, column_names
 from satisfice.training.segments import Underway, grow_until
-from satisfice.training.shares import empty_groups, weighed
+from satisfice.training.shares import COLUMN, empty_groups, weighed
 from satisfice.training.signals import brief_chances, signals
-from satisfice.training.source import Source, made_for
+from satisfice.training.source import Source, check_trl, made_for
 from satisfice.training.trl_hooks import AfterSaving, rollouts, shaped_reward
-from satisfice.training.trl_loss import Tokens, batch_loss, by_length, check_terms, cropped, old_logprobs
+from satisfice.training.trl_loss import batch_loss, by_length, cropped, old_logprobs
 from satisfice.training.value_head import heard_values, with_value_head
 
 ROWS = 8  # that go through the model together on a CPU
@@ -79,19 +81,13 @@ class ShapedTrainer(GRPOTrainer):
         stated = [with_request(shaper, start(shaper), problem) for problem in problems]
         self._named = column_names(stated, shaper)
         require(shaper, "the trainer", made_for(shaper) | self._named, host="data")
-        check_terms(shaper.loss, shaper.card.id)
-        if isinstance(shaper, Steering | Segmented) and not source.steers:
-            raise Unfit(f"{shaper.card.id} decides while it samples, which needs our own engine: --rollouts local.")
         if isinstance(shaper, Segmented) and refill:
             raise BadInput(f"refill: rollouts of {shaper.card.id} grow over several steps. Leave it at 0.")
         parts, per_update = args.steps_per_generation or 1, args.gradient_accumulation_steps
         self.updates = parts // per_update
         if parts % per_update or args.num_iterations != 1:
             raise BadInput("ShapedTrainer: a batch of rollouts is used once, in whole updates.")
-        if shaper.loss.refresh and self.updates > 1:
-            raise Unfit(
-                f"{shaper.card.id} needs its advantages anew before each update, so a batch can have one update only."
-            )
+        check_trl(shaper, steers=source.steers, updates=self.updates, processes=int(os.environ.get("WORLD_SIZE", 1)))
         if isinstance(shaper, Monitoring) and not monitor:
             raise BadInput(f"{shaper.card.id} watches a fixed set of prompts. Give monitor=, some problems.")
         self.shaper, self.shaper_state, self.source = shaper, start(shaper), source
@@ -143,9 +139,9 @@ class ShapedTrainer(GRPOTrainer):
             plain_share=inputs["plain_share"], entropy_share=inputs["entropy_share"],
             reference=inputs.get("ref_per_token_logps"),
             old_logprob=old_logprobs(inputs, logprob),
-            brief=brief_chances(self, model, inputs) if "wanted_mode" in inputs else None,
-            wanted_mode=inputs["wanted_mode"][:, 0] if "wanted_mode" in inputs else None,
-            value=values(mask.shape[1]), value_target=inputs.get("value_target"), value_share=inputs.get("value_share"),
+            brief=brief_chances(self, model, inputs) if "brief" in self.shaper.loss.reads else None,
+            value=values(mask.shape[1]),
+            columns={name.removeprefix(COLUMN): x for name, x in inputs.items() if name.startswith(COLUMN)},
         )  # fmt: skip
         loss, told = batch_loss(self.shaper.loss, part)
         for name, value in told.items():
@@ -276,8 +272,6 @@ class ShapedTrainer(GRPOTrainer):
 
     def _grown(self, shaper: Segmented, problems: Sequence[Problem]) -> list[Rollout]:
         """Return rollouts that are on their way, grown until as many can be trained on as a step has."""
-        if self.accelerator.num_processes > 1:
-            raise Unfit(f"{self.shaper.card.id} lets rollouts grow over several steps, on one process only so far.")
         size = self.group_size if shaper.whole_groups else 1
         want = len(problems) // size
         some = random_key(self.args.seed, "ahead", self.batch_number)
@@ -370,9 +364,12 @@ class ShapedTrainer(GRPOTrainer):
         self.note("rollouts/monitor_spent", float(batch.length.sum()))
 
     def _local(self, name: str, shape: tuple[int, int]) -> Tensor:
-        """Return a part of the batch in the width that TRL padded the completions to."""
+        """Return a part of the batch; one by tokens is in the width that TRL padded the completions to."""
+        values = self._batch[name]
+        if values.ndim == 1:
+            return torch.from_numpy(values).float()
         out = torch.zeros(shape, dtype=torch.float32)
-        values = self._batch[name][:, : shape[1]]  # nothing stands beyond a process's own longest rollout
+        values = values[:, : shape[1]]  # nothing stands beyond a process's own longest rollout
         out[:, : values.shape[1]] = torch.from_numpy(values)
         return out
 

@@ -1,53 +1,13 @@
 """What a shaper asks of the loss, in torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from satisfice.core.errors import Unfit
+from satisfice.core.loss_term import PolicyLoss, Tokens
 from satisfice.core.shaper import Loss
-from satisfice.methods.shaping.dot import kl_cov_tokens
-from satisfice.methods.shaping.spear import clip_cov_tokens
-
-TERMS = frozenset({"clip-cov", "kl-cov", "mode-margin", "trust-region", "value"})
-"""The named terms of a loss that this adapter computes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """Some rollouts of a batch, token by token; every field has shape [b, T], log-probabilities and entropies in nats.
-
-    The shares say how much each token weighs in an average over the whole batch: over all its parts they sum to about
-    one, so that the losses of parts simply add up.
-    """
-
-    logprob: Tensor  # with gradient
-    old_logprob: Tensor  # under the policy that sampled
-    entropy: Tensor  # with gradient
-    mask: Tensor  # a token of the policy
-    advantage: Tensor
-    share: Tensor  # of the policy loss: `Loss.share` times the shaper's weight
-    plain_share: Tensor  # of the divergence: without the weight
-    entropy_share: Tensor  # of the entropy bonus: times the shaper's entropy weight
-    reference: Tensor | None = None  # log-probabilities under the reference policy
-    value: Tensor | None = None  # of a value head, with gradient
-    value_target: Tensor | None = None  # what it should have been
-    value_share: Tensor | None = None  # of its squared error: `Loss.share` times the shaper's value weight
-    brief: Tensor | None = None  # [b] log-probability, with gradient, of the token that chooses the brief mode
-    wanted_mode: Tensor | None = None  # [b] 1: think, -1: be brief, 0: no matter; over the rows of the whole batch
-
-
-def check_terms(loss: Loss, method: str) -> None:
-    """Raise `Unfit` when a method wants a term of the loss that is not known here."""
-    if unknown := sorted(set(loss.terms) - TERMS):
-        raise Unfit(
-            f"{method} adds {', '.join(unknown)} to the loss, which the TRL adapter does not compute. It knows "
-            f"{', '.join(sorted(TERMS))}. Choose another method or write the term into satisfice.training.trl_loss."
-        )
 
 
 def batch_loss(loss: Loss, part: Tokens) -> tuple[Tensor, dict[str, float]]:
@@ -60,44 +20,32 @@ def batch_loss(loss: Loss, part: Tokens) -> tuple[Tensor, dict[str, float]]:
     ratio = torch.exp(change)
     logprob = torch.where(mask, part.logprob, 0.0)
     policy = -part.advantage * logprob if loss.ratio == "none" else token_loss(loss, ratio, part.advantage)
+    low, high = (ratio < 1 - loss.clip_low), (ratio > 1 + loss.clip_high)
+    clipped = ((low & (part.advantage < 0)) | (high & (part.advantage > 0))).expand_as(mask)
+    further, told = 0.0, {}
+    for term in loss.terms:
+        added = term(part, PolicyLoss(each=policy, change=change, clipped=clipped))
+        policy = policy if added.each is None else added.each
+        further = further + added.total
+        told |= added.metrics
     share = part.share
-    if "kl-cov" in loss.terms:
-        policy = _with_kl_cov(loss.terms["kl-cov"], policy, change, part)
-    if "clip-cov" in loss.terms:
-        share = share * _without_clip_cov(loss, ratio, part)
     if loss.top_entropy < 1 and mask.any():
-        line = torch.quantile(part.entropy.detach()[mask].float(), 1 - loss.top_entropy)
-        share = share * (part.entropy.detach() >= line)
+        entropy = _there("entropy", part.entropy).detach()
+        share = share * (entropy >= torch.quantile(entropy[mask].float(), 1 - loss.top_entropy))
     total = (share * policy).sum()
-    told = {"policy_loss": float(total.detach())}
+    told["policy_loss"] = float(total.detach())
+    total = total + further
     if loss.kl and loss.kl_in == "loss":
-        assert part.reference is not None
-        kl = divergence(loss.kl_kind, torch.where(mask, part.reference - part.logprob, 0.0))
+        kl = divergence(loss.kl_kind, torch.where(mask, _there("reference", part.reference) - part.logprob, 0.0))
         total = total + loss.kl * (part.plain_share * kl).sum()
         told["kl"] = _mean(kl, mask)
     if loss.entropy:
-        total = total - loss.entropy * (part.entropy_share * torch.where(mask, part.entropy, 0.0)).sum()
-    if "trust-region" in loss.terms:
-        total = total + _trust_region(loss.terms["trust-region"], change, mask) * part.plain_share.sum()
-    if "mode-margin" in loss.terms:
-        assert part.brief is not None
-        assert part.wanted_mode is not None
-        term = loss.terms["mode-margin"]
-        hinge = mode_hinge(part.brief, part.wanted_mode, term["margin"]).sum()
-        total = total + term["weight"] * hinge
-        told["mode_hinge"] = float(hinge.detach())
-    if "value" in loss.terms:
-        assert part.value is not None
-        assert part.value_target is not None
-        assert part.value_share is not None
-        error = (part.value_share * torch.where(mask, part.value - part.value_target, 0.0) ** 2).sum()
-        total = total + loss.terms["value"]["weight"] * error
-        told["value_loss"] = float(error.detach())
-    told["entropy"] = _mean(part.entropy, mask)
+        entropy = torch.where(mask, _there("entropy", part.entropy), 0.0)
+        total = total - loss.entropy * (_there("entropy_share", part.entropy_share) * entropy).sum()
+    if part.entropy is not None:
+        told["entropy"] = _mean(part.entropy, mask)
     if loss.ratio != "none":
-        low, high = (ratio < 1 - loss.clip_low), (ratio > 1 + loss.clip_high)
-        clipped = (low & (part.advantage < 0)) | (high & (part.advantage > 0))
-        told["clip_share"] = _mean(clipped.expand_as(mask), mask)
+        told["clip_share"] = _mean(clipped, mask)
     return total, told
 
 
@@ -125,47 +73,10 @@ def divergence(kind: str, change: Tensor) -> Tensor:
             return torch.exp(change) - change - 1
 
 
-def mode_hinge(brief: Tensor, wanted: Tensor, margin: float) -> Tensor:
-    """Return how far the wanted mode falls short of being ahead by the margin, times how much the row weighs, [b].
-
-    The score of the brief mode's token stands against those of all other tokens together: their difference is the
-    log-odds of the token. `wanted` is above 0 where thinking is wanted and below where brevity is; its size is the
-    row's weight.
-
-    >>> mode_hinge(torch.tensor([0.5]).log(), torch.tensor([-1.0]), 1.0)
-    tensor([1.])
-    """
-    odds = brief - torch.log(-torch.expm1(brief.clamp(max=-1e-6)))
-    return wanted.abs() * torch.relu(margin + odds * torch.sign(wanted))
-
-
-def _without_clip_cov(loss: Loss, ratio: Tensor, part: Tokens) -> Tensor:
-    """1 for every token but those that are left out for their covariance."""
-    term, mask = loss.terms["clip-cov"], np.asarray(part.mask.cpu().numpy(), dtype=np.bool_)
-    advantage = part.advantage.detach()
-    clipped = ((ratio < 1 - loss.clip_low) & (advantage < 0)) | ((ratio > 1 + loss.clip_high) & (advantage > 0))
-    chosen = clip_cov_tokens(
-        advantage.double().cpu().numpy(), part.logprob.detach().double().cpu().numpy(), mask,
-        clipped.expand(mask.shape).cpu().numpy(), share=term["share"], low=term["low"], high=term["high"],
-        seed=int(mask.sum()),
-    )  # fmt: skip
-    return torch.from_numpy(~chosen).to(part.share.device, part.share.dtype)
-
-
-def _with_kl_cov(term: Mapping[str, float], policy: Tensor, change: Tensor, part: Tokens) -> Tensor:
-    """In place of the clipped loss, for the tokens of highest covariance of this part: -A rho + weight |log rho|."""
-    chosen = kl_cov_tokens(
-        part.advantage.detach().double().cpu().numpy(), part.logprob.detach().double().cpu().numpy(),
-        np.asarray(part.mask.cpu().numpy(), dtype=np.bool_), term["share"],
-    )  # fmt: skip
-    held = -part.advantage * torch.exp(change) + term["weight"] * change.abs()
-    return torch.where(torch.from_numpy(chosen).to(policy.device), held, policy)
-
-
-def _trust_region(term: Mapping[str, float], change: Tensor, mask: Tensor) -> Tensor:
-    """max(weight (K - radius), 0), held constant, times K, the mean of log p_old - log p_new over the part's tokens."""
-    k = -(change * mask).sum() / mask.sum().clamp(min=1)
-    return (term["weight"] * (k.detach() - term["radius"])).clamp(min=0) * k
+def _there(name: str, values: Tensor | None) -> Tensor:
+    if values is None:
+        raise ValueError(f"this loss reads {name}, which the trainer did not compute")
+    return values
 
 
 def _mean(values: Tensor, mask: Tensor) -> float:

@@ -11,7 +11,7 @@ from satisfice.core.problem import Problem
 from satisfice.core.session import Session
 from satisfice.engines.scripted import ScriptedEngine
 from satisfice.methods.shaping import AdaptiveDeepReasoning, Grpo
-from satisfice.methods.shaping.adaptive_deep_reasoning import LONG, SHORT, mode_hinge
+from satisfice.methods.shaping.adaptive_deep_reasoning import LONG, SHORT, ModeMargin, mode_hinge
 from satisfice.testing import rollouts
 
 MODES = [0, 0, 0, 0, 1, 1, 1, 1]
@@ -22,7 +22,7 @@ def test_worked_example_of_an_easy_prompt_whose_long_right_answers_lose() -> Non
     assert shaped.reward.tolist() == [1.5, 1.5, 1.5, 0, 1, 1, 1, 1]
     assert shaped.reward.mean() == 1.0625
     assert shaped.advantage == pytest.approx([0.8829] * 3 + [-2.1442] + [-0.1261] * 4, abs=1e-4)
-    assert shaped.wanted_mode.tolist() == [-1] * 8  # type: ignore[union-attr]
+    assert shaped.columns["wanted_mode"].tolist() == [-1 / 8] * 8
     assert shaped.metrics == {"prefer_brief": 1, "brief_right": 0.75, "long_right": 1}
 
 
@@ -36,13 +36,13 @@ def test_a_hard_prompt_prefers_length_and_one_that_neither_mode_solves_nothing()
         rollouts([1, 1, 0, 0, 1, 1, 1, 1, *[0] * 8], mode=MODES * 2, group=[0] * 8 + [1] * 8)
     )
     assert shaped.reward[:8].tolist() == [1, 1, 0, 0, 1.5, 1.5, 1.5, 1.5]
-    assert shaped.wanted_mode.tolist() == [1] * 8 + [0] * 8  # type: ignore[union-attr]
+    assert shaped.columns["wanted_mode"].tolist() == [1 / 8] * 8 + [0] * 8
     assert not shaped.advantage[8:].any()
 
 
 def test_the_loss_of_the_first_token_is_asked_for_or_not() -> None:
-    assert AdaptiveDeepReasoning(margin=2).loss.terms == {"mode-margin": {"margin": 2, "weight": 0.1}}
-    assert AdaptiveDeepReasoning(weight=0).loss.terms == {}
+    assert AdaptiveDeepReasoning(margin=2).loss.terms == (ModeMargin(margin=2, weight=0.1),)
+    assert AdaptiveDeepReasoning(weight=0).loss.terms == ()
     assert AdaptiveDeepReasoning(advantage=Grpo(kl=0.02)).loss.kl == 0.02
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from satisfice.core.loss_term import PolicyLoss, Tokens
 from satisfice.methods.shaping import Dot
-from satisfice.methods.shaping.dot import kl_cov_loss, kl_cov_tokens, outlier_length
+from satisfice.methods.shaping.dot import KlCov, kl_cov_tokens, outlier_length
 from satisfice.testing import rollouts
 
 LENGTHS = [900] * 31 + [4000]
@@ -51,7 +52,10 @@ def test_the_tokens_of_highest_covariance_have_a_loss_without_clipping() -> None
     chosen = kl_cov_tokens(advantage, logprob, mask, share=0.2)
     assert chosen.tolist() == [[False] * 3, [False, True, False]]
     assert kl_cov_tokens(advantage, logprob, np.zeros((2, 3), bool)).sum() == 0
-    assert kl_cov_loss(2.0, 0.5, 1.0) == pytest.approx(-1.0 + math.log(2))
+    part = Tokens(logprob=logprob, old_logprob=logprob, mask=mask, advantage=advantage, share=mask, plain_share=mask)
+    policy = PolicyLoss(each=np.zeros((2, 3)), change=np.full((2, 3), math.log(2)), clipped=~mask)
+    found = KlCov(share=0.2, weight=1.0)(part, policy).each
+    assert found == pytest.approx(np.where(chosen, 2 + math.log(2), 0))  # -A rho + |log rho|
 
 
 @settings(max_examples=200)
@@ -66,8 +70,8 @@ def test_no_token_is_clipped(change: float, advantage: float) -> None:
 def test_the_loss_is_the_codes() -> None:
     loss = Dot().loss
     assert (loss.dual_clip, loss.aggregation, loss.kl) == (None, "sequence", 0)
-    assert loss.terms == {"kl-cov": {"share": 0.002, "weight": 1.0}}
-    assert Dot(kl_cov_share=0).loss.terms == {}
+    assert loss.terms == (KlCov(share=0.002, weight=1.0),)
+    assert Dot(kl_cov_share=0).loss.terms == ()
 
 
 @pytest.mark.parametrize(("margin", "cut"), [(0, 2640), (0.34, 2640), (0.35, 4000), (1360.5, 2640), (1361, 4000)])

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from satisfice.core.loss_term import PolicyLoss, Tokens
 from satisfice.core.rollouts import LOGPROB, MASK
 from satisfice.methods.shaping import Drpo
-from satisfice.methods.shaping.drpo import objective, softmax_within
+from satisfice.methods.shaping.drpo import TrustRegion, objective, softmax_within
 from satisfice.testing import random_rollouts, rollouts
 
 SCORES = np.array([-0.5, -0.6, -0.7, -0.9])
@@ -29,11 +30,20 @@ def test_worked_example_of_the_wrong_side(tau: float, expected: list[float]) -> 
     assert -shaped.advantage[2:] / 4 == pytest.approx(expected, abs=1e-4)
 
 
+def trust_loss(divergence: float) -> float:
+    """Return what the term adds where every token has log p_old - log p_new = K."""
+    one = np.ones((2, 3))
+    part = Tokens(
+        logprob=-divergence * one, old_logprob=0 * one, mask=one, advantage=one, share=one, plain_share=one / 6
+    )
+    policy = PolicyLoss(each=0 * one, change=part.logprob, clipped=one < 0)
+    return float(Drpo().loss.terms[0](part, policy).total)
+
+
 def test_worked_example_of_the_objective_and_of_the_trust_region() -> None:
     value = objective(batch_of([1, 1, 0, 0]), SCORES, lam=0.1, tau=10, capacity=8192)
     assert value == pytest.approx(0.2970, abs=1e-4)
-    assert Drpo().trust_loss(3e-4) == pytest.approx(6e-5)
-    assert Drpo().trust_loss(1e-4) == Drpo().trust_loss(-1.0) == 0
+    assert [trust_loss(k) for k in (3e-4, 1e-4, -1.0)] == pytest.approx([6e-5, 0, 0])
 
 
 def test_the_advantages_are_the_gradient_of_the_objective() -> None:
@@ -79,4 +89,4 @@ def test_extreme_temperatures() -> None:
 def test_the_loss_has_no_ratio_and_asks_for_current_log_probs() -> None:
     loss = Drpo().loss
     assert (loss.ratio, loss.aggregation, loss.refresh) == ("none", "sequence", True)
-    assert loss.terms == {"trust-region": {"radius": 1e-4, "weight": 1000.0}}
+    assert loss.terms == (TrustRegion(radius=1e-4, weight=1000.0),)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from satisfice.core.steering import Segmented
 from satisfice.methods.shaping import TPpo
 from satisfice.methods.shaping._gae import generalised_advantage
-from satisfice.methods.shaping.t_ppo import extended_advantage
+from satisfice.methods.shaping.t_ppo import SquaredValueError, extended_advantage
 from satisfice.testing import rollouts
 
 VALUE = [[0.2, 0.5, 0.4, 0.6]]
@@ -55,28 +55,28 @@ def test_the_policy_learns_from_what_is_new_and_the_value_head_from_what_has_end
     shaper = TPpo()
     shaped, zero = shaper(batch(value=np.full((2, 4), 0.5))), np.zeros((2, 4))
     assert (shaped.weight > 0).tolist() == [[False, False, True, True], [True] * 4]  # type: ignore[operator]
-    assert (shaped.value_weight > 0).tolist() == [[True] * 4, [False] * 4]  # type: ignore[operator]
-    assert shaped.value_target[0].tolist() == [1] * 4  # type: ignore[index]
+    assert (shaped.columns["value_weight"] > 0).tolist() == [[True] * 4, [False] * 4]
+    assert shaped.columns["value_target"][0].tolist() == [1] * 4
     assert shaped.metrics["value_error"] == 0.25
     # Both are means over the tokens that they count, six and four of the eight.
     mean = -shaped.advantage[shaped.weight > 0].sum() / 6  # type: ignore[operator]
     assert shaper.loss.policy_loss(shaped, zero, zero, np.ones((2, 4))) == pytest.approx(mean)
-    assert (shaper.loss.share(np.ones((2, 4))) * shaped.value_weight).sum() == pytest.approx(1)
+    assert (shaper.loss.share(np.ones((2, 4))) * shaped.columns["value_weight"]).sum() == pytest.approx(1)
 
 
 def test_a_right_answer_counts_once_it_is_there() -> None:
     shaped = TPpo()(batch(finished=[0, 0]))
     assert not shaped.reward.any()
-    assert not shaped.value_weight.any()  # type: ignore[union-attr]
+    assert not shaped.columns["value_weight"].any()
 
 
 def test_what_is_to_come_is_discounted_by_the_tokens_until_then() -> None:
     shaped = TPpo(gamma=0.5)(batch(mask=[[1, 1, 1, 0], [1, 1, 1, 1]]))
-    assert shaped.value_target[0].tolist() == [0.25, 0.5, 1, 0]  # type: ignore[index]
+    assert shaped.columns["value_target"][0].tolist() == [0.25, 0.5, 1, 0]
 
 
 def test_it_says_how_its_rollouts_grow() -> None:
     shaper = TPpo(window=64)
     assert isinstance(shaper, Segmented)
     assert (shaper.segment, shaper.whole_groups) == (64, False)
-    assert shaper.loss.terms == {"value": {"weight": 0.5}}
+    assert shaper.loss.terms == (SquaredValueError(weight=0.5),)

@@ -99,5 +99,5 @@ def test_a_run_states_what_verdicts_are_worth() -> None:
 
 
 def test_a_divergence_in_the_rewards_is_refused() -> None:
-    with pytest.raises(Unfit, match="puts the divergence into the rewards"):
+    with pytest.raises(Unfit, match="needs rewards less the divergence"):
         settings_for(shaping.LpSigmoid(form="code"), max_tokens=512)

@@ -1,35 +1,18 @@
-"""The few operations in which numpy and torch differ; everything else is written once, over either.
-
-`xp = namespace(x)` is `numpy` or `torch`: both have `exp`, `where`, `amax(x, axis=-1, keepdims=True)` and so on. torch
-is used only when one of its arrays came in, and never imported here.
-"""
+"""What filters do with scores, over numpy or torch: the few operations in which they differ, and cuts."""
 
 import math
-import sys
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from satisfice.core.arrays import Array, cast, is_torch, like, namespace
 from satisfice.core.errors import BadInput
-
-Array: TypeAlias = Any
-"""A `numpy.ndarray` or a `torch.Tensor`; shapes are in the docstrings."""
 
 Parameter: TypeAlias = Any
 """A number for all rows, or an array `[batch]` with one for each."""
 
 BLOCK = 32  # neighbouring scores that are looked at as one
-
-
-def is_torch(x: Array) -> bool:
-    """Return whether an array is torch's."""
-    return type(x).__module__.partition(".")[0] == "torch"
-
-
-def namespace(x: Array) -> Any:
-    """Return the module whose functions take `x`."""
-    return sys.modules["torch"] if is_torch(x) else np
 
 
 def as_scores(logits: Array, method: str) -> tuple[Array, Array]:
@@ -54,19 +37,9 @@ def as_scores(logits: Array, method: str) -> tuple[Array, Array]:
     return scores, best
 
 
-def cast(x: Array, dtype: Any) -> Array:
-    """Return the values in another precision."""
-    return x.to(dtype) if is_torch(x) else x.astype(dtype, copy=False)
-
-
 def small(x: Array) -> Array:
     """Return a tensor on the CPU as a numpy array: many steps over few numbers take a third of the time there."""
     return x.detach().numpy() if is_torch(x) and x.device.type == "cpu" else x
-
-
-def like(x: Array, other: Array) -> Array:
-    """Return `x` as a tensor where `other` is one, on the same device."""
-    return namespace(other).as_tensor(x, device=other.device) if is_torch(other) else x
 
 
 def rows(value: Parameter, like: Array) -> Array:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from satisfice.methods.sampling._arrays import Array, is_torch, largest, masses, namespace
+from satisfice.core.arrays import Array, is_torch, namespace
+from satisfice.methods.sampling._arrays import largest, masses
 
 if TYPE_CHECKING:
     import torch

@@ -7,10 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from satisfice.core.arrays import Array, is_torch, namespace
 from satisfice.core.card import Card, Need
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.fields import Range, check_fields
-from satisfice.methods.sampling._arrays import Array, as_scores, is_torch, namespace
+from satisfice.methods.sampling._arrays import as_scores
 from satisfice.methods.sampling.eta import eta_floor
 from satisfice.methods.sampling.filter import truncate
 

@@ -3,19 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from satisfice.core.arrays import Array, cast, namespace
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.methods.sampling._arrays import (
-    Array,
-    Parameter,
-    as_scores,
-    at_least,
-    cast,
-    entropy,
-    masses,
-    namespace,
-    rows,
-)
+from satisfice.methods.sampling._arrays import Parameter, as_scores, at_least, entropy, masses, rows
 from satisfice.methods.sampling._arrays import total as total_of
 from satisfice.methods.sampling.epsilon import above
 from satisfice.methods.sampling.filter import truncate

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
+from satisfice.core.arrays import Array, is_torch, namespace
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
 from satisfice.core.method import Kind
-from satisfice.methods.sampling._arrays import Array, Kept, as_scores, cut, is_torch, namespace, softmax
+from satisfice.methods.sampling._arrays import Kept, as_scores, cut, softmax
 
 CHUNK = 1 << 20  # scores that are filtered at once on a CPU: what a cache holds, and what bounds the memory
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar
 
+from satisfice.core.arrays import Array, cast
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.methods.sampling._arrays import Array, Kept, Parameter, as_scores, cast, log, rows
+from satisfice.methods.sampling._arrays import Kept, Parameter, as_scores, log, rows
 from satisfice.methods.sampling.filter import truncate
 
 

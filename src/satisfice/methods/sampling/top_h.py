@@ -4,19 +4,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
+from satisfice.core.arrays import Array, cast, namespace
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
 from satisfice.methods.sampling._arrays import (
-    Array,
     Kept,
     Parameter,
     as_scores,
     at,
-    cast,
     entropy,
     largest,
     masses,
-    namespace,
     rows,
     small,
     total,

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+from satisfice.core.arrays import Array, cast, namespace
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.methods.sampling._arrays import Array, Parameter, as_scores, at_least, cast, namespace, rows
+from satisfice.methods.sampling._arrays import Parameter, as_scores, at_least, rows
 from satisfice.methods.sampling._arrays import total as total_of
 from satisfice.methods.sampling._walk import TOLERANCE
 from satisfice.methods.sampling.filter import truncate

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar
 
+from satisfice.core.arrays import Array, namespace
 from satisfice.core.card import Card, Need
 from satisfice.core.fields import Range, check_fields
-from satisfice.methods.sampling._arrays import Array, Kept, Parameter, as_scores, namespace, rows, total, up_to
+from satisfice.methods.sampling._arrays import Kept, Parameter, as_scores, rows, total, up_to
 from satisfice.methods.sampling._walk import TOLERANCE, descend
 from satisfice.methods.sampling.filter import truncate
 

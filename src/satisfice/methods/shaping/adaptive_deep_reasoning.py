@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from satisfice.core.arrays import Array, constant, namespace
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.fields import Range
-from satisfice.core.rollouts import Bools, Floats, Rollouts
+from satisfice.core.loss_term import Added, PolicyLoss, Tokens
+from satisfice.core.rollouts import Bools, Rollouts
 from satisfice.core.session import Session
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
 from satisfice.core.steering import Right, Rolled
@@ -17,6 +18,26 @@ from satisfice.methods.shaping._columns import MODE
 from satisfice.methods.shaping.grpo import Grpo
 
 LONG, SHORT = "\n[Please answer with Long CoT]", "\n[Please answer with Short CoT]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModeMargin:
+    """Pull the choice of the mode, one token after the prompt, towards the wanted one, until it is ahead by a margin.
+
+    The score of the brief mode's token stands against those of all other tokens together: their difference is the
+    log-odds of the token. The column `wanted_mode` [b] is above 0 where thinking is wanted and below where brevity is;
+    its size is the row's weight in the mean.
+    """
+
+    margin: float  # nats
+    weight: float
+    reads: ClassVar = frozenset({"brief", "wanted_mode"})
+
+    def __call__(self, part: Tokens, policy: PolicyLoss) -> Added:
+        xp, wanted = namespace(part.brief), part.columns["wanted_mode"]
+        log_odds = part.brief - xp.log(-xp.expm1(xp.clip(part.brief, None, -1e-6)))
+        hinge = (abs(wanted) * mode_hinge(-log_odds * xp.sign(wanted), 0.0, self.margin)).sum()
+        return Added(total=self.weight * hinge, metrics={"mode_hinge": float(constant(hinge))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +87,8 @@ class AdaptiveDeepReasoning:
     @property
     def loss(self) -> Loss:
         inner = self.advantage.loss
-        term = {"mode-margin": {"margin": self.margin, "weight": self.weight}} if self.weight else {}
-        return replace(inner, terms={**inner.terms, **term})
+        term = (ModeMargin(margin=self.margin, weight=self.weight),) if self.weight else ()
+        return replace(inner, terms=(*inner.terms, *term))
 
     async def roll(self, session: Session, size: int, right: Right, state: State = STATELESS) -> list[Rolled]:
         """Half of the rollouts at length, the other half brief; of an odd number one more at length."""
@@ -89,7 +110,8 @@ class AdaptiveDeepReasoning:
         reward = rollouts.reward * np.where(long == prefer_long, self.preferred, 1.0)
         shaped = self.advantage(rollouts.rewarded(reward))
         wanted = np.where(solved, np.where(prefer_long, 1.0, -1.0), 0.0)
-        return replace(shaped, wanted_mode=wanted).noted(
+        wanted /= max(np.count_nonzero(wanted), 1)  # the mean over the prompts' rows that want something
+        return replace(shaped, columns={**shaped.columns, "wanted_mode": wanted}).noted(
             prefer_brief=float((~prefer_long).mean()),
             brief_right=_share(rollouts.correct, ~long),
             long_right=_share(rollouts.correct, long),
@@ -108,14 +130,13 @@ def preference(rollouts: Rollouts, long: Bools, theta: float) -> tuple[Bools, Bo
     return brief_right < theta, rollouts.groups.any(rollouts.correct)
 
 
-def mode_hinge(preferred: ArrayLike, other: ArrayLike, margin: float = 1.0) -> Floats:
+def mode_hinge(preferred: Array, other: Array | float, margin: float = 1.0) -> Array:
     """Return how far the preferred mode's score falls short of being ahead by the margin; any shapes that go together.
 
-    >>> mode_hinge([1.2, 1.5], [1.5, 0.1]).round(4)
+    >>> mode_hinge(np.array([1.2, 1.5]), np.array([1.5, 0.1])).round(4)
     array([1.3, 0. ])
     """
-    z, other_z = np.asarray(preferred, dtype=np.float64), np.asarray(other, dtype=np.float64)
-    return np.asarray(np.maximum(0.0, margin - (z - other_z)))
+    return namespace(preferred).clip(margin - (preferred - other), 0.0, None)
 
 
 def _share(correct: Bools, rows: Bools) -> float:

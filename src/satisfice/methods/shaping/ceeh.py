@@ -67,8 +67,10 @@ class Ceeh:
 
     @property
     def loss(self) -> Loss:
-        entropy = self.bonus if self.explore == "loss" else 0.0
-        return Loss(clip_high=self.clip_high, kl=self.kl, entropy=entropy)
+        weighed = self.explore == "loss"
+        return Loss(
+            clip_high=self.clip_high, kl=self.kl, entropy=self.bonus if weighed else 0.0, entropy_weights=weighed
+        )
 
     def init(self) -> State:
         return {"step": 0, "records": {}}

@@ -5,14 +5,35 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from satisfice.core.arrays import as_numpy, like, namespace
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
+from satisfice.core.loss_term import Added, PolicyLoss, Tokens
 from satisfice.core.rollouts import Bools, Floats, Ints, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
 from satisfice.methods.shaping.dapo import differs
 from satisfice.methods.shaping.grpo import Grpo
+
+
+@dataclass(frozen=True, kw_only=True)
+class KlCov:
+    """Hold tokens of high covariance between advantage and log-probability near the old policy, and clip none of them.
+
+    Of the tokens of each part of a batch, the `share` with the highest covariance (`kl_cov_tokens`) have the loss
+
+        -A rho + weight |log rho|
+    """
+
+    share: float  # of the tokens
+    weight: float
+    reads: ClassVar = frozenset[str]()
+
+    def __call__(self, part: Tokens, policy: PolicyLoss) -> Added:
+        xp = namespace(policy.each)
+        chosen = kl_cov_tokens(as_numpy(part.advantage), as_numpy(part.logprob), as_numpy(part.mask), self.share)
+        held = -part.advantage * xp.exp(policy.change) + self.weight * abs(policy.change)
+        return Added(each=xp.where(like(chosen, policy.each), held, policy.each))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +72,7 @@ class Dot:
 
     @property
     def loss(self) -> Loss:
-        terms = {"kl-cov": {"share": self.kl_cov_share, "weight": self.kl_cov}} if self.kl_cov_share else {}
+        terms = (KlCov(share=self.kl_cov_share, weight=self.kl_cov),) if self.kl_cov_share else ()
         low, high = (1.0, math.inf) if self.clip is None else (self.clip, self.clip)
         return replace(self.advantage.loss, clip_low=low, clip_high=high, terms=terms)
 
@@ -76,10 +97,7 @@ def outlier_length(rollouts: Rollouts, alpha: float = 3.0, *, ddof: int = 1) -> 
 
 
 def kl_cov_tokens(advantage: Floats, logprob: Floats, mask: Bools, share: float = 0.002) -> Bools:
-    """The tokens of highest covariance (A - mean A)(log p - mean log p) among all valid ones: at least one, [B, T].
-
-    Their loss is -A rho + weight |log p - log p_old|, without clipping.
-    """
+    """Return the tokens of highest covariance (A - mean A)(log p - mean log p) among all valid ones: at least one."""
     valid = np.asarray(mask, dtype=np.bool_)
     chosen = np.zeros(valid.shape, dtype=np.bool_)
     if not valid.any():
@@ -90,9 +108,3 @@ def kl_cov_tokens(advantage: Floats, logprob: Floats, mask: Bools, share: float 
     flat = np.flatnonzero(valid)[top]
     chosen.reshape(-1)[flat] = True
     return chosen
-
-
-def kl_cov_loss(ratio: ArrayLike, advantage: ArrayLike, weight: float = 1.0) -> Floats:
-    """Loss of a token that `kl_cov_tokens` picked."""
-    rho, a = np.asarray(ratio, dtype=np.float64), np.asarray(advantage, dtype=np.float64)
-    return -a * rho + weight * np.abs(np.log(rho))

@@ -5,10 +5,32 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
+from satisfice.core.arrays import constant, namespace
 from satisfice.core.card import Card
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.loss_term import Added, PolicyLoss, Tokens
 from satisfice.core.rollouts import LOGPROB, MASK, Bools, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustRegion:
+    """Hold the policy near the one that sampled.
+
+        max(weight (K - radius), 0) K,    the first factor held constant
+
+    with K the mean of log p_old - log p_new over all tokens of a part of the batch.
+    """
+
+    radius: float  # divergence that is free, nats a token
+    weight: float
+    reads: ClassVar = frozenset[str]()
+
+    def __call__(self, part: Tokens, policy: PolicyLoss) -> Added:
+        xp = namespace(policy.change)
+        k = -(policy.change * part.mask).sum() / xp.clip(part.mask.sum(), 1, None)
+        factor = xp.clip(self.weight * (constant(k) - self.radius), 0, None)
+        return Added(total=factor * k * part.plain_share.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +42,8 @@ class Drpo:
 
     with s_i the mean log-probability of a rollout's tokens. J is averaged over all prompts of the batch; prompts
     without a right or without a wrong rollout add nothing. A large lam forgets length, a small one keeps only the
-    shortest right rollout. Rollouts that were cut off count as wrong. No ratio is clipped; the term "trust-region"
-    holds the policy instead: max(weight (K - radius), 0), held constant, times K, the mean of log p_old - log p_new
-    over all tokens.
+    shortest right rollout. Rollouts that were cut off count as wrong. No ratio is clipped; `TrustRegion` holds the
+    policy instead.
 
     The advantages are the gradient of J with respect to the s_i, in units of one rollout: G w_i and, on the wrong side,
     -G softmax(s_j / tau). The second moves with the policy, hence `Loss.refresh`.
@@ -52,7 +73,7 @@ class Drpo:
 
     @property
     def loss(self) -> Loss:
-        terms = {"trust-region": {"radius": self.radius, "weight": self.weight}}
+        terms = (TrustRegion(radius=self.radius, weight=self.weight),)
         return Loss(ratio="none", aggregation="sequence", refresh=True, terms=terms)
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
@@ -67,10 +88,6 @@ class Drpo:
         )
         advantage = np.where(used, gradient * len(rollouts) / rollouts.groups.count, 0.0)
         return Shaped(advantage=advantage, reward=right.astype(np.float64)).noted(prompts_used=float(used.mean()))
-
-    def trust_loss(self, divergence: float) -> float:
-        """Return the term "trust-region" at a divergence K in nats a token: what an adapter's loss is compared with."""
-        return max(self.weight * (divergence - self.radius), 0.0) * divergence
 
 
 def softmax_within(rollouts: Rollouts, values: Floats, where: Bools) -> Floats:

@@ -57,7 +57,7 @@ class Epo:
 
     @property
     def loss(self) -> Loss:
-        return replace(self.advantage.loss, entropy=self.weight, refresh=self.form == "paper")
+        return replace(self.advantage.loss, entropy=self.weight, entropy_weights=True, refresh=self.form == "paper")
 
     def init(self) -> State:
         return {"step": 0, "entropy": 0.0}

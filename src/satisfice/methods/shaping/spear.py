@@ -8,8 +8,10 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from satisfice.core.arrays import as_numpy, like, namespace
 from satisfice.core.card import Card
 from satisfice.core.fields import Range
+from satisfice.core.loss_term import Added, PolicyLoss, Tokens
 from satisfice.core.rollouts import IDS, LOGPROB, MASK, PROMPT, Bools, Column, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, Shaper, State, check_advantage
 from satisfice.methods.shaping.dr_grpo import DrGrpo
@@ -19,6 +21,27 @@ TURNS = Column(
     "turns in which the rollout called a tool",
     example=lambda some: np.floor(12 * some.share),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipCov:
+    """Leave out a few tokens of high covariance between advantage and log-probability; denominators count them.
+
+    They are drawn from each part of a batch by `clip_cov_tokens`.
+    """
+
+    share: float  # of the tokens, at most
+    low: float
+    high: float
+    reads: ClassVar = frozenset[str]()
+
+    def __call__(self, part: Tokens, policy: PolicyLoss) -> Added:
+        mask = as_numpy(part.mask).astype(np.bool_)
+        left_out = clip_cov_tokens(
+            as_numpy(part.advantage), as_numpy(part.logprob), mask, as_numpy(policy.clipped),
+            share=self.share, low=self.low, high=self.high, seed=int(mask.sum()),
+        )  # fmt: skip
+        return Added(each=namespace(policy.each).where(like(left_out, policy.each), 0.0, policy.each))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +99,8 @@ class Spear:
     @property
     def loss(self) -> Loss:
         inner = self.advantage.loss
-        term = {"share": self.cov_share, "low": self.cov_low, "high": self.cov_high}
-        return replace(inner, dual_clip=10.0, terms={**inner.terms, **({"clip-cov": term} if self.cov_share else {})})
+        term = ClipCov(share=self.cov_share, low=self.cov_low, high=self.cov_high)
+        return replace(inner, dual_clip=10.0, terms=(*inner.terms, term) if self.cov_share else inner.terms)
 
     def init(self) -> State:
         return {"step": 0, "memory": [], "means": [], "stds": []}

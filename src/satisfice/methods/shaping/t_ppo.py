@@ -6,8 +6,10 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from satisfice.core.arrays import constant, namespace
 from satisfice.core.card import Card
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.loss_term import Added, PolicyLoss, Tokens
 from satisfice.core.rollouts import MASK, VALUE, Column, Floats, Rollouts
 from satisfice.core.shaper import STATELESS, Loss, Pressure, Shaped, State
 from satisfice.methods.shaping._gae import generalised_advantage, last_token
@@ -22,6 +24,20 @@ FIRST_NEW = Column(
     "number of the first token that was sampled in this step, counted from 0",
     example=lambda some: np.floor(3 * some.share),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SquaredValueError:
+    """Teach the value head: the mean of (V_t - target_t)^2 over tokens, averaged as the policy loss is."""
+
+    weight: float
+    reads: ClassVar = frozenset({"value", "value_target", "value_weight"})
+
+    def __call__(self, part: Tokens, policy: PolicyLoss) -> Added:
+        xp, mask = namespace(policy.each), part.mask > 0
+        gap = xp.where(mask, part.value - part.columns["value_target"], 0.0)
+        error = (part.plain_share * part.columns["value_weight"] * gap**2).sum()
+        return Added(total=self.weight * error, metrics={"value_loss": float(constant(error))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +88,7 @@ class TPpo:
 
     @property
     def loss(self) -> Loss:
-        terms = {"value": {"weight": self.value_weight}}
+        terms = (SquaredValueError(weight=self.value_weight),)
         return Loss(clip_low=self.clip_low, clip_high=self.clip_high, aggregation="token", terms=terms)
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
@@ -86,7 +102,7 @@ class TPpo:
         target = _to_come(reward, mask, self.gamma)
         shaped = Shaped(
             advantage=np.where(new, advantage, 0.0), reward=reward, weight=_of_all(new, mask),
-            value_target=target, value_weight=_of_all(ended, mask),
+            columns={"value_target": target, "value_weight": _of_all(ended, mask)},
         )  # fmt: skip
         error = np.where(ended, (rollouts["value"] - target) ** 2, 0.0)
         return shaped.noted(

@@ -7,19 +7,16 @@ import torch
 from torch import Tensor
 
 from satisfice.catalog import build
+from satisfice.core import trainer
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.fit import require
 from satisfice.core.rollouts import Rollouts
 from satisfice.core.shaper import (
     SHAPER,
-    Capping,
-    Cutting,
-    Monitoring,
     RewardRange,
     Shaped,
     Shaper,
     State,
-    Stateful,
     advance,
     asking,
     columns_of,
@@ -27,15 +24,17 @@ from satisfice.core.shaper import (
     reward_range,
     start,
 )
-from satisfice.core.steering import Segmented, Steering
+from satisfice.core.steering import Steering
+from satisfice.core.trainer import require_trainer
 from satisfice.training.verl.batch import BY_ESTIMATOR, BY_TRAINER, More, advantages_for, rollouts_of
 
 PREFIX = "satisfice/"
 OWN = "satisfice"  # the estimator for a shaper that is not in the catalogue
 TRAINER = "trainer.v1.trainer_mode=satisfice"
-TERMS = frozenset({"kl-cov", "trust-region"})  # terms of a loss that a policy loss of verl's can compute
-BY_TRL = "Train it with TRL: satisfice train."
 KEEPER = "trainer.checkpoint_callback_class=satisfice.training.verl.keeper.KeepState"
+VERL = frozenset({trainer.CAPS, trainer.MONITORS, trainer.REFRESH, trainer.REMEMBERS, trainer.STATES, trainer.STEERS})
+"""What our trainer inside verl gives a shaper. verl's queue of rollouts has no place for those that are cut, go on or
+come from earlier steps; its policy losses see log-probabilities and advantages only."""
 
 
 class Estimator:
@@ -115,27 +114,14 @@ def check_alone(shaper: Shaper, *, kept: bool) -> None:
         Unfit: what it wants, and what to set.
     """
     check_trained(shaper)
-    name = shaper.card.id
-    if (asked := asking(shaper)) is not None:
-        raise Unfit(
-            f"{name} measures rewards against what the prompt must state ({asked.asks}), and verl's own trainer "
-            f"does not put it there: the model would be trained against a number that it cannot see. Set {TRAINER}."
-        )
     if reads(shaper) - BY_ESTIMATOR:
-        try:
-            require(shaper, "verl's own trainer", BY_ESTIMATOR, host="data")
-        except Unfit as error:
-            raise Unfit(f"{error} The trainer of satisfice gives more: {TRAINER}.") from error
-    for kind, what in (
-        (Steering, "decides while it samples"),
-        (Capping, "says how long rollouts may be"),
-        (Cutting, "cuts rollouts and has them verified again"),
-        (Monitoring, "needs a fixed set of prompts sampled now and then"),
-    ):
-        if isinstance(shaper, kind):
-            raise Unfit(f"{name} {what}, which verl's own trainer never asks an estimator. Set {TRAINER}.")
-    if isinstance(shaper, Stateful) and not kept:
-        raise Unfit(f"{name} remembers things, which must be in the checkpoints. Set {TRAINER}, or {KEEPER}.")
+        way_out = f"The trainer of satisfice gives more: {TRAINER}."
+        require(shaper, "verl's own trainer", BY_ESTIMATOR, host="data", way_out=way_out)
+    require_trainer(shaper, "verl's own trainer", {trainer.REFRESH, trainer.REMEMBERS}, f"Set {TRAINER}.")
+    if not kept:
+        require_trainer(
+            shaper, "verl's own trainer", {trainer.REFRESH}, f"Set {TRAINER}, or for the checkpoints alone {KEEPER}."
+        )
 
 
 def check_trained(shaper: Shaper) -> None:
@@ -144,25 +130,11 @@ def check_trained(shaper: Shaper) -> None:
     Raises:
         Unfit: what it wants, and that it can be trained with TRL.
     """
-    name = shaper.card.id
-    for kind, what in (
-        (Cutting, "cuts rollouts that are already sampled and has them verified again"),
-        (Segmented, "carries rollouts over from step to step"),
-    ):
-        if isinstance(shaper, kind):
-            raise Unfit(f"{name} {what}, for which verl's queue of rollouts has no place. {BY_TRL}")
-    if shaper.loss.kl and shaper.loss.kl_in == "reward":
-        raise Unfit(f"{name} puts the divergence into the rewards, before it compares them. {BY_TRL}")
-    if "entropy" in reads(shaper) and shaper.loss.entropy:
-        raise Unfit(f"{name} gives each token an entropy bonus of its own, and verl has one for all. {BY_TRL}")
-    unseen = sorted(set(shaper.loss.terms) - TERMS)
-    if unseen or shaper.loss.top_entropy < 1:
-        what = ", ".join(unseen) or "a choice of tokens by their entropy"
-        raise Unfit(f"{name} puts {what} into the loss, for which verl's policy losses see too little. {BY_TRL}")
+    require_trainer(shaper, "verl", VERL, "Train it with TRL: satisfice train.")
     if by_token := sorted(from_data(shaper) & {column.name for column in columns_of(shaper) if column.per == "token"}):
         raise Unfit(
-            f"{name} reads {', '.join(by_token)} for each token, which no row of verl's data can hold. Shape such "
-            "rollouts where they are made, with the library alone."
+            f"{shaper.card.id} reads {', '.join(by_token)} for each token, which no row of verl's data can hold. Shape "
+            "such rollouts where they are made, with the library alone."
         )
 
 

@@ -16,8 +16,9 @@ from verl.workers.config import PolicyLossConfig
 
 from satisfice.catalog import build
 from satisfice.core.errors import BadInput
+from satisfice.core.loss_term import Tokens
 from satisfice.core.shaper import SHAPER, Loss
-from satisfice.training.trl_loss import Tokens, batch_loss
+from satisfice.training.trl_loss import batch_loss
 
 MODE = "satisfice"
 
@@ -56,8 +57,8 @@ def policy_loss(
     total, told = batch_loss(
         loss_of(spec),
         Tokens(
-            logprob=log_prob, old_logprob=old_log_prob, entropy=torch.zeros_like(log_prob), mask=response_mask,
-            advantage=advantages, share=share, plain_share=share, entropy_share=share,
+            logprob=log_prob, old_logprob=old_log_prob, mask=response_mask, advantage=advantages, share=share,
+            plain_share=share,
         ),
     )  # fmt: skip
     mask = response_mask.bool()

@@ -17,13 +17,14 @@ from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils as tu
 
-from satisfice.core.errors import BadInput, Unfit
+from satisfice.core.errors import BadInput
 from satisfice.core.fit import require
 from satisfice.core.shaper import Monitoring, asking, caps_for, reads
 from satisfice.core.steering import Steering
+from satisfice.core.trainer import REFRESH, require_trainer
 from satisfice.training.verl import keeper
 from satisfice.training.verl.batch import More, rollouts_of
-from satisfice.training.verl.estimator import check_trained, from_data
+from satisfice.training.verl.estimator import VERL, check_trained, from_data
 from satisfice.training.verl.judging import stated
 from satisfice.training.verl.loop import LIMIT, NAME, STATE
 
@@ -48,15 +49,15 @@ class ShapedTrainer(PPOTrainerSync):
 
     def _check(self) -> None:
         shaper, config = self.shaper, self.config
-        name, actor = shaper.card.id, config.actor_rollout_ref.actor
+        actor = config.actor_rollout_ref.actor
         check_trained(shaper)
         if config.actor_rollout_ref.rollout.agent.default_agent_loop != NAME:
             raise BadInput(f"actor_rollout_ref.rollout.agent.default_agent_loop must be {NAME} with this trainer.")
-        if shaper.loss.refresh and (actor.ppo_mini_batch_size != config.data.train_batch_size or actor.ppo_epochs != 1):
-            raise Unfit(
-                f"{name} needs its advantages anew before each update, so a batch can have one update only: set "
-                "actor_rollout_ref.actor.ppo_mini_batch_size to data.train_batch_size and ppo_epochs to 1."
-            )
+        if actor.ppo_mini_batch_size != config.data.train_batch_size or actor.ppo_epochs != 1:
+            require_trainer(
+                shaper, "a training with several updates per batch", VERL - {REFRESH},
+                "Set actor_rollout_ref.actor.ppo_mini_batch_size to data.train_batch_size and ppo_epochs to 1.",
+            )  # fmt: skip
 
     def _init_dataloader(self) -> None:
         super()._init_dataloader()
