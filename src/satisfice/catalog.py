@@ -91,6 +91,26 @@ def build(spec: str, kind: Kind[Any] = POLICY, *, allow_files: bool = False) -> 
     return _build(spec, kind, allow_files, 0)
 
 
+def find(name: str, kind: Kind[Any], *, allow_files: bool = False) -> type[Method]:
+    """Return the class of a method of one kind by its id, an alias, or the file that it is in.
+
+    Raises:
+        UnknownName: no such method of this kind; the nearest names are suggested.
+        BadInput: it is of another kind, or a file that may not be named or is none.
+    """
+    if ".py:" in name:
+        return _from_file(name, kind, allow_files)
+    known = methods_of(kind)
+    aliases = {alias: target for alias, target in ALIASES.items() if target in known}
+    name = aliases.get(name, name)
+    if name not in known:
+        other = next((f.kind for f in FAMILIES.values() if ALIASES.get(name, name) in f.methods), None)
+        if other is not None:
+            raise BadInput(f"{kind}: {name} is a {other}, not a {kind}. Known: {', '.join(sorted(known))}.")
+        raise UnknownName(kind.name, name, [*known, *aliases])
+    return known[name]
+
+
 def parse_sampler(text: str, *, temperature: float = 1.0, allow_files: bool = False) -> sampling.Truncation:
     """Read filters with commas between them, in the order in which they apply.
 
@@ -197,7 +217,7 @@ def _build(text: str, kind: Kind[Any], allow_files: bool, depth: int) -> Any:
     if depth > _MAX_DEPTH:
         raise BadInput(f"{kind}: methods within methods go at most {_MAX_DEPTH} deep.")
     spec = parse(text, kind.name, kind.example)
-    method = _find(spec.name, kind, allow_files)
+    method = find(spec.name, kind, allow_files=allow_files)
     takes = field_types(method)
     values: dict[str, Any] = {}
     if spec.main is not None:
@@ -227,20 +247,6 @@ def _preset(name: str, method: type[Method], model: str | None) -> Mapping[str, 
         raise UnknownName(f"preset of {name}", model, presets)
     fields: Mapping[str, Any] = presets[model].fields
     return fields
-
-
-def _find(name: str, kind: Kind[Any], allow_files: bool) -> type[Method]:
-    if ".py:" in name:
-        return _from_file(name, kind, allow_files)
-    known = methods_of(kind)
-    aliases = {alias: target for alias, target in ALIASES.items() if target in known}
-    name = aliases.get(name, name)
-    if name not in known:
-        other = next((f.kind for f in FAMILIES.values() if ALIASES.get(name, name) in f.methods), None)
-        if other is not None:
-            raise BadInput(f"{kind}: {name} is a {other}, not a {kind}. Known: {', '.join(sorted(known))}.")
-        raise UnknownName(kind.name, name, [*known, *aliases])
-    return known[name]
 
 
 def _from_file(name: str, kind: Kind[Any], allow_files: bool) -> type[Method]:
@@ -337,7 +343,7 @@ def _from_json(row: object, kind: Kind[Any], depth: int) -> Any:
             f'a {kind} is a JSON object with its id and fields, such as {{"id": "deer", "threshold": 0.9}}, '
             f"got {str(row)[:80]!r}."
         )
-    method = _find(row["id"], kind, allow_files=False)
+    method = find(row["id"], kind)
     takes = field_types(method)
     values = {key: value for key, value in row.items() if key != "id"}
     for field, value in values.items():

@@ -13,8 +13,8 @@ from satisfice.catalog import build, canonical
 from satisfice.core.problem import Verdict
 from satisfice.measure.promises import control_risk
 from satisfice.methods.stopping.artefact import load_artefact
+from satisfice.methods.stopping.learning import part_of, probability, states
 from satisfice.methods.stopping.lynx import quantile
-from satisfice.recommend.calibrate import part_of, probability, states
 from satisfice.recommend.calibrate_threshold import effects
 from satisfice.recordings.recording import Recording
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from satisfice.core.problem import Verdict
-from satisfice.recommend.calibrate import Examples, classifier, part_of, probability, states
+from satisfice.methods.stopping.learning import Examples, part_of, probability, states, train_classifier
 from satisfice.recordings.recording import Recording
 
 WRONG = (0.01, 0.02, 0.05)  # share of wrong looks at which it may stop
@@ -29,7 +29,7 @@ def main() -> None:
         print(f"cue {cue}: {(number == cue).sum()} looks, {right[number == cue].mean():.3f} right")
 
     def learned(x: NDArray[Any]) -> NDArray[Any]:
-        network = classifier(Examples(x=x[train], y=right[train], problem=problem[train]), "logistic", (), 0)
+        network = train_classifier(Examples(x=x[train], y=right[train], problem=problem[train]), "logistic", (), 0)
         return probability(network, x)
 
     signals = {

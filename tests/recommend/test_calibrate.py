@@ -19,16 +19,19 @@ from satisfice.cli.main import app
 from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput, SatisficeError, UnknownName
 from satisfice.core.problem import Problem, Verdict
+from satisfice.core.recorded import RecordedChain
 from satisfice.engines.scripted import HIDDEN, SCRIPTED, ScriptedEngine, ScriptedSequence
 from satisfice.measure.promises import upper_bound
 from satisfice.methods.stopping.artefact import load_artefact
+from satisfice.methods.stopping.first_try import repairs
+from satisfice.methods.stopping.learning import LEAST, part_of, probability, states
 from satisfice.methods.stopping.lynx import conformal, exits
-from satisfice.methods.stopping.specexit import signals_of
-from satisfice.recommend.calibrate import LEAST, calibrate, exit_targets, part_of, probability, repairs, states
+from satisfice.methods.stopping.specexit import exit_targets, signals_of
+from satisfice.recommend.calibrate import calibrate
 from satisfice.recommend.calibrate_threshold import effects, promise_threshold
 from satisfice.recordings.record import record
 from satisfice.recordings.record_plan import RecordPlan
-from satisfice.recordings.recording import RecordedChain, Recording
+from satisfice.recordings.recording import Recording
 from satisfice.tasks import Split, Task
 
 N, M = 600, 200  # problems
@@ -203,6 +206,44 @@ def test_first_try_learns_which_questions_are_worth_another_look(pair: Pair) -> 
     assert not repairs(chain_with(pair, "2", "2"), pair[0])
     assert not repairs(chain_with(pair, "3", "3"), pair[0])
     assert calibrate("first-try", pair[0]).about["measured"]["auroc"] > 0.7
+
+
+OWN = """
+from dataclasses import dataclass
+from typing import ClassVar
+import numpy as np
+from satisfice.core.card import Card
+from satisfice.core.problem import Verdict
+from satisfice.methods.stopping.artefact import load_artefact
+from satisfice.methods.stopping.learning import Fitted, auroc, both, collect, train_classifier
+
+@dataclass(frozen=True, kw_only=True)
+class Hard:
+    card: ClassVar = Card(id="hard", paper="", where="here", needs=frozenset(), fidelity="standard")
+    artefact: str = ""
+
+    async def __call__(self, session):
+        load_artefact(self.artefact, "hard")
+        return await session.chain().finish()
+
+    @staticmethod
+    def fit(records, classifier, seed):
+        found = collect(
+            (np.array(["hard" in chain.problem.question, 1.0]), chain.verdict is Verdict.RIGHT, chain.problem.id)
+            for chain in records.chains()
+        )
+        network = train_classifier(both(found, "train"), classifier, (4,), seed)
+        return Fitted(network=network, measured=auroc(network, both(found, "test")))
+"""
+
+
+def test_a_rule_that_nobody_knows_learns_by_what_stands_in_its_file(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    rule, out = f"{tmp_path}/own.py:Hard", tmp_path / "hard.json"
+    assert "Use" in told(rule, "--recording", str(pair[0].folder), "--out", str(out))
+    assert load_artefact(str(out), "hard").about["measured"]["auroc"] > 0.55
+    with pytest.raises(BadInput, match="on the command line only"):
+        calibrate(rule, pair[0])
 
 
 def test_what_cannot_be_learned_is_refused(pair: Pair, tmp_path: Path) -> None:

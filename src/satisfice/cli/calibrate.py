@@ -33,7 +33,7 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Fit what a rule learns on recorded chains, or find a threshold with a promise of how much it loses."""
-    from satisfice.recommend.calibrate import FITS, calibrate, default_path
+    from satisfice.recommend.calibrate import calibrate, default_path, learns
     from satisfice.recordings.recording import Recording
 
     say = _note if as_json else _print
@@ -46,9 +46,9 @@ def calibrate(
         _note("This recording is of the evaluation split: what is reported on that split will be flattered.")
     if unseen is not None and (shared := chains.problems.keys() & unseen.problems.keys()):
         raise BadInput(f"test: {test} shares {len(shared)} problems with {recording}. Record another split.")
-    if rule in FITS:
+    if learns(rule, allow_files=True):
         with err_console.status(f"Fitting {rule} ..."):
-            artefact = calibrate(rule, chains, kind=network)  # type: ignore[arg-type]
+            artefact = calibrate(rule, chains, kind=network, allow_files=True)  # type: ignore[arg-type]
         path = out or default_path(rule, chains)
         artefact.save(path)
         say(f"On problems of this recording that it has not seen: {json.dumps(artefact.about['measured'], indent=1)}")

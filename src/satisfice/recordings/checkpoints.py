@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from satisfice.core.recorded import Why
 from satisfice.engines.stops import could_end, find_stop
-from satisfice.recordings.files import Why
 
 Decode = Callable[[list[int]], str]
 

@@ -8,13 +8,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Verdict
+from satisfice.core.recorded import Why
 from satisfice.core.span import Ended
 
 SCHEMA_VERSION = 1
@@ -22,10 +23,6 @@ HEADER, PROBLEMS, CHAINS, TOKENS, HIDDEN = (
     "recording.json", "problems.jsonl", "chains.jsonl", "tokens.bin", "hidden.bin",
 )  # fmt: skip
 MAX_LINE = 64 << 20  # bytes; no row of ours comes near
-
-Why = Literal["start", "cue", "step", "every", "limit"]
-"""Why a checkpoint is where it is: before any thinking, just before a cue, after a step, after every so many tokens, or
-where a token limit ended the thinking."""
 
 
 def token_type(*, logprob: bool, entropy: bool, top: int) -> np.dtype[Any]:

@@ -28,7 +28,7 @@ from satisfice.core.engine import random_key
 from satisfice.core.errors import NotRecorded
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.profile import Profile, profile_from
-from satisfice.core.span import Ended
+from satisfice.core.recorded import Checkpoint, RecordedChain, RecordedTokens, Reply
 from satisfice.recordings.files import (
     CHAINS,
     HEADER,
@@ -38,7 +38,6 @@ from satisfice.recordings.files import (
     Blame,
     Point,
     Row,
-    Why,
     count,
     encodings_of,
     ids_of,
@@ -54,47 +53,6 @@ from satisfice.recordings.rule_words import migrated
 LOOK = "look"  # name of what is asked for the state at a cue: nothing but the cue itself
 
 
-class Tokens:
-    """Sampled tokens and what the model said of each. A slice of it is one too."""
-
-    def __init__(self, records: NDArray[Any]) -> None:
-        self.records = records
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, part: slice) -> "Tokens":
-        return Tokens(self.records[part])
-
-    @property
-    def ids(self) -> NDArray[np.int32]:
-        """Token ids, `[n]`."""
-        return self.records["id"]
-
-    @property
-    def logprobs(self) -> NDArray[np.float32] | None:
-        """Log-probability of each token, nats, `[n]`; None when it was not recorded."""
-        return self._column("logprob")
-
-    @property
-    def entropy(self) -> NDArray[np.float32] | None:
-        """Entropy of the distribution that each token was drawn from, nats, `[n]`; None when it was not recorded."""
-        return self._column("entropy")
-
-    @property
-    def top_ids(self) -> NDArray[np.int32] | None:
-        """The likeliest tokens at each position, `[n, k]`; None when they were not recorded."""
-        return self._column("top_id")
-
-    @property
-    def top_logprobs(self) -> NDArray[np.float32] | None:
-        """Their log-probabilities, nats, `[n, k]`, likeliest first; None when they were not recorded."""
-        return self._column("top_logprob")
-
-    def _column(self, name: str) -> NDArray[Any] | None:
-        return self.records[name] if name in (self.records.dtype.names or ()) else None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Ask:
     """What was put to copies of a chain at its checkpoints: a text that is injected, after which the model goes on."""
@@ -104,51 +62,6 @@ class Ask:
     ids: tuple[int, ...]
     greedy: bool  # else drawn with the chain's own random key, as if the chain itself had been told to stop here
     cue: bool = False  # asked before cues only, and after the cue itself has been put in
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Reply:
-    """What a copy of the chain said at a checkpoint after one of the `Ask`s."""
-
-    tokens: Tokens
-    text: str  # without the end of the turn
-    complete: bool  # it ended its turn; False: the token limit of replies cut it
-    answer: str | None  # as read from the text: strictly for visible answers, as a trial answer for the others
-    verdict: Verdict
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Checkpoint:
-    """A place in the thinking where copies of the chain were asked for their answer."""
-
-    at: int  # tokens of thinking before it
-    why: frozenset[Why]
-    cue: str  # the cue that comes next; "" when none does
-    replies: Mapping[str, Reply]  # by the name of what was asked
-    hidden: Mapping[int, NDArray[np.float32]]
-    """Layer -> `[2, width]`: the state that predicts the next token here, and the state at the cue's last token as a
-    rule that looks there sees it (the same as the first where there is no cue). Empty when no layers were recorded, or
-    the chain ends here."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RecordedChain:
-    """One chain to its natural end, with its checkpoints in the order in which it came by them."""
-
-    problem: Problem
-    seed: int
-    name: str  # number of the chain within its session: "0", "1", ...
-    prompt: tuple[int, ...]
-    tokens: Tokens  # all that it sampled: thinking, closing tag, visible answer, end of the turn
-    thinking: int  # of these, tokens before the closing tag
-    ended: Ended  # model, limit or turn
-    checkpoints: tuple[Checkpoint, ...]
-    pieces: tuple[str, ...]  # text of each token; a character that spans tokens shows as replacement characters
-    text: str
-    answer: str | None  # strict reading of the visible answer; after a token limit, of the forced one
-    verdict: Verdict
-    hidden: Mapping[int, NDArray[np.float32]]
-    """Layer -> `[n, width]`: the states that predict its first n tokens, as many as were kept of each chain."""
 
 
 class Recording:
@@ -213,11 +126,11 @@ class Recording:
         """Return the random key of a chain."""
         return random_key(row.seed, row.problem, row.chain)
 
-    def tokens(self, row: Row) -> Tokens:
+    def tokens(self, row: Row) -> RecordedTokens:
         """Return what the chain itself sampled."""
-        return Tokens(self._records[row.begin : row.begin + row.tokens])
+        return RecordedTokens(self._records[row.begin : row.begin + row.tokens])
 
-    def replies(self, row: Row) -> Iterator[tuple[int, Ask, tuple[int, ...], Tokens]]:
+    def replies(self, row: Row) -> Iterator[tuple[int, Ask, tuple[int, ...], RecordedTokens]]:
         """Each reply: at which token of thinking, to what, the tokens that were put in, and what was sampled."""
         begin = row.begin + row.tokens
         for point in row.points:
@@ -225,7 +138,7 @@ class Recording:
                 yield point.at, ask, told, said
             begin += point.size
 
-    def replies_at(self, row: Row, point: Point, begin: int) -> Iterator[tuple[Ask, tuple[int, ...], Tokens]]:
+    def replies_at(self, row: Row, point: Point, begin: int) -> Iterator[tuple[Ask, tuple[int, ...], RecordedTokens]]:
         """The replies at a checkpoint, whose records begin at `begin`."""
         for ask, n in zip(self.asks, point.replies, strict=True):
             if n is not None:
@@ -233,7 +146,7 @@ class Recording:
                 if ask.cue:
                     where = row.begin + point.at
                     told = (*self.encodings[self.decode(self._ids[where : where + point.width].tolist())], *told)
-                yield ask, told, Tokens(self._records[begin : begin + n])
+                yield ask, told, RecordedTokens(self._records[begin : begin + n])
                 begin += n
 
     def kept(self, row: Row) -> NDArray[np.int64]:
@@ -250,6 +163,10 @@ class Recording:
     def state_count(self, row: Row) -> int:
         """Return how many these are."""
         return len(self.kept(row)) + len(self._looks(row))
+
+    def chains(self) -> Iterator[RecordedChain]:
+        """Yield every chain with all that was recorded of it."""
+        return (self.chain(row) for row in self.rows.values())
 
     def chain(self, row: Row) -> RecordedChain:
         """Return a chain with all that was recorded of it."""
@@ -309,7 +226,7 @@ class Recording:
         }
         return {at: {layer: states[two, i] for i, layer in enumerate(self.layers)} for at, two in pairs.items()}
 
-    def _reply(self, ask: Ask, tokens: Tokens, verdicts: Mapping[str, Verdict]) -> Reply:
+    def _reply(self, ask: Ask, tokens: RecordedTokens, verdicts: Mapping[str, Verdict]) -> Reply:
         ids = tokens.ids.tolist()
         text = self.decode(i for i in ids if i not in self.end_ids)
         answer = read_trial(text) if ask.greedy else self._read(text)
@@ -368,9 +285,7 @@ def read_recording(folder: str | Path) -> Iterator[RecordedChain]:
     Raises:
         BadInput: there is no recording there, or a file of it is not what it should be.
     """
-    recording = Recording(Path(folder))
-    for row in recording.rows.values():
-        yield recording.chain(row)
+    yield from Recording(Path(folder)).chains()
 
 
 def _verdict(answer: str | None, verdicts: Mapping[str, Verdict]) -> Verdict:

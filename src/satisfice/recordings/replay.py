@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from satisfice.core.card import Need
 from satisfice.core.engine import CONFIDENCE_OF, Request, Sampled, Signals, StopReason, Watch
 from satisfice.core.errors import NotRecorded, Unfit
+from satisfice.core.recorded import RecordedTokens
 from satisfice.engines.checks import check_length, check_prompt, check_request, without_room
 from satisfice.engines.stops import could_end, find_stop
 from satisfice.recordings.files import Point, Row
-from satisfice.recordings.recording import LOOK, Recording, Tokens
+from satisfice.recordings.recording import LOOK, Recording
 
 KEPT = 1_024  # problems whose chains stay unpacked in memory
 
@@ -140,7 +141,7 @@ class _Run:
 
     told: int  # tokens that were put in
     ids: list[int]
-    said: Tokens  # the others
+    said: RecordedTokens  # the others
     states: NDArray[np.float32]  # `[state, layer, width]`
     kept: NDArray[np.int64]  # the tokens of `said` that these predict
 
@@ -306,7 +307,7 @@ class ReplaySequence:
         return end, "length" if crossed is None else "signal", None, ""
 
 
-def _columns(asked: Signals, said: Tokens) -> dict[str, Any]:
+def _columns(asked: Signals, said: RecordedTokens) -> dict[str, Any]:
     """Return the signals that were asked for, as fields of `Sampled`."""
     found: dict[str, Any] = {}
     if asked.logprobs:
@@ -327,7 +328,7 @@ def _held(what: str, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
     return values
 
 
-def _crossing(watch: Watch, said: Tokens) -> int | None:
+def _crossing(watch: Watch, said: RecordedTokens) -> int | None:
     """The first token at which the watched mean crosses its line, as the engine that samples would have found it."""
     if watch.signal == "logprob":
         values = _held("log-probabilities", said.logprobs).tolist()

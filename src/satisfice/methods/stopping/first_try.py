@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.problem import Verdict
+from satisfice.core.recorded import RecordedChain, Records
 from satisfice.core.session import Session
 from satisfice.methods.stopping.artefact import Artefact, load_artefact, sigmoid
+from satisfice.methods.stopping.learning import Classifier, Fitted, auroc, both, collect, train_classifier
 
 NGRAMS = 2048  # buckets that the pieces of a question are counted in
 
@@ -69,6 +72,18 @@ class FirstTry:
                     return await chain.close_thinking()
         return await chain.finish()
 
+    @staticmethod
+    def fit(records: Records, classifier: Classifier, seed: int) -> Fitted:
+        """Learn from questions whether their own chains ever repair a wrong candidate answer."""
+        repaired: dict[str, bool] = {}
+        questions: dict[str, str] = {}
+        for chain in records.chains():
+            questions[chain.problem.id] = chain.problem.question
+            repaired[chain.problem.id] = repaired.get(chain.problem.id, False) or repairs(chain, records)
+        found = collect((ngram_counts(questions[p]), repaired[p], p) for p in questions)
+        network = train_classifier(both(found, "train"), "logistic", (), seed)
+        return Fitted(network=network, measured=auroc(network, both(found, "test")))
+
 
 def stop_after(flags: list[bool], allowed: int) -> int | None:
     """Return the number of the step, from 1, after which thinking ends; None when there are too few candidates.
@@ -96,3 +111,16 @@ def ngram_counts(text: str) -> NDArray[np.float32]:
             counts[zlib.crc32(alike[at : at + size].encode()) % NGRAMS] += 1
     counts[NGRAMS] = len(text)
     return np.log1p(counts)
+
+
+def repairs(chain: RecordedChain, records: Records) -> bool:
+    """Whether a chain, after it has stated an answer, would be wrong if stopped at one place and right at a later."""
+    wrong = False
+    for point in chain.checkpoints:
+        reply = point.replies.get("trial") or point.replies.get("answer")
+        if reply is None or not records.profile.candidate.search("".join(chain.pieces[: point.at])):
+            continue
+        if wrong and reply.verdict is Verdict.RIGHT:
+            return True
+        wrong = wrong or reply.verdict is Verdict.WRONG
+    return False

@@ -8,9 +8,23 @@ import numpy as np
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
+from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.problem import Verdict
+from satisfice.core.recorded import Records
 from satisfice.core.session import Session
-from satisfice.methods.stopping.artefact import Artefact, load_artefact, sigmoid
+from satisfice.methods.stopping.artefact import Artefact, Network, load_artefact, sigmoid
+from satisfice.methods.stopping.learning import (
+    Classifier,
+    Examples,
+    Fitted,
+    auroc,
+    both,
+    collect,
+    layers_of,
+    states,
+    train_classifier,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,3 +84,26 @@ class KnowingBeforeSaying:
                 chain.look("thinking tokens", len(chain), threshold=self.short, stop=True)
                 return await chain.close_thinking()
         return await chain.finish()
+
+    @staticmethod
+    def fit(records: Records, classifier: Classifier, seed: int) -> Fitted:
+        """Learn from the state before the first word whether the answer will be right; the layer that tells best."""
+        best: tuple[float, Network, int, Examples] | None = None
+        told: dict[str, float] = {}
+        for layer in layers_of(records):
+            found = collect(
+                (states(chain.checkpoints[0], (layer,), 0), chain.verdict is Verdict.RIGHT, chain.problem.id)
+                for chain in records.chains()
+                if chain.checkpoints and chain.checkpoints[0].at == 0 and chain.checkpoints[0].hidden
+                and chain.verdict is not Verdict.UNKNOWN
+            )  # fmt: skip
+            network = train_classifier(both(found, "train"), classifier, (256, 128, 64), seed)
+            score = auroc(network, both(found, "calibration"))["auroc"]
+            told[str(layer)] = score
+            if best is None or score > best[0]:
+                best = (score, network, layer, found)
+        if best is None:
+            raise BadInput("knowing-before-saying: no layer was recorded.")
+        _, network, layer, found = best
+        measured = {**auroc(network, both(found, "test")), "auroc_by_layer_calibration": told}
+        return Fitted(network=network, layers=(layer,), measured=measured)

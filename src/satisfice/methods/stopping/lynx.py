@@ -1,20 +1,37 @@
 """Stop at a cue once a probe on the model's hidden states is certain enough that the answer would be right."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.problem import Verdict
+from satisfice.core.recorded import Records
 from satisfice.core.session import Session
 from satisfice.methods.stopping.artefact import Artefact, load_artefact, sigmoid
+from satisfice.methods.stopping.learning import (
+    Classifier,
+    Fitted,
+    auroc,
+    both,
+    collect,
+    layers_of,
+    points_of,
+    probability,
+    states,
+    train_classifier,
+)
 from satisfice.methods.stopping.trial import think_to_cue
+
+DELTAS = (0.01, 0.02, 0.05, 0.1, 0.2)  # at which a fit is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +102,23 @@ class Lynx:
                 return await chain.close_thinking()
         return await chain.finish()
 
+    @staticmethod
+    def fit(records: Records, classifier: Classifier, seed: int) -> Fitted:
+        """Learn from the states at cues whether the answer would be right if the chain stopped before the cue."""
+        layers = layers_of(records)
+        found = collect(
+            (states(point, layers, 1), point.replies["answer"].verdict is Verdict.RIGHT, chain.problem.id)
+            for chain, point in points_of(records)
+            if point.cue and point.hidden and "answer" in point.replies
+            and point.replies["answer"].verdict is not Verdict.UNKNOWN
+        )  # fmt: skip
+        network = train_classifier(both(found, "train"), classifier, (256, 64), seed)
+        held, test = both(found, "calibration"), both(found, "test")
+        p = probability(network, held.x)
+        arrays = {"wrong": np.sort(p[~held.y]), "right": np.sort(p[held.y])}
+        measured = {**auroc(network, test), "delta": coverage(arrays, probability(network, test.x), test.y)}
+        return Fitted(network=network, layers=layers, arrays=arrays, measured=measured)
+
 
 def conformal(wrong: ArrayLike, right: ArrayLike, delta: float) -> tuple[float, float]:
     """The quantiles (q_wrong, q_right) of nonconformity, from p at looks that would be wrong and looks that are right.
@@ -107,3 +141,19 @@ def quantile(scores: ArrayLike, delta: float) -> float:
 def exits(p: float, q_wrong: float, q_right: float) -> bool:
     """Return whether "right" is the only class that p does not rule out."""
     return p > q_wrong and p >= 1 - q_right
+
+
+def coverage(arrays: Mapping[str, NDArray[Any]], p: NDArray[Any], right: NDArray[Any]) -> list[dict[str, float]]:
+    """How often the rule exits at looks that would be wrong (at most delta is promised) and right, at some delta."""
+    rows = []
+    for delta in DELTAS:
+        q = conformal(arrays["wrong"], arrays["right"], delta)
+        out = np.array([exits(float(one), *q) for one in p], dtype=bool)
+        rows.append(
+            {
+                "delta": delta, "attainable": bool(delta >= 1 / (arrays["wrong"].size + 1)),
+                "wrong": int((~right).sum()),
+                "exits_if_wrong": float(out[~right].mean()), "exits_if_right": float(out[right].mean()),
+            }
+        )  # fmt: skip
+    return rows

@@ -12,8 +12,11 @@ from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range, check_fields
+from satisfice.core.problem import Verdict
+from satisfice.core.recorded import Checkpoint, RecordedChain, Records
 from satisfice.core.session import Session
 from satisfice.methods.stopping.artefact import Artefact, load_artefact, sigmoid
+from satisfice.methods.stopping.learning import LEAST, Classifier, Fitted, collect, layers_of, network_of, states
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,34 @@ class SpecExit:
                 return await chain.close_thinking()
         return await chain.finish()
 
+    @staticmethod
+    def fit(records: Records, classifier: Classifier, seed: int) -> Fitted:
+        """Learn a linear head on the states at checkpoints, with the labels of `exit_targets`."""
+        layers = layers_of(records)
+        found = collect(
+            (states(point, layers, 0), target, chain.problem.id)
+            for chain in records.chains()
+            for point, target in zip(chain.checkpoints, exit_targets(chain), strict=True)
+            if target is not None and point.hidden
+        )
+        train, test = found.part("train"), found.part("test")
+        if len(train.x) < LEAST or len(test.x) < LEAST:
+            raise BadInput(
+                f"specexit: {records.folder} has {len(found.x)} checkpoints with states on chains that come to the "
+                "right answer, too few to learn from. Record more chains."
+            )
+        from sklearn.linear_model import Ridge
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler().fit(train.x)
+        ridge = Ridge(alpha=10.0).fit(scaler.transform(train.x), train.y)
+        network = network_of(scaler, [np.atleast_2d(ridge.coef_).T], [np.ravel(ridge.intercept_)])
+        told = network(test.x)
+        fit = 1 - ((told - test.y) ** 2).sum(0) / ((test.y - test.y.mean(0)) ** 2).sum(0)
+        names = ("confidence", "progress", "remain")
+        measured = {"looks": len(test.x), "explained": dict(zip(names, fit.round(4).tolist(), strict=True))}
+        return Fitted(network=network, layers=layers, measured=measured)
+
 
 def signals_of(outputs: ArrayLike) -> NDArray[np.float64]:
     """Confidence, progress and remaining tokens `[n, 3]` from the outputs of the head `[n, 3]`."""
@@ -103,3 +134,29 @@ def done(smooth: ArrayLike, confidence: float, progress: float, remain: float) -
     """
     c, p, r = np.asarray(smooth, dtype=np.float64)
     return bool(c > confidence and p > progress and r < remain)
+
+
+def exit_targets(chain: RecordedChain) -> list[NDArray[np.float64] | None]:
+    """Return what the three signals should be at each checkpoint of a chain, on the scales that the head is linear on.
+
+    With `shortest` the least prefix from which the forced answer is right: the logit of the mean probability of the
+    trial's tokens, the logit of position / shortest (at most 1), and the log of the tokens that remain to it (at least
+    1). None where there is no such prefix, or no trial. Reconstructed from a digest of the paper.
+    """
+    shortest = next((p.at for p in chain.checkpoints if _right(p)), None)
+    targets: list[NDArray[np.float64] | None] = []
+    for point in chain.checkpoints:
+        logprobs = point.replies["trial"].tokens.logprobs if "trial" in point.replies else None
+        if shortest is None or logprobs is None or not len(logprobs):
+            targets.append(None)
+            continue
+        confidence = float(np.exp(logprobs.astype(np.float64)).mean())
+        progress = min(1.0, point.at / shortest) if shortest else 1.0
+        shares = np.clip([confidence, progress], 0.01, 0.99)
+        targets.append(np.array([*np.log(shares / (1 - shares)), np.log(max(shortest - point.at, 1))]))
+    return targets
+
+
+def _right(point: Checkpoint) -> bool:
+    reply = point.replies.get("trial") or point.replies.get("answer")
+    return reply is not None and reply.verdict is Verdict.RIGHT
