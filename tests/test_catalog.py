@@ -19,9 +19,15 @@ from satisfice.core.scorer import SCORER
 from satisfice.core.session import POLICY, Policy
 from satisfice.core.shaper import SHAPER
 from satisfice.core.spec import split
-from satisfice.methods.parallel import FirstFinish, SelfConsistency
+from satisfice.methods.parallel.first_finish import FirstFinish
+from satisfice.methods.parallel.self_consistency import SelfConsistency
 from satisfice.methods.sampling import FILTER
-from satisfice.methods.stopping import Deer, EsCot, FirstCue, FixedBudget, Full, NoThinking
+from satisfice.methods.stopping.deer import Deer
+from satisfice.methods.stopping.es_cot import EsCot
+from satisfice.methods.stopping.first_cue import FirstCue
+from satisfice.methods.stopping.fixed_budget import FixedBudget
+from satisfice.methods.stopping.full import Full
+from satisfice.methods.stopping.no_thinking import NoThinking
 
 simple = st.one_of(
     st.sampled_from([Full(), FirstCue(), NoThinking()]),

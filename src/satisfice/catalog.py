@@ -12,6 +12,7 @@ import dataclasses
 import importlib.util
 import json
 import sys
+from collections import ChainMap
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast, overload
@@ -31,9 +32,7 @@ FAMILIES: Mapping[str, Family[Any]] = join(
     (stopping.FAMILY, parallel.FAMILY, sampling.FAMILY, shaping.FAMILY, scoring.FAMILY, tuning.FAMILY)
 )
 KINDS: Mapping[str, Kind[Any]] = {family.kind.name: family.kind for family in FAMILIES.values()}
-METHODS: Mapping[str, type[Method]] = {
-    name: row[name] for row in (f.methods for f in FAMILIES.values()) for name in row
-}
+METHODS: Mapping[str, type[Method]] = ChainMap(*(cast(Any, family.methods) for family in FAMILIES.values()))
 ALIASES: Mapping[str, str] = {"cap": "fixed-budget"}
 
 _MAX_DEPTH = 8  # methods within methods
@@ -51,8 +50,9 @@ def kind_of(method: type | Method) -> Kind[Any]:
         BadInput: it fits no kind, or several.
     """
     cls = method if isinstance(method, type) else type(method)
+    own = getattr(getattr(cls, "card", None), "id", "")
     for family in FAMILIES.values():
-        if cls in family.methods.values():
+        if own in family.methods and family.methods[own] is cls:
             return family.kind
     found = [kind for kind in KINDS.values() if kind.accepts(cls)]
     most = max((len(kind.members) for kind in found), default=0)

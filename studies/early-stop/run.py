@@ -25,8 +25,8 @@ from satisfice.core.problem import Problem
 from satisfice.core.rollouts import Rollouts
 from satisfice.core.session import Session
 from satisfice.engines.scripted import ScriptedEngine
-from satisfice.methods.shaping import Grpo
 from satisfice.methods.shaping.activevln_early_stop import Episode, episode, step_budget
+from satisfice.methods.shaping.grpo import Grpo
 
 MOVES = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
 NAMES = list(MOVES)

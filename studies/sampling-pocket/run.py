@@ -36,7 +36,7 @@ from satisfice.engines.local.engine import LocalEngine
 from satisfice.made.traces import END, END_THINK, prompt_text, write_trace
 from satisfice.methods.sampling import Filter, Truncation
 from satisfice.methods.sampling.diversity_risk import GRIDS, at_risk, prefix_tree, recall_and_risk, tokens_needed
-from satisfice.methods.stopping import Full
+from satisfice.methods.stopping.full import Full
 from satisfice.models.resolve import model_folder
 from satisfice.tasks import Task
 

@@ -31,7 +31,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Printe
 from trl.trainer.grpo_config import GRPOConfig
 
 from satisfice.engines import load_engine
-from satisfice.methods.shaping import Grpo
+from satisfice.methods.shaping.grpo import Grpo
 from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.cost import Machine, beginnings, fit, segmented, serial_group, step_cost, truncated

@@ -15,9 +15,12 @@ from satisfice.core.fit import asks, cards, require
 from satisfice.core.rollouts import PROMPT, Column
 from satisfice.core.session import POLICY
 from satisfice.core.shaper import Loss, columns_of, reads
-from satisfice.methods.parallel import FirstFinish
-from satisfice.methods.shaping import Grpo, O1Pruner, Tldr
-from satisfice.methods.stopping import Deer, Full
+from satisfice.methods.parallel.first_finish import FirstFinish
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.o1_pruner import O1Pruner
+from satisfice.methods.shaping.tldr import Tldr
+from satisfice.methods.stopping.deer import Deer
+from satisfice.methods.stopping.full import Full
 
 HEADS = Requirement("value-head", "a value head", "trainer")
 LAYERS = Requirement("linear-layers", "linear layers", "model")

@@ -1,6 +1,9 @@
 """Kinds and families: who belongs where."""
 
 import importlib
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -10,7 +13,8 @@ import pytest
 from satisfice.catalog import FAMILIES, KINDS, kind_of
 from satisfice.core.card import Card
 from satisfice.core.errors import BadInput
-from satisfice.core.method import Family, Kind, join
+from satisfice.core.method import Family, Kind, Methods, join
+from satisfice.methods.stopping.deer import Deer
 from satisfice.testing import Faulty, check_method
 
 
@@ -87,10 +91,29 @@ def test_families_with_a_shared_id_or_another_id_than_the_card_are_refused() -> 
     assert join((one,)) == {"one": one}
     with pytest.raises(ValueError, match="mean is a method of one and of two"):
         join((one, Family(name="two", kind=MERGE, methods={"mean": Mean})))
-    with pytest.raises(ValueError, match="median has a card that says mean"):
-        join((Family(name="one", kind=MERGE, methods={"median": Mean}),))
     with pytest.raises(ValueError, match="deer is a method of stopping and of mine"):
         join((*FAMILIES.values(), Family(name="mine", kind=MERGE, methods={"deer": Mean})))
+
+
+def test_a_table_loads_a_method_when_it_is_asked_for() -> None:
+    table: Methods[object] = Methods("satisfice.methods.stopping", {"deer": "deer:Deer", "dear": "deer:Deer"})
+    assert list(table) == ["deer", "dear"]
+    assert table["deer"] is table.class_named("Deer") is Deer
+    with pytest.raises(ValueError, match="dear has a card that says deer"):
+        table["dear"]
+    with pytest.raises(AttributeError, match="has no attribute 'Dear'"):
+        table.class_named("Dear")
+    for family in FAMILIES.values():
+        assert [method.card.id for method in family.methods.values()] == list(family.methods), "every line is right"
+        package = importlib.import_module(f"satisfice.methods.{family.name}")
+        assert [getattr(package, method.__name__) for method in family.methods.values()] == [*family.methods.values()]
+
+
+def test_importing_the_catalogue_loads_no_method() -> None:
+    code = "import sys, satisfice.catalog; print([n for n in sys.modules if n.startswith('satisfice.methods.s')])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "satisfice.methods.stopping" in told
+    assert not re.search(r"stopping\.|shaping\.|scoring\.", told)
 
 
 def test_the_battery_of_a_kind_is_loaded_when_it_is_used() -> None:

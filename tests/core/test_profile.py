@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.profile import HARMONY, PROFILES, QWEN3, R1, Profile, named_profile, profile_from, with_tags
-from satisfice.methods.stopping import BudgetForcing, Concise
+from satisfice.methods.stopping.budget_forcing import BudgetForcing
+from satisfice.methods.stopping.concise import Concise
 
 TAGGED = [
     R1,

@@ -12,7 +12,10 @@ from tests.core.worlds import PROBLEM, Wanderer, engine, moves, seeds
 from satisfice.core.errors import BadInput
 from satisfice.core.session import Session, Solution, solve
 from satisfice.engines.scripted import ScriptedEngine
-from satisfice.methods.stopping import Deer, EsCot, FixedBudget, Full
+from satisfice.methods.stopping.deer import Deer
+from satisfice.methods.stopping.es_cot import EsCot
+from satisfice.methods.stopping.fixed_budget import FixedBudget
+from satisfice.methods.stopping.full import Full
 
 quick = settings(deadline=None, max_examples=60)
 

@@ -26,7 +26,11 @@ from satisfice.core.shaper import (
     reads,
     start,
 )
-from satisfice.methods.shaping import Grpo, L1Max, LaserD, Palu, Siri
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.l1_max import L1Max
+from satisfice.methods.shaping.laser_d import LaserD
+from satisfice.methods.shaping.palu import Palu
+from satisfice.methods.shaping.siri import Siri
 from satisfice.testing import check_method, rollouts
 
 HEIGHT = Column("height", "how tall", example=lambda some: some.share)
@@ -41,7 +45,7 @@ class Tall(ShapesReward, CountsSteps):
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 
-    advantage: Shaper = Grpo(clip_high=0.3)  # noqa: RUF009 - frozen
+    advantage: Shaper = Grpo(clip_high=0.3)
 
     def __call__(self, rollouts: Rollouts, state: State = STATELESS) -> Shaped:
         return self.advantage(rollouts.rewarded(rollouts["height"]))

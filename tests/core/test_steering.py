@@ -8,7 +8,10 @@ from tests.core.worlds import PROBLEM, engine, seeds
 
 from satisfice.core.session import Session
 from satisfice.core.steering import Replaying, Rolled, Segmented, Steering, sampled_tokens
-from satisfice.methods.shaping import Grpo, SGrpo, Spear, Ulorl
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.s_grpo import SGrpo
+from satisfice.methods.shaping.spear import Spear
+from satisfice.methods.shaping.ulorl import Ulorl
 
 
 @given(seeds, st.lists(st.integers(1, 9), min_size=1, max_size=5))

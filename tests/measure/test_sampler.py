@@ -13,7 +13,7 @@ from satisfice.measure.plan import Plan, make_plan
 from satisfice.measure.run import run_bench
 from satisfice.measure.samples import upgraded_config
 from satisfice.measure.store import read_samples
-from satisfice.methods.sampling import BasisAware
+from satisfice.methods.sampling.basis_aware import BasisAware
 
 
 @pytest.fixture

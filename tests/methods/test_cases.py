@@ -10,10 +10,15 @@ from tests.methods.parallel.test_leap import never
 
 from satisfice.core.rollouts import Rollouts
 from satisfice.core.shaper import STATELESS, Shaper, State
-from satisfice.methods.parallel import DeepConf, Leap
 from satisfice.methods.parallel.adaptive_consistency import Criterion, decided
-from satisfice.methods.shaping import Dapo, DrGrpo, LaserD, LpSigmoid, Rise
+from satisfice.methods.parallel.deepconf import DeepConf
+from satisfice.methods.parallel.leap import Leap
+from satisfice.methods.shaping.dapo import Dapo
+from satisfice.methods.shaping.dr_grpo import DrGrpo
+from satisfice.methods.shaping.laser_d import LaserD
 from satisfice.methods.shaping.laser_de import goes_in_circles
+from satisfice.methods.shaping.lp_sigmoid import LpSigmoid
+from satisfice.methods.shaping.rise import Rise
 from satisfice.methods.stopping.deer import confidence
 from satisfice.testing import rollouts
 

@@ -12,7 +12,7 @@ from tests.engines.conftest import save_tiny
 from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.profile import HARMONY, QWEN3, R1
 from satisfice.engines import load_engine
-from satisfice.methods.stopping import BudgetForcing
+from satisfice.methods.stopping.budget_forcing import BudgetForcing
 from satisfice.models.recognise import Recognised, read_template, recognise
 from satisfice.models.words import TokenizerWords
 

@@ -14,7 +14,9 @@ import torch
 
 from satisfice.catalog import parse_sampler
 from satisfice.core.errors import BadInput, Unfit, UnknownName
-from satisfice.methods.sampling import MinP, TopK, Truncation
+from satisfice.methods.sampling import Truncation
+from satisfice.methods.sampling.min_p import MinP
+from satisfice.methods.sampling.top_k import TopK
 from satisfice.plugins.asked import asked, cut, moved
 
 

@@ -12,8 +12,11 @@ from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
 from satisfice.core.method import Method
 from satisfice.core.session import Policy, Session
-from satisfice.methods.parallel import FirstFinish, SelfConsistency
-from satisfice.methods.stopping import Deer, EsCot, FixedBudget
+from satisfice.methods.parallel.first_finish import FirstFinish
+from satisfice.methods.parallel.self_consistency import SelfConsistency
+from satisfice.methods.stopping.deer import Deer
+from satisfice.methods.stopping.es_cot import EsCot
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 from satisfice.testing import Faulty, check_method
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import Grpo, KimiLength, TPpo
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.kimi_length import KimiLength
+from satisfice.methods.shaping.t_ppo import TPpo
 from satisfice.tasks import load_task
 from satisfice.training.plan import TrainPlan
 

@@ -7,7 +7,11 @@ import pytest
 
 from satisfice.core.errors import Unfit
 from satisfice.core.rollouts import Rollouts
-from satisfice.methods.shaping import Dapo, Dler, Grpo, KimiLength, Palu
+from satisfice.methods.shaping.dapo import Dapo
+from satisfice.methods.shaping.dler import Dler
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.kimi_length import KimiLength
+from satisfice.methods.shaping.palu import Palu
 from satisfice.testing import rollouts
 from satisfice.training.preflight import WINDOW, Alarms, check_hope, examine
 

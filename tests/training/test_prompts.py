@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.problem import Problem
 from satisfice.core.shaper import asking, reads, start, with_request
-from satisfice.methods.shaping import FAMILY, CurriculumBudget, Grpo, KimiLength, L1Exact, L1Max, Tldr
+from satisfice.methods.shaping import FAMILY
+from satisfice.methods.shaping.curriculum_budget import CurriculumBudget
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.kimi_length import KimiLength
+from satisfice.methods.shaping.l1_exact import L1Exact
+from satisfice.methods.shaping.l1_max import L1Max
+from satisfice.methods.shaping.tldr import Tldr
 from satisfice.training.source import made_for
 from satisfice.training.verl.estimator import check_alone, check_trained, from_data
 from satisfice.training.verl.judging import problem_of, stated

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from satisfice.core.shaper import Loss
-from satisfice.methods.shaping import Grpo
+from satisfice.methods.shaping.grpo import Grpo
 from satisfice.testing import rollouts
 from satisfice.training.replay import picked, silent_rows, with_memories
 from satisfice.training.shares import weighed

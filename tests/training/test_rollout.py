@@ -9,7 +9,8 @@ import pytest
 
 from satisfice.core.problem import Problem, Verdict
 from satisfice.engines import load_engine
-from satisfice.methods.shaping import L1Max, SGrpo
+from satisfice.methods.shaping.l1_max import L1Max
+from satisfice.methods.shaping.s_grpo import SGrpo
 from satisfice.tasks import load_task
 from satisfice.training.rollout import (
     SAID,

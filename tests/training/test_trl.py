@@ -334,7 +334,8 @@ def test_a_divergence_in_the_rewards_is_that_from_where_the_training_began(tmp_p
 
 
 def test_a_checkpoint_of_another_method_or_without_its_end_is_not_taken(tmp_path: Path) -> None:
-    from satisfice.methods.shaping import Grpo, LaserD
+    from satisfice.methods.shaping.grpo import Grpo
+    from satisfice.methods.shaping.laser_d import LaserD
 
     for number, text in ((5, '{"shaper": "grpo", "state": {}}'), (9, None)):
         (tmp_path / f"checkpoint-{number}").mkdir()

@@ -2,12 +2,13 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from satisfice.core.card import Card
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -59,6 +60,43 @@ class Kind(Generic[T_co]):
         getattr(importlib.import_module(module), function)(method)
 
 
+class Methods(Mapping[str, type[T]]):
+    """Methods by id, each loaded from its file when it is first asked for.
+
+    The table of a family has a line per method, `"deer": "deer:Deer"`: its id, the module in the package, the class.
+
+    Raises:
+        ValueError: a line is wrong: no such module or class, or a card with another id than the table.
+    """
+
+    def __init__(self, package: str, table: Mapping[str, str]) -> None:
+        self._package, self._table = package, dict(table)
+
+    def __getitem__(self, name: str) -> type[T]:
+        module, _, cls = self._table[name].partition(":")
+        found: Any = getattr(importlib.import_module(f"{self._package}.{module}"), cls)
+        if found.card.id != name:
+            raise ValueError(f"{self._package}: {name} has a card that says {found.card.id}. Make them equal.")
+        return cast(type[T], found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def class_named(self, cls: str) -> type[T]:
+        """Return a method by the name of its class: what `from satisfice.methods.stopping import Deer` asks for.
+
+        Raises:
+            AttributeError: no method of the table has a class of that name.
+        """
+        for name, place in self._table.items():
+            if place.endswith(f":{cls}"):
+                return self[name]
+        raise AttributeError(f"module {self._package!r} has no attribute {cls!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family(Generic[T_co]):
     """A package of methods of one kind, each in its own file; the package exports it as `FAMILY`."""
@@ -72,15 +110,13 @@ def join(families: tuple[Family[Any], ...]) -> dict[str, Family[Any]]:
     """Return families by name.
 
     Raises:
-        ValueError: two methods of any kind share an id, or a method's card has another id than its table.
+        ValueError: two methods of any kind share an id.
     """
     homes: dict[str, str] = {}
     for family in families:
-        for name, method in family.methods.items():
+        for name in family.methods:
             if name in homes:
                 raise ValueError(f"{name} is a method of {homes[name]} and of {family.name}. Give one another id.")
-            if method.card.id != name:
-                raise ValueError(f"{family.name}: {name} has a card that says {method.card.id}. Make them equal.")
             homes[name] = family.name
     return {family.name: family for family in families}
 

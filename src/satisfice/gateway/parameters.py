@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from satisfice.catalog import (
     ALIASES,
     FAMILIES,
+    METHODS,
     build,
     canonical,
     check_fit,
@@ -293,4 +294,4 @@ def _with_inner(policy: Any) -> Iterator[Any]:
 
 def _is_live(policy: Policy) -> bool:
     """Return whether it is a rule for one chain: policies over several decide late which one counts."""
-    return type(policy) in FAMILIES["stopping"].methods.values()
+    return METHODS.get(policy.card.id) is type(policy) and policy.card.id in FAMILIES["stopping"].methods

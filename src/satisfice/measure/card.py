@@ -25,8 +25,7 @@ from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Session
 from satisfice.measure.intervals import bootstrapped_ratio, bounded_mean
 from satisfice.measure.trace import after_prompt, thinking_tokens, tokens_up_to
-from satisfice.methods.stopping import Deer
-from satisfice.methods.stopping.deer import confidence
+from satisfice.methods.stopping.deer import Deer, confidence
 from satisfice.methods.stopping.trial import Trial, ask_trial
 from satisfice.tasks import Task, load_task
 

@@ -25,7 +25,7 @@ from satisfice.measure.drift import NUMBERS, Reference
 from satisfice.measure.promises import loss_floor
 from satisfice.measure.replay import replay, replay_plan
 from satisfice.measure.run import Draw
-from satisfice.methods.stopping import Full
+from satisfice.methods.stopping.full import Full
 from satisfice.recommend.found import Floor, Found, changes, found_from, write_found
 from satisfice.recommend.search import Goal, certify, choose, classes_of, is_for_choosing
 from satisfice.recommend.tables import Outcomes, Rungs, Table, check_sizes, ladders_of, outcomes

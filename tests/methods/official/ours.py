@@ -12,10 +12,9 @@ from tests.methods.stopping.stage import play
 
 from satisfice.core.engine import Request, random_key
 from satisfice.engines.scripted import END
-from satisfice.methods.parallel import DeepConf, Leap
 from satisfice.methods.parallel.adaptive_consistency import decided
-from satisfice.methods.parallel.deepconf import chain_score
-from satisfice.methods.parallel.leap import route, tag_rest
+from satisfice.methods.parallel.deepconf import DeepConf, chain_score
+from satisfice.methods.parallel.leap import Leap, route, tag_rest
 from satisfice.methods.parallel.st_bon import apart_at, chain_feature, disagreement
 from satisfice.methods.sampling.epsilon import epsilon
 from satisfice.methods.sampling.eta import eta
@@ -23,9 +22,9 @@ from satisfice.methods.sampling.top_h import top_h
 from satisfice.methods.sampling.top_n_sigma import top_n_sigma
 from satisfice.methods.sampling.top_p import top_p
 from satisfice.methods.sampling.typical import typical
-from satisfice.methods.shaping import FormatLengthSurrogate
-from satisfice.methods.stopping import DynasorCot
+from satisfice.methods.shaping.format_length_surrogate import FormatLengthSurrogate
 from satisfice.methods.stopping.deer import confidence
+from satisfice.methods.stopping.dynasor_cot import DynasorCot
 from satisfice.methods.stopping.lynx import conformal, exits
 from satisfice.testing import rollouts
 

@@ -6,9 +6,15 @@ from hypothesis import strategies as st
 from tests.methods.parallel.stage import answers, begun, play
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.parallel import AdaptiveConsistency
-from satisfice.methods.parallel.adaptive_consistency import Criterion, decided, leads, leads_all, normalised_entropy
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.adaptive_consistency import (
+    AdaptiveConsistency,
+    Criterion,
+    decided,
+    leads,
+    leads_all,
+    normalised_entropy,
+)
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 
 @pytest.mark.parametrize(

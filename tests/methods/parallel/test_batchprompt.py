@@ -10,9 +10,8 @@ from satisfice.core.engine import Request
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Problem
 from satisfice.engines.scripted import END
-from satisfice.methods.parallel import BatchPrompt
-from satisfice.methods.parallel.batchprompt import Label, contents, elected, labels, leaves, pack
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.batchprompt import BatchPrompt, Label, contents, elected, labels, leaves, pack
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 A, A_, B, B_ = Label("A", True), Label("A", False), Label("B", True), Label("B", False)
 BATCH = pack(

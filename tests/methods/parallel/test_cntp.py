@@ -11,8 +11,7 @@ from tests.methods.parallel.stage import dropped, looks, play
 from satisfice.core.engine import Request
 from satisfice.core.errors import BadInput
 from satisfice.engines.scripted import END
-from satisfice.methods.parallel import Cntp
-from satisfice.methods.parallel.cntp import entropy, perplexity, processed, trials
+from satisfice.methods.parallel.cntp import Cntp, entropy, perplexity, processed, trials
 
 
 @pytest.mark.parametrize(("h", "paper", "code"), [(1.4206, 9, 9), (0.4, 2, 3), (0.005, 1, 1), (1.6, 10, 10)])

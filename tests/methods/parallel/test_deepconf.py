@@ -11,10 +11,9 @@ from tests.methods.parallel.stage import PROBLEM, begun, dropped, play
 
 from satisfice.core.engine import Request, random_key
 from satisfice.engines.scripted import END
-from satisfice.methods.parallel import DeepConf
 from satisfice.methods.parallel._confidence import token_confidence, window_means
-from satisfice.methods.parallel.deepconf import chain_score
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.deepconf import DeepConf, chain_score
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 TOP = [[0.9, 0.06], [0.6, 0.3], [0.4, 0.35], [0.95, 0.03]]
 MINIMA = [14.2, 15.1, 13.8, 16.0, 15.5, 12.9, 14.9, 15.8]

@@ -9,8 +9,8 @@ from tests.methods.parallel.stage import dropped, looks, play
 from satisfice.core.card import Card
 from satisfice.core.engine import Request
 from satisfice.engines.scripted import END
-from satisfice.methods.parallel import ErPrm
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.er_prm import ErPrm
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 
 @dataclass(frozen=True, kw_only=True)

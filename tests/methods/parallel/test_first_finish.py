@@ -12,9 +12,8 @@ from satisfice.core.problem import Problem
 from satisfice.core.race import PACE
 from satisfice.core.session import Session, Solution, solve
 from satisfice.engines.scripted import END, ScriptedEngine, ScriptedSequence
-from satisfice.methods.parallel import FirstFinish
-from satisfice.methods.parallel.first_finish import right_given_length
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.first_finish import FirstFinish, right_given_length
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 
 @pytest.mark.parametrize(("length", "p"), [(6000, 0.9308), (10000, 0.75), (14000, 0.0323)])

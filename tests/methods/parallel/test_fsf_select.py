@@ -8,9 +8,8 @@ from tests.methods.parallel.stage import PROBLEM, begun, looks, play, stories
 from satisfice.core.engine import Request, random_key
 from satisfice.core.errors import BadInput
 from satisfice.engines.scripted import END
-from satisfice.methods.parallel import FsfSelect
-from satisfice.methods.parallel.fsf_select import failed_fraction, marked, review_ratio
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.fsf_select import FsfSelect, failed_fraction, marked, review_ratio
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 TOLD = ["a\nthis does not work\nb</think>1", "a\nb\nc\nd</think>2", "a\nb\nthat's wrong\nstart over\n</think>3"]
 

@@ -8,9 +8,11 @@ from tests.methods.parallel.stage import play, stories
 from satisfice.core.card import Card
 from satisfice.core.chain import Chain
 from satisfice.core.session import Policy, Session
-from satisfice.methods.parallel import AdaptiveConsistency, SelfConsistency
 from satisfice.methods.parallel._inner import elect, follow, level, new_chain
-from satisfice.methods.stopping import FixedBudget, Full
+from satisfice.methods.parallel.adaptive_consistency import AdaptiveConsistency
+from satisfice.methods.parallel.self_consistency import SelfConsistency
+from satisfice.methods.stopping.fixed_budget import FixedBudget
+from satisfice.methods.stopping.full import Full
 
 STORY = "a b c d e f</think>7"
 

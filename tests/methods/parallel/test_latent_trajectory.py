@@ -8,9 +8,8 @@ from tests.methods.parallel.stage import begun, dropped, looks, play, stories
 
 from satisfice.core.engine import Sampled
 from satisfice.core.errors import BadInput
-from satisfice.methods.parallel import LatentTrajectory
-from satisfice.methods.parallel.latent_trajectory import Way, trajectory
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.latent_trajectory import LatentTrajectory, Way, trajectory
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 STRAIGHT = np.array([[0, 0], [1, 0], [2, 1], [3, 1]])[:, None]
 WANDERING = np.array([[0, 0], [2, 0], [1, 2], [1, 1]])[:, None]

@@ -10,9 +10,8 @@ from tests.methods.parallel.stage import play
 
 from satisfice.core.engine import Request
 from satisfice.engines.scripted import END
-from satisfice.methods.parallel import Leap
-from satisfice.methods.parallel.leap import ALONE, comment, common_subsequence, route, similarity, tag_rest
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.leap import ALONE, Leap, comment, common_subsequence, route, similarity, tag_rest
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 
 def test_worked_example() -> None:

@@ -11,9 +11,8 @@ from tests.methods.parallel.stage import PROBLEM, play
 from satisfice.answers.vote import majority
 from satisfice.core.engine import Request, random_key
 from satisfice.engines.scripted import END
-from satisfice.methods.parallel import NoThinkingVote
-from satisfice.methods.parallel.nothinking_vote import borda, self_certainty
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.nothinking_vote import NoThinkingVote, borda, self_certainty
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 
 def test_golden_values() -> None:

@@ -7,9 +7,9 @@ from tests.methods.parallel.stage import PROBLEM, begun, looks, play
 
 from satisfice.core.engine import Request, random_key
 from satisfice.engines.scripted import END
-from satisfice.methods.parallel import Pdr, SeqRefine
-from satisfice.methods.parallel.pdr import REFINE, cost, gathered
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.pdr import REFINE, Pdr, cost, gathered
+from satisfice.methods.parallel.seq_refine import SeqRefine
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 KEYS = {random_key(0, PROBLEM.id, str(n)): n for n in range(40)}
 

@@ -6,8 +6,8 @@ from tests.methods.parallel.stage import PROBLEM, looks, play
 
 from satisfice.core.engine import Request, random_key
 from satisfice.engines.scripted import END
-from satisfice.methods.parallel import PlanFirst
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.plan_first import PlanFirst
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 PLANNER = random_key(0, PROBLEM.id, "0")
 

@@ -6,8 +6,8 @@ from satisfice.core.engine import Request, random_key
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, Solution, solve
 from satisfice.engines.scripted import END, ScriptedEngine
-from satisfice.methods.parallel import SelfConsistency
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.self_consistency import SelfConsistency
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 
 def play(rule: SelfConsistency, answers: list[str]) -> tuple[Solution, ScriptedEngine]:

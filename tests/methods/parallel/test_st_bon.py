@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.methods.parallel.stage import dropped, looks, play, stories
 
-from satisfice.methods.parallel import StBon
-from satisfice.methods.parallel.st_bon import apart_at, chain_feature, disagreement
-from satisfice.methods.stopping import FixedBudget
+from satisfice.methods.parallel.st_bon import StBon, apart_at, chain_feature, disagreement
+from satisfice.methods.stopping.fixed_budget import FixedBudget
 
 STATES = [[[1, 0], [1, 1], [0, 2]], [[1, 0], [1, 0.8], [0.1, 2]], [[1, 0], [3, 1], [2, 2]]]
 

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from tests.methods.sampling.worlds import P, Z, ids
 
 from satisfice.core.errors import BadInput, Unfit
-from satisfice.methods.sampling import BasisAware
-from satisfice.methods.sampling.basis_aware import basis_of, certify, draw, threshold
+from satisfice.methods.sampling.basis_aware import BasisAware, basis_of, certify, draw, threshold
 
 W = np.array([(1, 0), (1, 0.2), (0, 1), (0, 0.9), (-1, -0.5), (2.5, 2.5)])
 

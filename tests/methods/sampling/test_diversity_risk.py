@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.methods.sampling.worlds import random_logits
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.sampling import BasisAware, TopK, TopP
+from satisfice.methods.sampling.basis_aware import BasisAware
 from satisfice.methods.sampling.diversity_risk import (
     GRIDS,
     at_risk,
@@ -20,6 +20,8 @@ from satisfice.methods.sampling.diversity_risk import (
     recall_and_risk,
     tokens_needed,
 )
+from satisfice.methods.sampling.top_k import TopK
+from satisfice.methods.sampling.top_p import TopP
 
 
 def test_worked_figures() -> None:

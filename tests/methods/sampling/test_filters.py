@@ -16,17 +16,17 @@ from tests.methods.sampling.worlds import KINDS, Z, ids, random_logits
 
 from satisfice.catalog import build
 from satisfice.core.errors import BadInput
-from satisfice.methods.sampling import FILTER, Epsilon, Eta, Filter, MinP, TopH, TopK, TopNSigma, TopP, Typical
+from satisfice.methods.sampling import FILTER, Filter
 from satisfice.methods.sampling import filter as filter_module
-from satisfice.methods.sampling.epsilon import epsilon
-from satisfice.methods.sampling.eta import eta
+from satisfice.methods.sampling.epsilon import Epsilon, epsilon
+from satisfice.methods.sampling.eta import Eta, eta
 from satisfice.methods.sampling.filter import measure
-from satisfice.methods.sampling.min_p import min_p
-from satisfice.methods.sampling.top_h import top_h
-from satisfice.methods.sampling.top_k import top_k
-from satisfice.methods.sampling.top_n_sigma import top_n_sigma
-from satisfice.methods.sampling.top_p import top_p
-from satisfice.methods.sampling.typical import typical
+from satisfice.methods.sampling.min_p import MinP, min_p
+from satisfice.methods.sampling.top_h import TopH, top_h
+from satisfice.methods.sampling.top_k import TopK, top_k
+from satisfice.methods.sampling.top_n_sigma import TopNSigma, top_n_sigma
+from satisfice.methods.sampling.top_p import TopP, top_p
+from satisfice.methods.sampling.typical import Typical, typical
 
 SPECS = [
     "top-k:3", "top-p:0.9", "top-p:0.3", "typical:0.9", "typical:0.2", "epsilon:0.06", "eta:0.1", "min-p:0.2",

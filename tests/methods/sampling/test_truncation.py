@@ -11,7 +11,11 @@ from tests.methods.sampling.worlds import KINDS, Z, ids, random_logits
 from satisfice.catalog import check_fit, parse_sampler, sampler_text
 from satisfice.core.card import Need
 from satisfice.core.errors import BadInput, Unfit, UnknownName
-from satisfice.methods.sampling import BasisAware, MinP, TopK, TopP, Truncation
+from satisfice.methods.sampling import Truncation
+from satisfice.methods.sampling.basis_aware import BasisAware
+from satisfice.methods.sampling.min_p import MinP
+from satisfice.methods.sampling.top_k import TopK
+from satisfice.methods.sampling.top_p import TopP
 from satisfice.plugins.transformers import Truncate
 
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from satisfice.catalog import as_json, build, canonical, from_json
 from satisfice.core.errors import BadInput
 from satisfice.core.fit import cards
-from satisfice.methods.scoring import PocketReward
-from satisfice.methods.scoring.pocket_reward import FEATURES, about, features
+from satisfice.methods.scoring.pocket_reward import FEATURES, PocketReward, about, features
 from satisfice.testing import check_method
 
 SURE = "7*6=42\nso 42\nCheck back 42/6=7 7 ok\n"

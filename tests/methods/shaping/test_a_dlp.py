@@ -3,7 +3,8 @@
 import pytest
 
 from satisfice.core.shaper import advance
-from satisfice.methods.shaping import ADlp, DrGrpo
+from satisfice.methods.shaping.a_dlp import ADlp
+from satisfice.methods.shaping.dr_grpo import DrGrpo
 from satisfice.testing import rollouts
 
 LENGTHS = [1000, 2000, 4000, 3000]

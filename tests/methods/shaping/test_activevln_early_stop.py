@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session
 from satisfice.engines.scripted import ScriptedEngine
-from satisfice.methods.shaping import ActivevlnEarlyStop
-from satisfice.methods.shaping.activevln_early_stop import Episode, episode, step_budget, warm_up_length
+from satisfice.methods.shaping.activevln_early_stop import (
+    ActivevlnEarlyStop,
+    Episode,
+    episode,
+    step_budget,
+    warm_up_length,
+)
 from satisfice.testing import rollouts
 
 MOVES = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from satisfice.methods.shaping import Adacot
+from satisfice.methods.shaping.adacot import Adacot
 from satisfice.testing import rollouts
 
 LABELS = {"needs_thinking": [1, 0, 1, 0], "mode": [1, 1, 0, 1], "well_formed": [1, 1, 1, 0]}

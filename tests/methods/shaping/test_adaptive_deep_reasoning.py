@@ -10,8 +10,8 @@ from satisfice.core.chain import Chain
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session
 from satisfice.engines.scripted import ScriptedEngine
-from satisfice.methods.shaping import AdaptiveDeepReasoning, Grpo
-from satisfice.methods.shaping.adaptive_deep_reasoning import LONG, SHORT, ModeMargin, mode_hinge
+from satisfice.methods.shaping.adaptive_deep_reasoning import LONG, SHORT, AdaptiveDeepReasoning, ModeMargin, mode_hinge
+from satisfice.methods.shaping.grpo import Grpo
 from satisfice.testing import rollouts
 
 MODES = [0, 0, 0, 0, 1, 1, 1, 1]
@@ -83,5 +83,5 @@ def test_or_is_asked_to_in_the_prompt() -> None:
 
 def test_a_group_of_one_mode_prefers_what_it_can_tell() -> None:
     shaped = AdaptiveDeepReasoning()(rollouts([1, 0], mode=[1, 1]))
-    assert shaped.wanted_mode.tolist() == [1, 1]  # type: ignore[union-attr]
+    assert shaped.columns["wanted_mode"].tolist() == [0.5, 0.5]
     assert np.isfinite(shaped.advantage).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from satisfice.core.shaper import advance, start
-from satisfice.methods.shaping import Bingo
+from satisfice.methods.shaping.bingo import Bingo
 from satisfice.testing import rollouts
 
 BATCH = rollouts(

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from satisfice.core.shaper import advance
-from satisfice.methods.shaping import Ceeh
-from satisfice.methods.shaping.ceeh import entropy_gain
+from satisfice.methods.shaping.ceeh import Ceeh, entropy_gain
 from satisfice.testing import rollouts
 
 LENGTHS = [800, 1000, 2000, 4000]

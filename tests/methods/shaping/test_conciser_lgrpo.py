@@ -2,7 +2,8 @@
 
 import pytest
 
-from satisfice.methods.shaping import ConciserLgrpo, Grpo
+from satisfice.methods.shaping.conciser_lgrpo import ConciserLgrpo
+from satisfice.methods.shaping.grpo import Grpo
 from satisfice.testing import rollouts
 
 LENGTHS = [800, 1200, 1600, 2400]

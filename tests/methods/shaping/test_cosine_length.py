@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import CosineLength
 from satisfice.methods.shaping._gae import generalised_advantage
-from satisfice.methods.shaping.cosine_length import cosine, discounted, repeated, repeated_share
+from satisfice.methods.shaping.cosine_length import CosineLength, cosine, discounted, repeated, repeated_share
 from satisfice.testing import rollouts
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from satisfice.core.shaper import advance
-from satisfice.methods.shaping import CrmCrf, Grpo
+from satisfice.methods.shaping.crm_crf import CrmCrf
+from satisfice.methods.shaping.grpo import Grpo
 from satisfice.testing import rollouts
 
 BATCH = rollouts([1, 1, 0, 1], score=[0.9, 0.4, 0.9, 0.6])

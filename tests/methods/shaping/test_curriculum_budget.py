@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from satisfice.core.shaper import advance
-from satisfice.methods.shaping import CurriculumBudget
-from satisfice.methods.shaping.curriculum_budget import length_reward
+from satisfice.methods.shaping.curriculum_budget import CurriculumBudget, length_reward
 from satisfice.testing import rollouts
 
 AT_87 = CurriculumBudget(start=87, decay=1.0)

@@ -3,7 +3,8 @@
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import DaDler, Dler
+from satisfice.methods.shaping.da_dler import DaDler
+from satisfice.methods.shaping.dler import Dler
 from satisfice.testing import rollouts
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput
 from satisfice.core.shaper import reward_range, worth
-from satisfice.methods.shaping import Dapo, Grpo, KimiLength
-from satisfice.methods.shaping.dapo import differs, overlong
+from satisfice.methods.shaping.dapo import Dapo, differs, overlong
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.kimi_length import KimiLength
 from satisfice.testing import rollouts
 
 

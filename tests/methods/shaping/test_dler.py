@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from satisfice.methods.shaping import DaDler, Dler
+from satisfice.methods.shaping.da_dler import DaDler
+from satisfice.methods.shaping.dler import Dler
 from satisfice.testing import rollouts
 
 BATCH = rollouts(

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.core.loss_term import PolicyLoss, Tokens
-from satisfice.methods.shaping import Dot
-from satisfice.methods.shaping.dot import KlCov, kl_cov_tokens, outlier_length
+from satisfice.methods.shaping.dot import Dot, KlCov, kl_cov_tokens, outlier_length
 from satisfice.testing import rollouts
 
 LENGTHS = [900] * 31 + [4000]

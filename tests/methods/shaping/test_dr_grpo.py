@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from satisfice.methods.shaping import DrGrpo
+from satisfice.methods.shaping.dr_grpo import DrGrpo
 from satisfice.testing import random_rollouts, rollouts
 
 G4 = rollouts(correct=[1, 1, 1, 0], length=[1000, 2000, 4000, 3000])

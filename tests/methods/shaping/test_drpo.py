@@ -5,8 +5,7 @@ import pytest
 
 from satisfice.core.loss_term import PolicyLoss, Tokens
 from satisfice.core.rollouts import LOGPROB, MASK
-from satisfice.methods.shaping import Drpo
-from satisfice.methods.shaping.drpo import TrustRegion, objective, softmax_within
+from satisfice.methods.shaping.drpo import Drpo, TrustRegion, objective, softmax_within
 from satisfice.testing import random_rollouts, rollouts
 
 SCORES = np.array([-0.5, -0.6, -0.7, -0.9])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from satisfice.core.shaper import advance
-from satisfice.methods.shaping import Epo, Grpo
-from satisfice.methods.shaping.epo import code_phase, corridor, phase, shares
+from satisfice.methods.shaping.epo import Epo, code_phase, corridor, phase, shares
+from satisfice.methods.shaping.grpo import Grpo
 from satisfice.testing import rollouts
 
 H = np.array([[0.2, 0.9, 1.1, 0.05]])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from satisfice.methods.shaping import FormatLengthSurrogate, Grpo
-from satisfice.methods.shaping.format_length_surrogate import length_reward
+from satisfice.methods.shaping.format_length_surrogate import FormatLengthSurrogate, length_reward
+from satisfice.methods.shaping.grpo import Grpo
 from satisfice.testing import rollouts
 
 LENGTHS = [768, 1536, 2500, 2500, 400, 3072]

@@ -2,8 +2,7 @@
 
 import pytest
 
-from satisfice.methods.shaping import Frugal
-from satisfice.methods.shaping.frugal import efficiency_adjusted_accuracy
+from satisfice.methods.shaping.frugal import Frugal, efficiency_adjusted_accuracy
 from satisfice.testing import rollouts
 
 

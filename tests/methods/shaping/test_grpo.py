@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satisfice.core.shaper import Loss
-from satisfice.methods.shaping import Grpo
+from satisfice.methods.shaping.grpo import Grpo
 from satisfice.testing import rollouts
 
 G4 = rollouts(correct=[1, 1, 1, 0], length=[1000, 2000, 4000, 3000])

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from satisfice.methods.shaping import Grpo, GrpoLambda
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.grpo_lambda import GrpoLambda
 from satisfice.testing import random_rollouts, rollouts
 
 LENGTHS = [1000, 2000, 4000, 3000]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from satisfice.methods.shaping import Grpo, KatStepSrpo
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.kat_step_srpo import KatStepSrpo
 from satisfice.testing import rollouts
 
 MASK = np.ones((4, 3))

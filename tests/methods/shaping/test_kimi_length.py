@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import Grpo, KimiLength
-from satisfice.methods.shaping.kimi_length import rank_reward
-from satisfice.methods.stopping import Deer
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.kimi_length import KimiLength, rank_reward
+from satisfice.methods.stopping.deer import Deer
 from satisfice.testing import rollouts
 
 G4 = rollouts(correct=[1, 1, 1, 0], length=[1000, 2000, 4000, 3000])

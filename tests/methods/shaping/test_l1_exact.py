@@ -3,7 +3,7 @@
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import L1Exact
+from satisfice.methods.shaping.l1_exact import L1Exact
 from satisfice.testing import rollouts
 
 LENGTHS = [1000, 2000, 4000, 3000]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from satisfice.methods.shaping import L1Max
+from satisfice.methods.shaping.l1_max import L1Max
 from satisfice.testing import rollouts
 
 G4 = rollouts(correct=[1, 1, 1, 0], length=[1000, 2000, 4000, 3000], budget=[2000] * 4)

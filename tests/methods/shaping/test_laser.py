@@ -2,8 +2,8 @@
 
 import pytest
 
-from satisfice.methods.shaping import Laser
 from satisfice.methods.shaping._laser import scores
+from satisfice.methods.shaping.laser import Laser
 from satisfice.testing import rollouts
 
 LENGTHS = [1000, 2000, 4000, 3000]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.core.shaper import advance, start
-from satisfice.methods.shaping import LaserD
 from satisfice.methods.shaping._laser import candidates, search_targets
+from satisfice.methods.shaping.laser_d import LaserD
 from satisfice.testing import random_rollouts, rollouts
 
 GRID = candidates(1024, 16384, 1024)

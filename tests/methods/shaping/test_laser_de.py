@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from satisfice.methods.shaping import LaserDe
-from satisfice.methods.shaping.laser_de import goes_in_circles
+from satisfice.methods.shaping.laser_de import LaserDe, goes_in_circles
 from satisfice.testing import rollouts
 
 STATE = {"step": 20, "monitored": 20, "targets": {"high": 2048, "medium": 3072, "low": None}}

@@ -2,8 +2,7 @@
 
 import pytest
 
-from satisfice.methods.shaping import LongwriterLength
-from satisfice.methods.shaping.longwriter_length import length_reward
+from satisfice.methods.shaping.longwriter_length import LongwriterLength, length_reward
 from satisfice.testing import rollouts
 
 TEXTS = {"shortest": [800] * 3, "longest": [1200] * 3, "repetitive": [0] * 3, "well_formed": [1] * 3}

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.core.shaper import reads
-from satisfice.methods.shaping import Grpo, LpSigmoid, Rloo
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.lp_sigmoid import LpSigmoid
+from satisfice.methods.shaping.rloo import Rloo
 from satisfice.testing import random_rollouts, rollouts
 
 LENGTHS = [1000, 2000, 4000, 3000]

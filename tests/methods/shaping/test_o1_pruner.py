@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import O1Pruner
+from satisfice.methods.shaping.o1_pruner import O1Pruner
 from satisfice.testing import rollouts
 
 LENGTHS = [1000, 2000, 4000, 3000]

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from satisfice.methods.shaping import Grpo, Odin
-from satisfice.methods.shaping.odin import correlation, length_loss, orthogonality_loss, ranking_loss
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.odin import Odin, correlation, length_loss, orthogonality_loss, ranking_loss
 from satisfice.testing import rollouts
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import Palu
+from satisfice.methods.shaping.palu import Palu
 from satisfice.testing import rollouts
 
 LENGTHS = np.array([1000, 1500, 2000, 2500, 3000, 3500, 6000, 8192])

@@ -12,8 +12,8 @@ from satisfice.core.errors import BadInput
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session
 from satisfice.engines.scripted import ScriptedEngine
-from satisfice.methods.shaping import Grpo, Pppo
-from satisfice.methods.shaping.pppo import continued_reward, prefix_lengths, prefix_mask
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.pppo import Pppo, continued_reward, prefix_lengths, prefix_mask
 from satisfice.testing import rollouts
 
 RIGHT = np.array([[1, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]])

@@ -12,8 +12,7 @@ from satisfice.core.chain import Chain
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session
 from satisfice.engines.scripted import ScriptedEngine
-from satisfice.methods.shaping import Rise
-from satisfice.methods.shaping.rise import Example, improvement_examples, repair, reward_weights
+from satisfice.methods.shaping.rise import Example, Rise, improvement_examples, repair, reward_weights
 from satisfice.testing import rollouts
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from satisfice.methods.shaping import Rloo
+from satisfice.methods.shaping.rloo import Rloo
 from satisfice.testing import random_rollouts, rollouts
 
 

@@ -12,8 +12,8 @@ from satisfice.core.chain import Chain
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session
 from satisfice.engines.scripted import ScriptedEngine
-from satisfice.methods.shaping import Grpo, SGrpo
-from satisfice.methods.shaping.s_grpo import exit_places, serial_reward
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.s_grpo import SGrpo, exit_places, serial_reward
 from satisfice.testing import rollouts
 
 EXAMPLE = [0, 1, 1, 0, 1]

@@ -3,7 +3,7 @@
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import Siri
+from satisfice.methods.shaping.siri import Siri
 from satisfice.testing import rollouts
 
 

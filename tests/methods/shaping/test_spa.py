@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import Spa
-from satisfice.methods.shaping.spa import fit_progress, left_out_return
+from satisfice.methods.shaping.spa import Spa, fit_progress, left_out_return
 from satisfice.testing import rollouts
 
 TURNS = np.array([[0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 1, 1]])

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.core.shaper import State
-from satisfice.methods.shaping import Spear
-from satisfice.methods.shaping.spear import clip_cov_tokens, recalibrated, replay_weight, turn_bonus
+from satisfice.methods.shaping.spear import Spear, clip_cov_tokens, recalibrated, replay_weight, turn_bonus
 from satisfice.testing import random_rollouts, rollouts
 
 READS = Spear.card.requires

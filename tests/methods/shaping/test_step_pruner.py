@@ -2,8 +2,7 @@
 
 import pytest
 
-from satisfice.methods.shaping import StepPruner
-from satisfice.methods.shaping.step_pruner import count_steps
+from satisfice.methods.shaping.step_pruner import StepPruner, count_steps
 from satisfice.testing import rollouts
 
 G4 = rollouts(correct=[1, 1, 1, 0], step_count=[10, 16, 25, 30])

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from satisfice.core.steering import Segmented
-from satisfice.methods.shaping import TPpo
 from satisfice.methods.shaping._gae import generalised_advantage
-from satisfice.methods.shaping.t_ppo import SquaredValueError, extended_advantage
+from satisfice.methods.shaping.t_ppo import SquaredValueError, TPpo, extended_advantage
 from satisfice.testing import rollouts
 
 VALUE = [[0.2, 0.5, 0.4, 0.6]]

@@ -5,7 +5,8 @@ import pytest
 
 from satisfice.core.errors import BadInput
 from satisfice.core.shaper import advance, caps_for, start
-from satisfice.methods.shaping import Grpo, ThinkPrune
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.thinkprune import ThinkPrune
 from satisfice.testing import rollouts
 
 G4 = rollouts(correct=[1, 1, 1, 0], length=[1000, 2000, 4000, 3000])

@@ -3,7 +3,7 @@
 import pytest
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import Tldr
+from satisfice.methods.shaping.tldr import Tldr
 from satisfice.testing import check_method, rollouts
 
 LENGTHS = [1000, 2000, 4000, 3000]

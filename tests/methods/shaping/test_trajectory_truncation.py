@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput
-from satisfice.methods.shaping import TrajectoryTruncation
 from satisfice.methods.shaping.trajectory_truncation import (
+    TrajectoryTruncation,
     allocation,
     estimated_return,
     half_width,

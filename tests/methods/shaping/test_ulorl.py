@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from satisfice.core.rollouts import ENTROPY, LOGPROB, MASK
 from satisfice.core.steering import Segmented
-from satisfice.methods.shaping import Grpo, Ulorl
-from satisfice.methods.shaping.ulorl import mastered, ratios
+from satisfice.methods.shaping.grpo import Grpo
+from satisfice.methods.shaping.ulorl import Ulorl, mastered, ratios
 from satisfice.testing import random_rollouts, rollouts
 
 PROBS = np.array([[0.995, 0.6, 0.999, 0.97]] * 4)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.methods.stopping.stage import looks, play, trials
 
-from satisfice.methods.stopping import AnswerConsistency
+from satisfice.methods.stopping.answer_consistency import AnswerConsistency
 from satisfice.methods.stopping.trial import agreeing, settled
 
 LINES = "a step\n" * 12 + "</think>7"

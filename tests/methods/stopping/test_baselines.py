@@ -10,7 +10,10 @@ from satisfice.core.errors import BadInput
 from satisfice.core.problem import Problem
 from satisfice.core.session import Policy, Session, Solution, solve
 from satisfice.engines.scripted import ScriptedEngine
-from satisfice.methods.stopping import FirstCue, FixedBudget, Full, NoThinking
+from satisfice.methods.stopping.first_cue import FirstCue
+from satisfice.methods.stopping.fixed_budget import FixedBudget
+from satisfice.methods.stopping.full import Full
+from satisfice.methods.stopping.no_thinking import NoThinking
 
 STORY = "one two so 3\nWait, no so 4\nWait, yes</think>4"
 

@@ -5,8 +5,8 @@ from tests.methods.stopping.stage import looks, play
 
 from satisfice.core.engine import Request
 from satisfice.engines.scripted import END, ScriptedEngine
-from satisfice.methods.stopping import BudgetForcing, Full
-from satisfice.methods.stopping.budget_forcing import closing
+from satisfice.methods.stopping.budget_forcing import BudgetForcing, closing
+from satisfice.methods.stopping.full import Full
 
 PIECES = ("one two three ", " four five", " six")
 

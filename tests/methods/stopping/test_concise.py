@@ -5,8 +5,7 @@ from tests.methods.stopping.stage import looks, play
 
 from satisfice.core.engine import Request
 from satisfice.engines.scripted import END
-from satisfice.methods.stopping import Concise
-from satisfice.methods.stopping.concise import sure_share
+from satisfice.methods.stopping.concise import Concise, sure_share
 from satisfice.methods.stopping.trial import word_ids
 
 SHEET = {"Great": 0.30, "Perfect": 0.10, "Wait": 0.25, "Hmm": 0.05, "x": 0.30}

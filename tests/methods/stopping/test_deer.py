@@ -13,8 +13,7 @@ from satisfice.core.errors import BadInput
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, Solution, solve
 from satisfice.engines.scripted import END, SCRIPTED, ScriptedEngine
-from satisfice.methods.stopping import Deer
-from satisfice.methods.stopping.deer import Mean, certainty, confidence
+from satisfice.methods.stopping.deer import Deer, Mean, certainty, confidence
 from satisfice.methods.stopping.trial import Trial
 
 STORY = "7*6=41 so 41\nWait, 41-1=40 no\n7*6=42 so 42\nWait, 42 ok\nWait, 42 again\n</think>42"

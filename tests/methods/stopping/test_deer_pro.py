@@ -8,8 +8,8 @@ from tests.methods.stopping.stage import looks, play
 
 from satisfice.core.engine import Request
 from satisfice.engines.scripted import END
-from satisfice.methods.stopping import Deer, DeerPro
-from satisfice.methods.stopping.deer_pro import calibrated
+from satisfice.methods.stopping.deer import Deer
+from satisfice.methods.stopping.deer_pro import DeerPro, calibrated
 
 STORY = "so 4\nWait, so 4\nWait, yes</think>4"
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from tests.methods.stopping.stage import looks, play, trials
 
 from satisfice.engines.scripted import END
-from satisfice.methods.stopping import DynasorCot, Full
-from satisfice.methods.stopping.dynasor_cot import certain, closed_part, hesitates
+from satisfice.methods.stopping.dynasor_cot import DynasorCot, certain, closed_part, hesitates
+from satisfice.methods.stopping.full import Full
 
 WORDS = ("wait", "hold", "but", "okay", "no", "hmm")
 STORY = "x" + " x" * 63 + "</think>7"  # a token each: 127 of thinking and the end

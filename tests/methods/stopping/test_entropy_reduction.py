@@ -5,8 +5,7 @@ import math
 import pytest
 from tests.methods.stopping.stage import looks, play, trials
 
-from satisfice.methods.stopping import EntropyReduction
-from satisfice.methods.stopping.entropy_reduction import hopeless, low, mean_entropy
+from satisfice.methods.stopping.entropy_reduction import EntropyReduction, hopeless, low, mean_entropy
 
 STEPS = [[[0.5, 0.3, 0.2], [0.6, 0.4]], [[0.7, 0.2, 0.1], [0.9, 0.1]], [[0.95, 0.03, 0.02], [0.99, 0.01]]]
 LINES = "a step\n" * 5 + "so</think>7"

@@ -8,8 +8,8 @@ from tests.methods.stopping.stage import play
 
 from satisfice.core.engine import Request
 from satisfice.engines.scripted import END
-from satisfice.methods.stopping import EotTemperature, Full
-from satisfice.methods.stopping.eot_temperature import EndScale
+from satisfice.methods.stopping.eot_temperature import EndScale, EotTemperature
+from satisfice.methods.stopping.full import Full
 
 
 def p_end(logits: list[float]) -> float:

@@ -11,8 +11,7 @@ from satisfice.core.engine import Request
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, Solution, solve
 from satisfice.engines.scripted import END, ScriptedEngine
-from satisfice.methods.stopping import EsCot
-from satisfice.methods.stopping.es_cot import jump_p_value, run_jump, run_lengths
+from satisfice.methods.stopping.es_cot import EsCot, jump_p_value, run_jump, run_lengths
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ from satisfice.core.engine import Request
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.core.session import Policy
 from satisfice.engines.scripted import END, HIDDEN, ScriptedEngine
-from satisfice.methods.stopping import FirstTry, Full, KnowingBeforeSaying, Lynx, SpecExit
 from satisfice.methods.stopping.artefact import Artefact, Network, load_artefact, sigmoid
-from satisfice.methods.stopping.first_try import NGRAMS, ngram_counts, stop_after
-from satisfice.methods.stopping.lynx import conformal, exits, quantile
-from satisfice.methods.stopping.specexit import done, ewma, signals_of
+from satisfice.methods.stopping.first_try import NGRAMS, FirstTry, ngram_counts, stop_after
+from satisfice.methods.stopping.full import Full
+from satisfice.methods.stopping.knowing_before_saying import KnowingBeforeSaying
+from satisfice.methods.stopping.lynx import Lynx, conformal, exits, quantile
+from satisfice.methods.stopping.specexit import SpecExit, done, ewma, signals_of
 from satisfice.testing import check_method
 
 WRONG = [0.05, 0.1, 0.15, 0.2, 0.3, 0.35, 0.4, 0.55, 0.6, 0.85]

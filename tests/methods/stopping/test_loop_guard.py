@@ -7,8 +7,8 @@ from tests.methods.stopping.stage import looks, play
 
 from satisfice.core.engine import Request
 from satisfice.engines.scripted import END
-from satisfice.methods.stopping import Full, LoopGuard
-from satisfice.methods.stopping.loop_guard import repeated
+from satisfice.methods.stopping.full import Full
+from satisfice.methods.stopping.loop_guard import LoopGuard, repeated
 
 
 @pytest.mark.parametrize(

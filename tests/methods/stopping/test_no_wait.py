@@ -5,7 +5,8 @@ from tests.methods.stopping.stage import play
 
 from satisfice.core.engine import Request
 from satisfice.engines.scripted import END
-from satisfice.methods.stopping import Full, NoWait
+from satisfice.methods.stopping.full import Full
+from satisfice.methods.stopping.no_wait import NoWait
 
 PROFILE = {"rules": {"no-wait": {"reflections": ("wait", "hmm")}}}
 

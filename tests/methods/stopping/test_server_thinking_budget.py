@@ -5,7 +5,9 @@ from tests.methods.stopping.stage import play
 
 from satisfice.core.engine import Request
 from satisfice.engines.scripted import END, ScriptedSequence
-from satisfice.methods.stopping import FixedBudget, Full, ServerThinkingBudget
+from satisfice.methods.stopping.fixed_budget import FixedBudget
+from satisfice.methods.stopping.full import Full
+from satisfice.methods.stopping.server_thinking_budget import ServerThinkingBudget
 
 STORY = "a b c d e f g h</think>4"
 

@@ -14,7 +14,7 @@ from satisfice.core.errors import EngineError, Unfit
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Session, solve
 from satisfice.engines.local.engine import LocalEngine
-from satisfice.methods.shaping import SGrpo
+from satisfice.methods.shaping.s_grpo import SGrpo
 from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.rollout import Ask, AskGroup, sample, steer

@@ -1,60 +1,32 @@
 """How many chains to run, and which answer to take: one policy per file."""
 
-from satisfice.core.method import Family
-from satisfice.core.session import POLICY
-from satisfice.methods.parallel.adaptive_consistency import AdaptiveConsistency
-from satisfice.methods.parallel.batchprompt import BatchPrompt
-from satisfice.methods.parallel.cntp import Cntp
-from satisfice.methods.parallel.deepconf import DeepConf
-from satisfice.methods.parallel.er_prm import ErPrm
-from satisfice.methods.parallel.first_finish import FirstFinish
-from satisfice.methods.parallel.fsf_select import FsfSelect
-from satisfice.methods.parallel.latent_trajectory import LatentTrajectory
-from satisfice.methods.parallel.leap import Leap
-from satisfice.methods.parallel.nothinking_vote import NoThinkingVote
-from satisfice.methods.parallel.pdr import Pdr
-from satisfice.methods.parallel.plan_first import PlanFirst
-from satisfice.methods.parallel.self_consistency import SelfConsistency
-from satisfice.methods.parallel.seq_refine import SeqRefine
-from satisfice.methods.parallel.st_bon import StBon
+from typing import Any
 
-FAMILY = Family(
-    name="parallel",
-    kind=POLICY,
-    methods={
-        "adaptive-consistency": AdaptiveConsistency,
-        "batchprompt": BatchPrompt,
-        "cntp": Cntp,
-        "deepconf": DeepConf,
-        "er-prm": ErPrm,
-        "first-finish": FirstFinish,
-        "fsf-select": FsfSelect,
-        "latent-trajectory": LatentTrajectory,
-        "leap": Leap,
-        "nothinking-vote": NoThinkingVote,
-        "pdr": Pdr,
-        "plan-first": PlanFirst,
-        "self-consistency": SelfConsistency,
-        "seq-refine": SeqRefine,
-        "st-bon": StBon,
+from satisfice.core.method import Family, Methods
+from satisfice.core.session import POLICY, Policy
+
+_METHODS: Methods[Policy] = Methods(
+    __name__,
+    {
+        "adaptive-consistency": "adaptive_consistency:AdaptiveConsistency",
+        "batchprompt": "batchprompt:BatchPrompt",
+        "cntp": "cntp:Cntp",
+        "deepconf": "deepconf:DeepConf",
+        "er-prm": "er_prm:ErPrm",
+        "first-finish": "first_finish:FirstFinish",
+        "fsf-select": "fsf_select:FsfSelect",
+        "latent-trajectory": "latent_trajectory:LatentTrajectory",
+        "leap": "leap:Leap",
+        "nothinking-vote": "nothinking_vote:NoThinkingVote",
+        "pdr": "pdr:Pdr",
+        "plan-first": "plan_first:PlanFirst",
+        "self-consistency": "self_consistency:SelfConsistency",
+        "seq-refine": "seq_refine:SeqRefine",
+        "st-bon": "st_bon:StBon",
     },
 )
+FAMILY = Family(name="parallel", kind=POLICY, methods=_METHODS)
 
-__all__ = [
-    "FAMILY",
-    "AdaptiveConsistency",
-    "BatchPrompt",
-    "Cntp",
-    "DeepConf",
-    "ErPrm",
-    "FirstFinish",
-    "FsfSelect",
-    "LatentTrajectory",
-    "Leap",
-    "NoThinkingVote",
-    "Pdr",
-    "PlanFirst",
-    "SelfConsistency",
-    "SeqRefine",
-    "StBon",
-]
+
+def __getattr__(name: str) -> Any:
+    return _METHODS.class_named(name)

@@ -1,45 +1,28 @@
 """Which tokens may be sampled: one truncation filter per file."""
 
-from satisfice.core.method import Family
-from satisfice.methods.sampling.basis_aware import BasisAware
-from satisfice.methods.sampling.epsilon import Epsilon
-from satisfice.methods.sampling.eta import Eta
-from satisfice.methods.sampling.filter import FILTER, Filter, Truncation
-from satisfice.methods.sampling.min_p import MinP
-from satisfice.methods.sampling.top_h import TopH
-from satisfice.methods.sampling.top_k import TopK
-from satisfice.methods.sampling.top_n_sigma import TopNSigma
-from satisfice.methods.sampling.top_p import TopP
-from satisfice.methods.sampling.typical import Typical
+from typing import Any
 
-FAMILY = Family(
-    name="sampling",
-    kind=FILTER,
-    methods={
-        "basis-aware": BasisAware,
-        "epsilon": Epsilon,
-        "eta": Eta,
-        "min-p": MinP,
-        "top-h": TopH,
-        "top-k": TopK,
-        "top-n-sigma": TopNSigma,
-        "top-p": TopP,
-        "typical": Typical,
+from satisfice.core.method import Family, Methods
+from satisfice.methods.sampling.filter import FILTER, Filter, Truncation
+
+_METHODS: Methods[Filter] = Methods(
+    __name__,
+    {
+        "basis-aware": "basis_aware:BasisAware",
+        "epsilon": "epsilon:Epsilon",
+        "eta": "eta:Eta",
+        "min-p": "min_p:MinP",
+        "top-h": "top_h:TopH",
+        "top-k": "top_k:TopK",
+        "top-n-sigma": "top_n_sigma:TopNSigma",
+        "top-p": "top_p:TopP",
+        "typical": "typical:Typical",
     },
 )
+FAMILY = Family(name="sampling", kind=FILTER, methods=_METHODS)
 
-__all__ = [
-    "FAMILY",
-    "FILTER",
-    "BasisAware",
-    "Epsilon",
-    "Eta",
-    "Filter",
-    "MinP",
-    "TopH",
-    "TopK",
-    "TopNSigma",
-    "TopP",
-    "Truncation",
-    "Typical",
-]
+__all__ = ["FAMILY", "FILTER", "Filter", "Truncation"]
+
+
+def __getattr__(name: str) -> Any:
+    return _METHODS.class_named(name)

@@ -1,13 +1,18 @@
 """How good a chain looks while it is under way: reward models for searches over steps, one per file."""
 
-from satisfice.core.method import Family
-from satisfice.core.scorer import SCORER
-from satisfice.methods.scoring.pocket_reward import PocketReward
+from typing import Any
 
-FAMILY = Family(
-    name="scoring",
-    kind=SCORER,
-    methods={"pocket-reward": PocketReward},
+from satisfice.core.method import Family, Methods
+from satisfice.core.scorer import SCORER, Scorer
+
+_METHODS: Methods[Scorer] = Methods(
+    __name__,
+    {
+        "pocket-reward": "pocket_reward:PocketReward",
+    },
 )
+FAMILY = Family(name="scoring", kind=SCORER, methods=_METHODS)
 
-__all__ = ["FAMILY", "PocketReward"]
+
+def __getattr__(name: str) -> Any:
+    return _METHODS.class_named(name)

@@ -114,14 +114,14 @@ def check_alone(shaper: Shaper, *, kept: bool) -> None:
         Unfit: what it wants, and what to set.
     """
     check_trained(shaper)
-    if reads(shaper) - BY_ESTIMATOR:
-        way_out = f"The trainer of satisfice gives more: {TRAINER}."
-        require(shaper, "verl's own trainer", BY_ESTIMATOR, host="data", way_out=way_out)
     require_trainer(shaper, "verl's own trainer", {trainer.REFRESH, trainer.REMEMBERS}, f"Set {TRAINER}.")
     if not kept:
         require_trainer(
             shaper, "verl's own trainer", {trainer.REFRESH}, f"Set {TRAINER}, or for the checkpoints alone {KEEPER}."
         )
+    if reads(shaper) - BY_ESTIMATOR:
+        way_out = f"The trainer of satisfice gives more: {TRAINER}."
+        require(shaper, "verl's own trainer", BY_ESTIMATOR, host="data", way_out=way_out)
 
 
 def check_trained(shaper: Shaper) -> None:
