@@ -226,7 +226,7 @@ async def _sample(model: Path, problems: Sequence[Puzzle], count: int) -> dict[s
             chains = [await task for task in tasks]
             return {
                 "prompt": sum(len(span.ids) for span in chains[0].spans if span.kind == "prompt"),
-                "right": [puzzle.right(chain.answer_text) and not chain.truncated for chain in chains],
+                "right": [puzzle.right(chain.answer_text) and chain.ended != "limit" for chain in chains],
                 "tokens": [chain.sampled for chain in chains],
             }
 

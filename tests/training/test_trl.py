@@ -274,7 +274,7 @@ def test_two_modes_compete_and_the_first_token_is_pulled_towards_the_wanted_one(
 @pytest.mark.parametrize(
     ("spec", "more", "error", "message"),
     [
-        ("l1-exact", {}, Unfit, "l1-exact reads budget"),
+        ("odin", {}, Unfit, "odin reads score"),
         ("ulorl", {"refill": 1}, BadInput, "grow over several steps"),
         ("ulorl", {"stock": True}, Unfit, "ulorl needs rollouts that go on .* --rollouts local"),
         ("drpo", {"settings": {"steps_per_generation": 2}, "parts": 1, "rows": 8}, Unfit, "anew before each update"),

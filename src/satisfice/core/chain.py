@@ -56,6 +56,11 @@ class Chain:
         return self._sequence.ids[self.prompt_length + begin : len(self._sequence.ids) - self._held]
 
     @property
+    def sequence(self) -> Sequence:
+        """What the engine holds of it, with held tokens: for whoever records chains, not for policies."""
+        return self._sequence
+
+    @property
     def spans(self) -> tuple[Span, ...]:
         """Where each token came from, without held ones."""
         return tuple(first_spans(self._spans, len(self.ids)))
@@ -97,11 +102,6 @@ class Chain:
     def thought(self) -> int:
         """Tokens of thinking so far, without what ended it."""
         return len(self) if self._thought is None else self._thought
-
-    @property
-    def truncated(self) -> bool:
-        """A token limit, not the model and not a rule, ended the thinking."""
-        return self.ended == "limit"
 
     @property
     def reopenable(self) -> int:

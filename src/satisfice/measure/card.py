@@ -138,7 +138,7 @@ async def read_problem(engine: Engine, problem: Problem, seed: int, verify: Call
         if right_at is None
         else 1 - tokens_up_to(right_at, ids, engine.decode) / max(1, thinking),
         thinking=thinking,
-        truncated=chain.truncated,
+        truncated=chain.ended == "limit",
     )
 
 

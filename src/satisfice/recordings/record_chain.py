@@ -12,6 +12,7 @@ import satisfice
 from satisfice.answers.extract import extract_flexible, extract_strict, read_trial
 from satisfice.catalog import METHODS
 from satisfice.core.card import Need
+from satisfice.core.chain import Chain
 from satisfice.core.engine import Engine, Request, Sampled, Signals, random_key
 from satisfice.core.engine import Sequence as EngineSequence
 from satisfice.core.errors import BadInput, EngineError, Unfit
@@ -19,6 +20,7 @@ from satisfice.core.files import clean
 from satisfice.core.flags import deciding
 from satisfice.core.problem import Problem
 from satisfice.core.profile import Profile
+from satisfice.core.session import Session
 from satisfice.methods.stopping.trial import word_forms
 from satisfice.recordings.checkpoints import Place, places
 from satisfice.recordings.files import SCHEMA_VERSION, token_type
@@ -58,7 +60,6 @@ class Taker:
         self.temperature = profile.temperature if plan.temperature is None else plan.temperature
         self.top_p = profile.top_p
         self.chain_limit = profile.max_tokens if plan.max_tokens is None else plan.max_tokens
-        self.reserve = min(profile.answer_tokens, self.chain_limit)
         self.signals = Signals(
             logprobs=Need.LOGPROBS in provides, entropy=Need.ENTROPY in provides, top_logprobs=plan.top_logprobs
         )
@@ -73,8 +74,6 @@ class Taker:
             *(self._ask(name, text, greedy=greedy) for name, text, greedy in _texts(profile, plan.asks)),
             *([self._ask(LOOK, "", greedy=True, cue=True)] if plan.hidden else []),
         )
-        close = engine.encode(profile.think_close)
-        self._close = close[0] if len(close) == 1 else None
 
     async def header(self) -> tuple[dict[str, Any], int]:
         """Return what `recording.json` says, and the width of a hidden state."""
@@ -121,19 +120,25 @@ class Taker:
         }  # fmt: skip
 
     async def take(self, job: Job, judge: Judging) -> Taken:
-        """Record one chain."""
-        base = self.engine.open(job.problem.question, job.problem.id)
-        trunk = base.fork(len(base.ids))
-        try:
-            return await self._take(job, judge, base, trunk)
-        finally:
-            trunk.close()
-            base.close()
+        """Record one chain: let it run to its natural end in a session, then ask copies of it."""
+        parts: list[Sampled] = []
+        session = Session(
+            self.engine, job.problem, seed=job.seed, chain_limit=self.chain_limit, temperature=self.temperature,
+            top_p=self.top_p,
+        )  # fmt: skip
+        async with session:
+            *_, chain = [session.chain() for _ in range(int(job.chain) + 1)]  # chains are told apart by their number
+            chain.tap(replace(self.signals, hidden=self.plan.hidden), parts.append)
+            while await chain.think():
+                pass
+            if chain.ended == "model":  # one that a limit ended is asked for its answer like every copy
+                await chain.finish()
+            return await self._take(job, judge, session.chain().sequence, chain, parts)
 
-    async def _take(self, job: Job, judge: Judging, base: EngineSequence, trunk: EngineSequence) -> Taken:
+    async def _take(self, job: Job, judge: Judging, base: EngineSequence, chain: Chain, parts: list[Sampled]) -> Taken:
+        """Ask copies of a chain that has ended; `base` is the question alone, `parts` what the chain sampled."""
         key, runs = random_key(job.seed, job.problem.id, job.chain), _Runs()
-        prompt = len(base.ids)
-        parts, thinking, ended = await self._run(trunk, key)
+        trunk, prompt, thinking, ended = chain.sequence, chain.prompt_length, chain.thought, chain.ended
         ids = trunk.ids[prompt:]
         self._keep(runs, ids, parts)
         text = self.engine.decode(ids[:thinking])
@@ -175,35 +180,6 @@ class Taker:
         return Taken(
             row=row, tokens=np.concatenate(runs.records), states=states, pieces=pieces, encodings=runs.encodings
         )
-
-    async def _run(self, trunk: EngineSequence, key: int) -> tuple[list[Sampled], int, str]:
-        """Let a chain run to its natural end: what it sampled, how much of that is thinking, and how that ended.
-
-        The moves and the limits are those of `Chain.finish`.
-        """
-        end_ids, prompt = self.engine.end_ids, len(trunk.ids)
-        room = min(self.chain_limit, self.engine.max_length - prompt) - self.reserve
-        request = Request(
-            limit=max(0, room), key=key, temperature=self.temperature, top_p=self.top_p,
-            stop_ids=end_ids | ({self._close} if self._close is not None else frozenset()),
-            stop_texts=() if self._close is not None else (self.profile.think_close,), match_from=prompt,
-            signals=replace(self.signals, hidden=self.plan.hidden),
-        )  # fmt: skip
-        if request.limit == 0:
-            return [], 0, "limit"
-        got = await trunk.sample(request)
-        if got.reason == "length":
-            return [got], len(got.ids), "limit"
-        if got.reason == "token" and got.ids[-1] != self._close:
-            return [got], len(got.ids) - 1, "turn"
-        thinking = len(got.ids) - 1 if got.reason == "token" else got.cut - prompt
-        room = min(self.chain_limit - len(got.ids), self.engine.max_length - len(trunk.ids))
-        if room <= 0:
-            return [got], thinking, "model"
-        said = await trunk.sample(
-            replace(request, limit=room, stop_ids=end_ids, stop_texts=(), match_from=len(trunk.ids))
-        )
-        return [got, said], thinking, "model"
 
     def _places(self, thinking: list[int], ended: str, close: int) -> list[Place]:
         profile, at = self.profile, self.plan.at

@@ -119,7 +119,7 @@ def test_everything_is_registered_and_told() -> None:
     report = examine()
     assert report["well"], report["wrong"]
     assert len(report["here"]["estimators"]) == len(shaping.FAMILY.methods)
-    assert report["methods"]["l1-exact"]["data"] == ["budget"]
+    assert report["methods"]["odin"]["data"] == ["score"]
     assert not report["methods"]["dot"]["trainer"]
     assert "Train it with TRL" in report["methods"]["dot"]["why"]
     assert told(report)[-1] == "All is well."
@@ -205,10 +205,10 @@ def test_a_shaper_of_ones_own_has_an_estimator(tmp_path: Path) -> None:
     ("method", "says"),
     [
         ("laser-d", "trainer_mode=satisfice"),
-        ("l1-exact", "budget"),
-        ("thinkprune", "how long rollouts may be"),
+        ("l1-exact", "prompts that state the number"),
+        ("thinkprune", "a limit of length of its own"),
         ("a-dlp", "checkpoint_callback_class"),
-        ("s-grpo", "exit"),
+        ("s-grpo", "rollouts that it makes itself"),
     ],
 )
 def test_what_verls_own_trainer_cannot_give_is_refused_with_a_way_out(method: str, says: str) -> None:
