@@ -12,6 +12,7 @@ from satisfice.cli.main import app as whole
 from satisfice.cli.options import options_of, with_preset
 from satisfice.core.fields import Range
 from satisfice.core.flags import Flag, settings
+from satisfice.gateway.settings import Limits, Server, Settings
 from satisfice.measure.plan import Plan as BenchPlan
 from satisfice.recordings.record_plan import RecordPlan
 from satisfice.training.plan import TrainPlan
@@ -78,7 +79,17 @@ def test_ranges_are_the_plans(words: tuple[str, ...]) -> None:
     assert CliRunner().invoke(command()[0], list(words)).exit_code == 2
 
 
-@pytest.mark.parametrize(("name", "plan"), [("bench", BenchPlan), ("record", RecordPlan), ("train", TrainPlan)])
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [
+        ("bench", BenchPlan),
+        ("record", RecordPlan),
+        ("train", TrainPlan),
+        ("serve", Server),
+        ("serve", Settings),
+        ("serve", Limits),
+    ],
+)
 def test_every_setting_of_a_plan_is_an_option_of_its_command(name: str, plan: type) -> None:
     shown = " ".join(CliRunner().invoke(whole, [name, "--help"], env={"COLUMNS": "300"}).output.split())
     for setting in settings(plan):

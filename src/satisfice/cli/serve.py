@@ -11,12 +11,18 @@ import typer
 
 from satisfice.cli import complete
 from satisfice.cli.common import err_console
+from satisfice.cli.options import options_of
 from satisfice.core.errors import BadInput, MissingExtra, SatisficeError
+from satisfice.core.flags import settings as settings_of
+from satisfice.gateway.settings import Limits, Server, Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 log = logging.getLogger("satisfice.gateway")
 
 
+@options_of(Server)
+@options_of(Settings)
+@options_of(Limits)
 def serve(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option(help="TOML file with these options; read again on SIGHUP.")] = None,
@@ -39,40 +45,7 @@ def serve(
     offer: Annotated[
         list[str] | None, typer.Option(help="NAME=POLICY that requests may name; files are allowed here only.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at. Default: this machine only.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
-    name: Annotated[str | None, typer.Option(help="What the model is called. Default: its own name.")] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option(help="Variable with the keys, commas between them, that requests must carry.")
-    ] = None,
-    upstream_key_env: Annotated[
-        str, typer.Option(help="Variable with the key for the upstream.")
-    ] = "SATISFICE_API_KEY",
-    reasoning: Annotated[str, typer.Option(help="reasoning, reasoning_content or both.")] = "reasoning",
-    shadow: Annotated[bool, typer.Option("--shadow", help="Answer untouched; say what the rule would save.")] = False,
-    control: Annotated[float, typer.Option(help="Share of requests without a rule, to measure savings.")] = 0.0,
-    on_broken_promise: Annotated[
-        str, typer.Option(help="When the promise of a config file is broken: warn, or answer in full.")
-    ] = "warn",
-    keep_for_calibration: Annotated[
-        int,
-        typer.Option(help="Keep so many questions for `satisfice recommend`, redacted.", min=0),
-    ] = 0,
-    kept_file: Annotated[str, typer.Option(help="Where they are kept.")] = "kept.jsonl",
-    kept_days: Annotated[int, typer.Option(help="And for how long.", min=1)] = 30,
-    passed: Annotated[
-        list[str] | None, typer.Option("--pass", help="A path of the upstream that is passed through: /v1/rerank.")
-    ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest chain. Default: the model's own.")] = None,
-    max_chains: Annotated[int, typer.Option(help="Chains of one request.", min=1)] = 64,
-    max_seconds: Annotated[float, typer.Option(help="Then thinking is closed and the answer is written.")] = 600.0,
-    max_body: Annotated[int, typer.Option(help="Bytes of a request.", min=1)] = 1 << 20,
-    at_once: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 256,
-    at_once_per_key: Annotated[int, typer.Option(help="Of these, with one key.", min=1)] = 128,
-    tokens_per_minute: Annotated[int | None, typer.Option(help="Sampled for one key.", min=1)] = None,
-    slow_s: Annotated[float, typer.Option(help="Disconnect clients that read nothing for so long (seconds).")] = 60.0,
-    drain_s: Annotated[int, typer.Option(help="Time for running requests when the server is stopped.", min=0)] = 30,
-    log_requests: Annotated[bool, typer.Option("--log-requests", help="One line per request; never its text.")] = False,
+    **settings: Any,
 ) -> None:
     """Stop any reasoning model at the right time, behind OpenAI's interface."""
     try:
@@ -84,16 +57,10 @@ def serve(
         if error.name in {"uvicorn", "prometheus_client", "pydantic", "starlette"}:
             raise MissingExtra("satisfice serve", "serve") from error
         raise
+    limits = {setting.field: settings.pop(setting.field) for setting in settings_of(Limits)}
     given: dict[str, Any] = {
-        "upstream": upstream or [], "model": model, "policy": policy, "offers": _offers(offer or []), "host": host,
-        "port": port, "name": name, "api_key_env": api_key_env, "upstream_key_env": upstream_key_env,
-        "reasoning": reasoning, "shadow": shadow, "control": control, "on_broken_promise": on_broken_promise,
-        "keep_for_calibration": keep_for_calibration, "kept_file": kept_file, "kept_days": kept_days,
-        "passed": passed or [], "slow_s": slow_s, "drain_s": drain_s, "log_requests": log_requests,
-        "limits": {
-            "tokens": max_tokens, "chains": max_chains, "seconds": max_seconds, "body": max_body, "at_once": at_once,
-            "at_once_per_key": at_once_per_key, "tokens_per_minute": tokens_per_minute,
-        },
+        "upstream": upstream or [], "model": model, "policy": policy, "offers": _offers(offer or []), **settings,
+        "limits": limits,
     }  # fmt: skip
     typed = {key for key in context.params if _is_typed(context, key)}
 
@@ -102,8 +69,8 @@ def serve(
         return given if config is None else _merged(given, read_config(config), typed)
 
     options = told()
-    settings = settings_from(options)
-    if options["host"] not in LOOPBACK and not settings.keys:
+    checked = settings_from(options)
+    if options["host"] not in LOOPBACK and not checked.keys:
         err_console.print("[yellow]Anybody who reaches this address may use it: give --api-key-env.[/]")
     level = logging.INFO if options["log_requests"] else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(message)s")
@@ -116,7 +83,7 @@ def serve(
             loop.add_signal_handler(signal.SIGHUP, lambda: _reload(gateway, lambda: settings_from(told())))
 
     sources = _sources(options["upstream"], options["model"], options["upstream_key_env"])
-    app = create_app(sources, settings, name=options["name"], when_open=when_open)
+    app = create_app(sources, checked, name=options["name"], when_open=when_open)
     err_console.print(
         f"satisfice serves at http://{options['host']}:{options['port']}, its page included.", highlight=False
     )
@@ -124,13 +91,6 @@ def serve(
         app, host=options["host"], port=options["port"], log_level="warning", access_log=False,
         timeout_graceful_shutdown=options["drain_s"], server_header=False, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
-
-
-_OPTION_OF = {
-    "max_tokens": "tokens", "max_chains": "chains", "max_seconds": "seconds", "max_body": "body", "at_once": "at_once",
-    "at_once_per_key": "at_once_per_key", "tokens_per_minute": "tokens_per_minute",
-}  # fmt: skip
-"""Options that are limits, by their names among the limits."""
 
 
 def _is_typed(context: typer.Context, key: str) -> bool:
@@ -141,9 +101,8 @@ def _is_typed(context: typer.Context, key: str) -> bool:
 def _merged(given: dict[str, Any], row: dict[str, Any], typed: set[str]) -> dict[str, Any]:
     """Return the options of a file, under those that were typed."""
     said = {"offers" if key == "offer" else key for key in typed}
-    limits = {name for option, name in _OPTION_OF.items() if option in typed}
     merged = {**given, **{key: value for key, value in row.items() if key not in said and key != "limits"}}
-    told = {name: value for name, value in row.get("limits", {}).items() if name not in limits}
+    told = {name: value for name, value in row.get("limits", {}).items() if name not in typed}
     return {**merged, "limits": {**given["limits"], **told}}
 
 

@@ -9,20 +9,22 @@ from typing import Any
 
 from satisfice.catalog import build
 from satisfice.core.errors import BadInput, UnknownName
+from satisfice.core.flags import settings
 from satisfice.gateway.promise import promise_from
-from satisfice.gateway.settings import Limits, Settings
+from satisfice.gateway.settings import Limits, Server, Settings
 
-SERVING = {
-    "upstream": list, "model": str, "host": str, "port": int, "name": str, "upstream_key_env": str, "drain_s": int,
-    "log_requests": bool, "passed": list, "keep_for_calibration": int, "kept_file": str, "kept_days": int,
-}  # fmt: skip
-"""What is read at the start alone, with its type."""
+_TYPES: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "text": str, "choice": str}
 
-GENERAL = {
-    "policy": str, "offers": dict, "reasoning": str, "shadow": bool, "control": float, "api_key_env": str,
-    "keep_alive_s": float, "slow_s": float, "limits": dict, "promise": dict, "on_broken_promise": str,
+
+def _keys(settings_of: type) -> dict[str, type]:
+    return {one.field: list if one.several else _TYPES[one.takes.kind] for one in settings(settings_of)}
+
+
+KEYS: Mapping[str, type] = {
+    "upstream": list, "model": str, "policy": str, "offers": dict, "limits": dict, "promise": dict,
+    **_keys(Server), **_keys(Settings),
 }  # fmt: skip
-"""What may change while the server runs, with its type. `promise` is what `satisfice recommend` found of the policy."""
+"""Keys of a file, each with its type. `promise` is what `satisfice recommend` found of the policy."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -36,12 +38,11 @@ def read_config(path: Path) -> dict[str, Any]:
         row = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"config {path}: the file cannot be read as TOML: {error}.") from error
-    known = {**SERVING, **GENERAL}
     for name, value in row.items():
-        if name not in known:
-            raise UnknownName(f"key in {path}", name, known)
-        if not _fits(value, known[name]):
-            raise BadInput(f"config {path}: {name} must be a {known[name].__name__}, got {value!r}.")
+        if name not in KEYS:
+            raise UnknownName(f"key in {path}", name, KEYS)
+        if not _fits(value, KEYS[name]):
+            raise BadInput(f"config {path}: {name} must be a {KEYS[name].__name__}, got {value!r}.")
     for name, value in row.get("limits", {}).items():
         if name not in {field.name for field in fields(Limits)}:
             raise UnknownName(f"limit in {path}", name, [field.name for field in fields(Limits)])

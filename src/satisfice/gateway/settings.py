@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from satisfice.core.errors import BadInput
+from satisfice.core.fields import Range
+from satisfice.core.flags import Flag
 from satisfice.core.session import Policy
 from satisfice.gateway.promise import OnBroken, Promise
 from satisfice.methods.stopping.full import Full
@@ -16,17 +18,23 @@ ReasoningField = Literal["reasoning", "reasoning_content", "both"]
 class Limits:
     """How much one request, or one key, may take."""
 
-    tokens: int | None = None  # longest chain; none: the model's own
-    chains: int = 64  # chains that a request starts, over all its choices
-    spend: int = 1 << 20  # tokens sampled for one choice, over all its chains
-    seconds: float = 600.0  # then the thinking is closed, and the answer has `answer_seconds`
-    answer_seconds: float = 30.0
-    answer_loop: int | None = 2000  # characters of an answer that repeat one passage, after which it ends; none: never
-    passed_seconds: float = 3600.0  # for a request that is passed through, in all
-    body: int = 1 << 20  # bytes
-    at_once: int = 256  # requests that run
-    at_once_per_key: int = 128
-    tokens_per_minute: int | None = None  # sampled for one key
+    tokens: Annotated[int | None, Range(1), Flag("Longest chain. Default: the model's own.", name="max-tokens")] = None
+    chains: Annotated[int, Range(1), Flag("Chains of one request, over all its choices.", name="max-chains")] = 64
+    spend: Annotated[
+        int, Range(1), Flag("Tokens sampled for one choice, over all its chains.", name="max-spend")
+    ] = 1 << 20  # fmt: skip
+    seconds: Annotated[
+        float, Range(0), Flag("Then thinking is closed and the answer is written.", name="max-seconds")
+    ] = 600.0
+    answer_seconds: Annotated[float, Range(0), Flag("For the answer after that.")] = 30.0
+    answer_loop: Annotated[
+        int | None, Range(1), Flag("Characters of an answer that repeat one passage, after which it ends.")
+    ] = 2000
+    passed_seconds: Annotated[float, Range(0), Flag("For a request that is passed through, in all.")] = 3600.0
+    body: Annotated[int, Range(1), Flag("Bytes of a request.", name="max-body")] = 1 << 20
+    at_once: Annotated[int, Range(1), Flag("Requests at once.")] = 256
+    at_once_per_key: Annotated[int, Range(1), Flag("Of these, with one key.")] = 128
+    tokens_per_minute: Annotated[int | None, Range(1), Flag("Sampled for one key.")] = None
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -40,19 +48,27 @@ class Settings:
 
     policy: Policy = field(default_factory=Full)  # for requests that do not name one
     offers: Mapping[str, Policy] = field(default_factory=dict)  # further policies that a request may name
-    reasoning: ReasoningField = "reasoning"  # how the thinking is called in messages
-    shadow: bool = False  # requests run without a rule, and the rule runs beside them to say what it would have saved
-    control: float = 0.0  # share of requests that run without a rule, to measure what rules save
+    reasoning: Annotated[ReasoningField, Flag("What the thinking is called in messages.")] = "reasoning"
+    shadow: Annotated[bool, Flag("Answer untouched; say what the rule would save.")] = False
+    control: Annotated[float, Range(0, 1), Flag("Share of requests without a rule, to measure savings.")] = 0.0
     promise: Promise | None = None  # what `satisfice recommend` promised of the policy, which is then watched
-    on_broken_promise: OnBroken = "warn"  # full: requests are answered in full once the promise is broken
-    keep_for_calibration: int = 0  # questions that are kept for `satisfice recommend`, redacted
-    kept_file: str = "kept.jsonl"  # where
-    kept_days: int = 30  # how long
+    on_broken_promise: Annotated[
+        OnBroken, Flag("When the promise of a config file is broken: warn, or answer in full.")
+    ] = "warn"
+    keep_for_calibration: Annotated[
+        int, Range(0), Flag("Keep so many questions for `satisfice recommend`, redacted.")
+    ] = 0
+    kept_file: Annotated[str, Flag("Where they are kept.")] = "kept.jsonl"
+    kept_days: Annotated[int, Range(1), Flag("And for how long.")] = 30
     keys: tuple[str, ...] = ()  # a request must carry one of these; none: whoever reaches the server may use it
-    passed: tuple[str, ...] = ()  # further paths of the upstream that are passed through, such as /v1/rerank
+    passed: Annotated[
+        tuple[str, ...], Flag("A path of the upstream that is passed through: /v1/rerank.", name="pass")
+    ] = ()
     limits: Limits = field(default_factory=Limits)
-    keep_alive_s: float = 10.0  # a stream that has nothing to say sends a comment so often
-    slow_s: float = 60.0  # clients that read nothing for this long are disconnected
+    keep_alive_s: Annotated[
+        float, Range(0), Flag("A stream that has nothing to say sends a comment this often (seconds).")
+    ] = 10.0
+    slow_s: Annotated[float, Range(0), Flag("Disconnect clients that read nothing for so long (seconds).")] = 60.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.control < 1:
@@ -68,3 +84,18 @@ class Settings:
         for path in self.passed:
             if not path.startswith("/") or ".." in path or "{" in path:
                 raise BadInput(f"pass: a path begins with / and holds neither .. nor braces, got {path!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """Where a gateway listens and what it is called: read at its start alone."""
+
+    host: Annotated[str, Flag("Address to listen at. Default: this machine only.")] = "127.0.0.1"
+    port: Annotated[int, Range(0, 65_535), Flag("Port to listen at; 0: any that is free.")] = 8080
+    name: Annotated[str | None, Flag("What the model is called. Default: its own name.")] = None
+    api_key_env: Annotated[
+        str | None, Flag("Variable with the keys, commas between them, that requests must carry.")
+    ] = None
+    upstream_key_env: Annotated[str, Flag("Variable with the key for the upstream.")] = "SATISFICE_API_KEY"
+    drain_s: Annotated[int, Range(0), Flag("Time for running requests when the server is stopped.")] = 30
+    log_requests: Annotated[bool, Flag("One line per request; never its text.")] = False
