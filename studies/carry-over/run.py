@@ -15,16 +15,22 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from library.kept import ALL, put_tables, span
+from library.stages import command, do_stages
 
 HERE = Path(__file__).parent
 Row = Mapping[str, Any]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Make the tables of what is there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, default=HERE / "README.md", help="where the tables go")
-    put_tables(parser.parse_args().page, "\n\n".join(text for part in TABLES for text in part()))
+    do_stages(command(__doc__, HERE), {"show": do_show}, argv)
+
+
+def do_show(args: argparse.Namespace) -> None:
+    """Print the tables and put them into the page."""
+    text = "\n\n".join(text for part in TABLES for text in part())
+    put_tables(args.results / "README.md", text)
+    print(text)
 
 
 def rows_of(study: str, name: str = "rows") -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ to see whether it would have arrived.
 
 import argparse
 import asyncio
-import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from satisfice.core.session import Session
 from satisfice.engines.scripted import ScriptedEngine
 from satisfice.methods.shaping.activevln_early_stop import Episode, episode, step_budget
 from satisfice.methods.shaping.grpo import Grpo
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.stages import command, do_stages, showing, table, write_results
 
 MOVES = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
 NAMES = list(MOVES)
@@ -161,10 +165,9 @@ def train(all_grids: list[Grid], seed: int, args: argparse.Namespace, tolerance:
     }  # fmt: skip
 
 
-def main() -> None:
-    """Train, compare, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Do the stages that were asked for."""
+    parser = command(__doc__, Path(__file__).parent)
     parser.add_argument("--grids", type=int, default=8)
     parser.add_argument("--group", type=int, default=8, help="episodes a grid and step")
     parser.add_argument("--steps", type=int, default=15)
@@ -173,21 +176,31 @@ def main() -> None:
     parser.add_argument("--tolerances", default="0,4,2", help="multiples of the known path; 0: none is stopped")
     parser.add_argument("--warm", type=float, default=0.7, help="head start of moves that lead nearer, nats")
     parser.add_argument("--rate", type=float, default=0.5)
-    args = parser.parse_args()
+    do_stages(parser, {"train": do_train, "show": showing(tables)}, argv)
+
+
+def do_train(args: argparse.Namespace) -> None:
+    """Train at every tolerance with every seed."""
     some = grids(args.grids)
     tolerances = [float(text) for text in args.tolerances.split(",")]
     rows = [train(some, seed, args, tolerance) for seed in range(args.seeds) for tolerance in tolerances]
-    results = {"schema_version": 1, "config": {k: v for k, v in vars(args).items() if k != "out"}, "rows": rows}
-    (args.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    heads = ("stopped at", "episodes", "steps walked", "success: first, last 3", "shortest way", "stopped", "wrongly")
-    print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
-    for tolerance in tolerances:
-        mine = [row for row in rows if row["tolerance"] == tolerance]
-        stopped, wrong = (sum(row[name] for row in mine) for name in ("stopped", "wrongly"))
+    config = {k: v for k, v in vars(args).items() if k not in ("results", "stage")}
+    write_results(args, {"schema_version": 1, "config": config, "rows": rows})
+
+
+def tables(results: dict[str, Any]) -> str:
+    """What was walked and what was learned at each tolerance."""
+    lines, longest = [], results["config"]["longest"]
+    for tolerance in dict.fromkeys(row["tolerance"] for row in results["rows"]):
+        mine = [row for row in results["rows"] if row["tolerance"] == tolerance]
+        episodes, walked, stopped, wrong = (
+            sum(row[name] for row in mine) for name in ("episodes", "walked", "stopped", "wrongly")
+        )
         first, last, way = (float(np.mean(x)) for x in zip(*map(_shown, mine), strict=True))
-        name = f"{tolerance:g} x the way" if tolerance else f"{args.longest} steps"
-        episodes, walked = (sum(row[key] for row in mine) for key in ("episodes", "walked"))
-        print(f"| {name} | {episodes} | {walked} | {first:.2f}, {last:.2f} | {way:.2f} | {stopped} | {wrong} |")
+        name = f"{tolerance:g} x the way" if tolerance else f"{longest} steps"
+        lines.append([name, episodes, walked, f"{first:.2f}, {last:.2f}", f"{way:.2f}", stopped, wrong])
+    heads = ("stopped at", "episodes", "steps walked", "success: first, last 3", "shortest way", "stopped", "wrongly")
+    return table(heads, lines)
 
 
 def _shown(row: dict[str, Any]) -> tuple[float, float, float]:

@@ -4,7 +4,7 @@
 
 Sixteen chains a problem are recorded once (hours); policies that only watch are replayed on them, with the first n of
 the sixteen, and the others run live on fewer problems. What is done is kept under runs/parallel-pocket, so a run that
-was stopped goes on, and `--stage` does one part alone: record, replay, live, restart, show.
+was stopped goes on, and `--stage` does one part alone: record, replay, live, restart, collect, show.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ from satisfice.recordings.recording import Recording, read_recording
 from satisfice.recordings.replay import ReplayEngine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from library.kept import put_tables, span
+from library.kept import span
+from library.stages import command, do_stages, showing, write_results
 
 HERE = Path(__file__).parent
 WINDOW = 32  # tokens; DeepConf's 2,048 are longer than any chain here
@@ -47,7 +49,6 @@ COLUMNS = (
     "delta_accuracy", "delta_accuracy_low", "delta_accuracy_high", "saving", "saving_low", "saving_high",
     "no_answer_rate", "unknown_rate",
 )  # fmt: skip
-STAGES = ("record", "replay", "live", "restart", "show")
 
 
 def watching(chains: int) -> list[str]:
@@ -87,35 +88,30 @@ def acting() -> list[str]:
     ]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Do the stages that were asked for, in their order."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, HERE)
     parser.add_argument("--out", type=Path, default=Path("runs/parallel-pocket"))
     parser.add_argument("--tasks", default=",".join(PROBLEMS))
     parser.add_argument("--problems", type=int, help=f"a task, recorded (default: {PROBLEMS})")
     parser.add_argument("--chains", type=int, default=16, help="a problem, recorded")
     parser.add_argument("--live", type=int, help=f"problems a task for policies that act (default: {LIVE})")
-    parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
-    parser.add_argument("--results", type=Path, default=HERE, help="where results.json and figure.png go")
-    args = parser.parse_args()
-    asked = args.stage.split(",")
-    if strange := [stage for stage in asked if stage not in STAGES]:
-        parser.error(f"no stage {strange[0]!r}; there are {', '.join(STAGES)}")
-    for stages in (("record",), ("replay", "live", "restart"), ("show",)):
-        tasks = [args.tasks] if stages == ("show",) else args.tasks.split(",")
-        jobs = [(stage, args, task) for stage in stages if stage in asked for task in tasks]
-        with ProcessPoolExecutor(2 if len(stages) > 1 else 1, mp_context=get_context("spawn")) as pool:
-            for done in [pool.submit(do, *job) for job in jobs]:
-                print(done.result(), flush=True)
+    stages = {name: partial(on_each, name) for name in ("record", "replay", "live", "restart")}
+    do_stages(parser, {**stages, "collect": do_collect, "show": showing(tables)}, argv)
+
+
+def on_each(stage: str, args: argparse.Namespace) -> None:
+    """Do a stage on each task, two at once where it is no recording."""
+    with ProcessPoolExecutor(1 if stage == "record" else 2, mp_context=get_context("spawn")) as pool:
+        for told in pool.map(do, *zip(*((stage, args, task) for task in args.tasks.split(",")), strict=True)):
+            print(told, flush=True)
 
 
 def do(stage: str, args: argparse.Namespace, task: str) -> str:
     """One stage on one task, in a process of its own; what it was and how long it took."""
     torch.set_num_threads(1)
     begin = time.monotonic()
-    {"record": do_record, "replay": do_replay, "live": do_live, "restart": do_restart, "show": do_show}[stage](
-        args, task
-    )
+    {"record": do_record, "replay": do_replay, "live": do_live, "restart": do_restart}[stage](args, task)
     return f"{stage} {task}: {time.monotonic() - begin:.0f} s"
 
 
@@ -186,12 +182,12 @@ def _first_chains(path: Path) -> Iterator[tuple[bool, int, float]]:
             yield chain.verdict == Verdict.RIGHT, len(chain.tokens.ids), float(windows.min())
 
 
-def do_show(args: argparse.Namespace, tasks: str) -> None:
+def do_collect(args: argparse.Namespace) -> None:
     """Write results.json and figure.png from whatever is there."""
     rows: list[dict[str, Any]] = []
     restarts = []
     environment: dict[str, Any] = {}
-    for task in tasks.split(","):
+    for task in args.tasks.split(","):
         for kind in ("replayed", "live"):
             path = folder(args, kind, task) / "results.json"
             if path.exists():
@@ -202,9 +198,14 @@ def do_show(args: argparse.Namespace, tasks: str) -> None:
         if path.exists():
             restarts.append(json.loads(path.read_text("utf-8")))
     results = {"schema_version": 1, "runs": environment, "rows": rows, "restart_or_wait": restarts}
-    (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    write_results(args, results)
     draw(rows, args.results / "figure.png")
-    put_tables(args.results / "README.md", "\n\n".join(table(rows, task) for task in tasks.split(",")))
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """Each task by itself."""
+    rows = results["rows"]
+    return "\n\n".join(table(rows, task) for task in dict.fromkeys(row["task"].partition("@")[0] for row in rows))
 
 
 def table(rows: Sequence[Mapping[str, Any]], task: str) -> str:

@@ -5,14 +5,13 @@
 Eight chains a problem are recorded once; policies that only watch are replayed on them. Policies that ask for a form in
 prose (a plan, notes, summaries for others, labels of a batch) run live on fewer problems, and how often the model does
 what they ask is counted. What is done is kept under runs/parallel-smollm2, so a run that was stopped goes on, and
-`--stage` does some parts alone; `--stage show` needs neither a model nor the runs.
+`--stage` does some parts alone; `--stage collect,show` needs neither a model nor the runs.
 """
 
 import argparse
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +35,8 @@ from satisfice.recordings.replay import ReplayEngine
 from satisfice.tasks import Task
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from library.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
+from library.kept import ALL, keep, kept, numbers, pooled, rows_of, span
+from library.stages import command, do_stages, showing, write_results
 
 HERE = Path(__file__).parent
 MODEL = "smollm2+reasoning"
@@ -72,9 +72,9 @@ def watching(chains: int) -> list[str]:
     return ["full", *dict.fromkeys(canonical(build(spec)) for spec in (*sizes, *online))]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Do the stages that were asked for, in their order."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, HERE)
     parser.add_argument("--model", default=MODEL, help="any that `satisfice bench` takes")
     parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--problems", type=int, default=60, help="a task, recorded")
@@ -82,13 +82,7 @@ def main() -> None:
     parser.add_argument("--prose", type=int, default=20, help="problems a task for policies in prose")
     parser.add_argument("--concurrency", type=int, default=32, help="chains at once")
     parser.add_argument("--out", type=Path, default=Path("runs/parallel-smollm2"), help="recordings and runs")
-    parser.add_argument("--results", type=Path, default=HERE, help="where numbers, tables and figure go")
-    parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
-    args = parser.parse_args()
-    for stage in args.stage.split(","):
-        begin = time.monotonic()
-        STAGES[stage](args)
-        print(f"{stage}: {time.monotonic() - begin:.0f} s", flush=True)
+    do_stages(parser, STAGES, argv)
 
 
 # Stages
@@ -193,21 +187,25 @@ def count(forms: dict[str, dict[str, float]], policy: str, asked: int, got: int,
         row[name] = row.get(name, 0) + value
 
 
-def do_show(args: argparse.Namespace) -> None:
-    """Make results.json, the figure and the tables from these."""
+def do_collect(args: argparse.Namespace) -> None:
+    """Make results.json and the figure from these."""
     rows = [{"how": how, **row} for how, samples in kept(args.results / SAMPLES).items() for row in rows_of(samples)]
     counts = json.loads((args.results / COUNTS).read_text("utf-8"))
-    results = {"schema_version": 1, **counts, "rows": rows}
-    (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    write_results(args, {"schema_version": 1, **counts, "rows": rows})
     draw([row for row in pooled(rows) if row["how"] == "replayed"], args.results / "figure.png")
-    tables = [table(rows, task) for task in dict.fromkeys(row["task"] for row in rows)]
-    put_tables(
-        args.results / "README.md",
-        "\n\n".join([ceiling(counts["any_right"]), form_table(counts["forms"], pooled(rows)), *tables]),
-    )
 
 
-STAGES = {"record": do_record, "replay": do_replay, "prose": do_prose, "keep": do_keep, "show": do_show}
+def tables(results: Mapping[str, Any]) -> str:
+    """What a vote could get, the forms, and each family."""
+    rows = results["rows"]
+    each = [table(rows, task) for task in dict.fromkeys(row["task"] for row in rows)]
+    return "\n\n".join([ceiling(results["any_right"]), form_table(results["forms"], pooled(rows)), *each])
+
+
+STAGES = {
+    "record": do_record, "replay": do_replay, "prose": do_prose, "keep": do_keep, "collect": do_collect,
+    "show": showing(tables),
+}  # fmt: skip
 
 
 # Showing

@@ -15,6 +15,7 @@ import asyncio
 import itertools
 import json
 import random
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ import altair as alt
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM
 
 from satisfice import Session, load_engine, load_task, solve
 from satisfice.answers import extract_strict
@@ -41,7 +41,8 @@ from satisfice.models.resolve import model_folder
 from satisfice.tasks import Task
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from library.kept import put_tables
+from library.kept import span
+from library.stages import command, do_stages, showing, table
 
 HERE = Path(__file__).parent
 TASK = "chain-sum:hard"
@@ -62,9 +63,9 @@ class Places:
         return float(recall_and_risk(keep, self.logits, self.needed)[1].mean())
 
 
-def main() -> None:
-    """Run the study, or what is left of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Do the stages that were asked for."""
+    parser = command(__doc__, HERE)
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--tasks", default=TASK, help="with commas; all are counted together")
     parser.add_argument("--filters", default="", help="these as they stand, with commas, in place of an equal risk")
@@ -75,21 +76,24 @@ def main() -> None:
     parser.add_argument("--risk", type=float, default=0.1, help="at which they are run; one of the risks")
     parser.add_argument("--max-tokens", type=int, default=512, help="longest chain")
     parser.add_argument("--concurrency", type=int, default=128, help="chains at once")
-    parser.add_argument("--out", type=Path, default=HERE)
-    args = parser.parse_args()
+    do_stages(parser, {"think": do_think, "show": showing(tables)}, argv)
+
+
+def do_think(args: argparse.Namespace) -> None:
+    """Set the parameters, and let every filter think at every temperature, or what is left of it."""
     torch.set_num_threads(1)
     engine = load_engine(args.model, rows=256, batch=128)
     assert isinstance(engine, LocalEngine)
     risks, temperatures = ([float(x) for x in text.split(",")] for text in (args.risks, args.temperatures))
     if args.risk not in risks:
-        parser.error(f"--risk {args.risk} must be one of --risks {args.risks}")
+        raise SystemExit(f"--risk {args.risk} must be one of --risks {args.risks}")
     config = {
         "task": args.tasks, "problems": args.problems, "seeds": args.seeds, "temperatures": temperatures,
         "risks": risks, "risk": args.risk, "max_tokens": args.max_tokens, "order": "temperature first",
         "weights": engine.describe()["weights"], **({"filters": args.filters} if args.filters else {}),
     }  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
-    file = args.out / "results.json"
+    args.results.mkdir(parents=True, exist_ok=True)
+    file = args.results / "results.json"
     done = json.loads(file.read_text("utf-8")) if file.exists() else {}
     rows = done["rows"] if done.get("config") == config else []  # of a run that was ended: it goes on from here
     methods: dict[str, Filter | None] = {"none": None}
@@ -119,10 +123,7 @@ def main() -> None:
                     file.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
     asyncio.run(think())
-    draw(rows, args.out / "figure.png")
-    if args.filters:
-        put_tables(args.out / "README.md", report(results))
-    print(report(results))
+    draw(rows, args.results / "figure.png")
 
 
 # Setting the parameters
@@ -139,6 +140,8 @@ def corpus_places(engine: LocalEngine, task: Task) -> Places:
                 sequences.append(tuple(engine.encode(f"{prompt}{trace.thinking}{END_THINK}{trace.answer}{END}")))
                 starts.append(len(engine.encode(prompt)))
     tree = prefix_tree(sequences, start=starts, least=1, visits=VISITS)
+    from transformers import AutoModelForCausalLM
+
     model = AutoModelForCausalLM.from_pretrained(model_folder("pocket"), local_files_only=True, dtype=torch.float32)
     logits, follows, seen = [], [], set()
     with torch.inference_mode():
@@ -244,22 +247,25 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     alt.hconcat(*panels).save(str(path), ppi=150)
 
 
-def report(results: Mapping[str, Any]) -> str:
-    """The rows as a Markdown table; the risk where it is known."""
+def tables(results: Mapping[str, Any]) -> str:
+    """The rows, with the risk where it is known."""
     known = any(row["risk"] is not None for row in results["rows"])
-    names = [
+    heads = [
         "T", "filter", *(["risk"] if known else []), "n", "accuracy (95 %)", "tokens (95 %)", "truncated", "distinct",
     ]  # fmt: skip
-    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-    for row in results["rows"]:
-        cells = [
-            f"{row['temperature']:g}", row["filter"], *([f"{row['risk']:.3f}"] if known else []), str(row["n"]),
-            f"{100 * row['accuracy']:.1f} ({100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f})",
-            f"{row['tokens']:.0f} ({row['tokens_low']:.0f} to {row['tokens_high']:.0f})",
+    lines = [
+        [
+            f"{row['temperature']:g}", _short(row["filter"]), *([f"{row['risk']:.3f}"] if known else []), row["n"],
+            span(row, "accuracy"), f"{row['tokens']:.0f} ({row['tokens_low']:.0f} to {row['tokens_high']:.0f})",
             f"{100 * row['truncated_rate']:.1f} %", f"{row['distinct']:.3f}",
-        ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        ]
+        for row in results["rows"]
+    ]  # fmt: skip
+    return table(heads, lines)
+
+
+def _short(method: str) -> str:
+    return re.sub(r"\d\.\d{5,}", lambda number: f"{float(number[0]):.4f}", method)
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ budget B the backtracking model has one chain (unfinished is wrong), the direct 
 or the same sampled tokens, buy, any of which may be right: an oracle verifier, which is stated because majority voting
 is not that.
 
-Stages: train, sample, show. What is done is kept under runs/seq-vs-parallel, and a run that was stopped goes on.
+Stages: train, sample, collect, show. What is done is kept under runs/seq-vs-parallel; a run that was stopped goes on.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import asyncio
 import json
 import math
 import random
-import time
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ import numpy as np
 import torch
 from puzzles import Puzzle, drills, puzzles
 from scipy.stats import bootstrap
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.stages import command, do_stages, showing, table, write_results
 
 HERE = Path(__file__).parent
 FAMILIES, KINDS = ("countdown", "sudoku"), ("backtracking", "direct")
@@ -45,23 +48,19 @@ WINDOW = 32  # batches' worth of examples that are put in order of length togeth
 BUDGETS = (16, 32, 64, 128, 256, 512, 1024)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Do the stages that were asked for, in their order."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, HERE)
     parser.add_argument("--out", type=Path, default=Path("runs/seq-vs-parallel"))
     parser.add_argument("--tokens", type=float, default=4.0, help="millions of tokens that each model is trained on")
     parser.add_argument("--batch", type=int, default=4096, help="tokens of a training step")
     parser.add_argument("--problems", type=int, default=2000, help="a puzzle, to evaluate on")
     parser.add_argument("--samples", type=int, default=64, help="of the direct model, a problem")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--stage", default="train,sample,show")
-    parser.add_argument("--results", type=Path, default=HERE)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    for stage in args.stage.split(","):
-        begin = time.monotonic()
-        {"train": do_train, "sample": do_sample, "show": do_show}[stage](args)
-        print(f"{stage}: {time.monotonic() - begin:.0f} s", flush=True)
+    do_stages(
+        parser, {"train": do_train, "sample": do_sample, "collect": do_collect, "show": showing(tables)}, argv,
+        prepare=lambda args: torch.set_num_threads(args.threads),
+    )  # fmt: skip
 
 
 # Problems and text
@@ -253,7 +252,7 @@ def some_of(right: int, samples: int, k: float) -> float:
     return (low + 1 - k) * any_of(right, samples, low) + (k - low) * any_of(right, samples, min(low + 1, samples))
 
 
-def do_show(args: argparse.Namespace) -> None:
+def do_collect(args: argparse.Namespace) -> None:
     """Write results.json and figure.png."""
     rows, models = [], []
     for family in FAMILIES:
@@ -298,9 +297,7 @@ def do_show(args: argparse.Namespace) -> None:
                         "difference": float((many - one).mean()), "low": float(low), "high": float(high),
                     }
                 )  # fmt: skip
-    (args.results / "results.json").write_text(
-        json.dumps({"schema_version": 1, "models": models, "rows": rows}, indent=1) + "\n", "utf-8"
-    )
+    write_results(args, {"schema_version": 1, "models": models, "rows": rows})
     shown = [row for row in rows if row["equal"] == "flops"]
     flat = [{**row, "way": way, "solved": row[way]} for row in shown for way in ("sequential", "parallel")]
     chart = alt.Chart(alt.Data(values=flat)).mark_line(point=True).encode(
@@ -310,6 +307,31 @@ def do_show(args: argparse.Namespace) -> None:
         color=alt.Color("way:N", title=None), column=alt.Column("puzzle:N", title=None),
     )  # fmt: skip
     chart.save(str(args.results / "figure.png"), scale_factor=2)
+
+
+SHOWN = (64, 256, 1024)  # budgets on the page; results.json has all
+
+
+def tables(results: dict[str, Any]) -> str:
+    """Search against guesses at some budgets."""
+    rows = {(row["puzzle"], row["budget"], row["equal"]): row for row in results["rows"]}
+    lines = []
+    for puzzle, budget in ((p, b) for p in FAMILIES for b in SHOWN):
+        flop, token = (rows[puzzle, budget, equal] for equal in ("flops", "tokens"))
+        lines.append(
+            [puzzle.replace("countdown", "Countdown"), budget, f"{flop['tokens']:.0f}",
+             f"{100 * flop['sequential']:.1f} %", f"{flop['k']:.1f}", f"{100 * flop['parallel']:.1f} %", _gap(flop),
+             f"{token['k']:.1f}", _gap(token)]
+        )  # fmt: skip
+    heads = (
+        "puzzle", "budget", "mean tokens of the search", "search solves", "k, equal FLOPs", "guesses solve",
+        "difference", "k, equal tokens", "difference",
+    )  # fmt: skip
+    return table(heads, lines)
+
+
+def _gap(row: dict[str, Any]) -> str:
+    return f"{100 * row['difference']:+.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@
 3. confirm   the best five of these at the steps that were best, and `grpo`, with five other seeds each, on the
              evaluation split, which no choice has seen: the tiers that were trained on, sums of another make, and a
              stop rule on top of the trained models;
-4. report    results.json, figure.png and the tables.
+4. collect   results.json and figure.png;
+5. show      the tables, from results.json alone.
 
 Everything resumes: the same command goes on where it was stopped, inside a training too. `--minutes 9` stops by itself.
 """
@@ -18,7 +19,8 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +40,9 @@ from satisfice.measure.store import read_samples
 from satisfice.tasks import load_task
 from satisfice.training.plan import TrainPlan
 from satisfice.training.rollout import DirectJudge
-from satisfice.training.run import Told, read_steps, train
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from library.kept import put_tables
+from library.stages import command, do_stages, showing, write_results
 
 HERE = Path(__file__).parent
 TRAINED_ON = ("chain-sum:easy", "chain-sum:hard")
@@ -90,7 +91,7 @@ METHODS = {
 to the steps of a training, and for dot's alpha, since 3 standard deviations cannot occur among 8 rollouts.
 `s-grpo` stands in its three readings."""
 
-NO_MATTER = ("out", "report_to", "minutes", "stage", "only", "threads")  # options that change no figure
+NO_MATTER = ("out", "results", "minutes", "stage", "only", "threads")  # options that change no figure
 LEFT_OUT = {
     "l1-exact": "its prompts ask for a number of tokens",
     "l1-max": "its prompts ask for a number of tokens",
@@ -112,11 +113,10 @@ class OutOfTime(Exception):
     """`--minutes` are over; what was done is kept."""
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run what is left of the study."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, HERE)
     parser.add_argument("--out", type=Path, default=Path("runs/shaping-pocket"), help="trainings and measurements")
-    parser.add_argument("--stage", choices=["screen", "choose", "confirm", "report", "all"], default="all")
     parser.add_argument("--only", default="", help="screen, or choose from, these alone, with commas")
     parser.add_argument("--screen-steps", type=int, default=60, help="of a training in the screening")
     parser.add_argument("--steps", type=int, default=120, help="of a longer training")
@@ -137,22 +137,23 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
-    parser.add_argument("--report-to", type=Path, default=HERE, help="where results.json and figure.png go")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    study = Study(args)
+    stages = {name: partial(_part, name) for name in ("screen", "choose", "confirm", "collect")}
     try:
-        if args.stage in ("screen", "all"):
-            study.screen()
-        if args.stage in ("choose", "all"):
-            study.choose()
-        if args.stage in ("confirm", "all"):
-            study.confirm()
+        do_stages(
+            parser, {**stages, "show": showing(show_tables)}, argv,
+            prepare=lambda args: torch.set_num_threads(args.threads),
+        )  # fmt: skip
     except OutOfTime:
         print("Time is over. The same command goes on from here.")
-        return
-    if args.stage in ("report", "all"):
-        print(study.report())
+
+
+def _part(name: str, args: argparse.Namespace) -> None:
+    getattr(Study(args), name)()
+
+
+def show_tables(results: Mapping[str, Any]) -> str:
+    """The three stages."""
+    return tables(results["screened"], results["longer"], results["confirmed"])
 
 
 class Study:
@@ -199,8 +200,8 @@ class Study:
                 if self.train(name, seed, self.args.steps) is not None:
                     self.measure(self.model(name, seed, step), self.place(name, seed, step), tasks, policies, n, "eval")
 
-    def report(self) -> str:
-        """Write what is there so far: numbers, figure, and the tables into the page."""
+    def collect(self) -> None:
+        """Write what is there so far: numbers and figure."""
         screened = {name: self.screened(name) for name in METHODS if self.is_measured(f"screen/{name}")}
         confirmed = [row for name in METHODS for step in self.steps() for row in self.confirmed(name, step)]
         longer = {name: rows for name in METHODS if (rows := self.longer(name))}
@@ -221,18 +222,16 @@ class Study:
             },
             "wall_s": {name: self.record(f"{name}-0").get("wall_s") for name in screened},
         }
-        self.args.report_to.mkdir(parents=True, exist_ok=True)
-        (self.args.report_to / "results.json").write_text(json.dumps(results, indent=1, default=str) + "\n", "utf-8")
+        write_results(self.args, results)
         if screened:
-            draw(screened, results["curves"], results["curves_confirmed"], self.args.report_to / "figure.png")
-        told = tables(screened, longer, confirmed)
-        put_tables(self.args.report_to / "README.md", told)
-        return told
+            draw(screened, results["curves"], results["curves_confirmed"], self.args.results / "figure.png")
 
     # Parts
 
     def train(self, name: str, seed: int, steps: int) -> str | None:
         """The folder of a trained model; trains what is left of it. None when the pre-flight sees no hope."""
+        from satisfice.training.run import Told, train
+
         args, out = self.args, self.args.out / "train" / f"{name}-{seed}"
         tasks = tuple(load_task(task, split="train", limit=args.limit) for task in TRAINED_ON)
         plan = TrainPlan(
@@ -378,6 +377,8 @@ class Study:
 
     def curve(self, name: str) -> list[dict[str, float]]:
         """Accuracy and length of each step's rollouts."""
+        from satisfice.training.run import read_steps
+
         fields = {
             "accuracy": "rollouts/accuracy", "tokens": "rollouts/length", "entropy": "loss/entropy",
             "truncated": "rollouts/truncated",

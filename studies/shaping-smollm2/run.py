@@ -7,8 +7,8 @@ of rollouts a step; how many steps it gets is chosen on the calibration split, a
 on the same problems against the reasoning adapter, thinking to its end and under the stop rule. The reasoning adapter's
 own numbers are those of studies/stopping-smollm2 (`--before ""` measures it again). What is done is kept under
 runs/shaping-smollm2, so a run that was stopped goes on inside a training too, and `--stage` does some parts alone:
-`--only METHOD` in a process for each core (`OMP_NUM_THREADS=1`) is quicker than one process. `--stage show` needs
-neither a model nor the runs.
+`--only METHOD` in a process for each core (`OMP_NUM_THREADS=1`) is quicker than one process. `--stage collect,show`
+needs neither a model nor the runs.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import asyncio
 import json
 import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,10 @@ from satisfice.training.adapter import in_bfloat16
 from satisfice.training.model_card import model_card
 from satisfice.training.plan import TrainPlan
 from satisfice.training.rollout import DirectJudge
-from satisfice.training.run import Told, read_steps, train
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from library.kept import ALL, Sample, keep, kept, numbers, pooled, put_tables, rows_of, span
+from library.kept import ALL, Sample, keep, kept, numbers, pooled, rows_of, span
+from library.stages import command, do_stages, showing, write_results
 
 HERE = Path(__file__).parent
 TASKS = "leg-counting:easy,products:easy,chain-sum:easy"  # those of its families that the model can do
@@ -61,9 +60,9 @@ SPLITS: tuple[Split, ...] = ("eval", "calibration")
 Row = dict[str, Any]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Do the stages that were asked for, in their order."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, HERE)
     parser.add_argument("--model", default="smollm2+reasoning", help="whose reasoning is made brief")
     parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--only", default=",".join(METHODS), help="these methods alone")
@@ -81,14 +80,7 @@ def main() -> None:
     parser.add_argument("--options", default="", help="of the engine that measures, as in dtype=bfloat16")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/shaping-smollm2"), help="trainings and runs")
-    parser.add_argument("--results", type=Path, default=HERE, help="where numbers, tables and figure go")
-    parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    for stage in args.stage.split(","):
-        begin = time.monotonic()
-        STAGES[stage](args)
-        print(f"{stage}: {time.monotonic() - begin:.0f} s", flush=True)
+    do_stages(parser, STAGES, argv, prepare=lambda args: torch.set_num_threads(args.threads))
 
 
 # Stages
@@ -107,6 +99,8 @@ def plan_of(args: argparse.Namespace, name: str) -> TrainPlan:
 
 def do_train(args: argparse.Namespace) -> None:
     """Train what is not yet trained; a method that the pre-flight sees no hope for is named and left out."""
+    from satisfice.training.run import Told, train
+
     for name in args.only.split(","):
         plan = plan_of(args, name)
 
@@ -195,6 +189,8 @@ def before(args: argparse.Namespace, split: Split) -> list[Sample]:
 
 def do_keep(args: argparse.Namespace) -> None:
     """Put the numbers of all samples and the curves of the trainings into two small files, and write the cards."""
+    from satisfice.training.run import read_steps
+
     folders = [folder for split in SPLITS for folder in sorted((args.out / split).glob("*"))]
     keep(args.results / SAMPLES, {str(folder.relative_to(args.out)): folder for folder in folders})
     curves = [
@@ -239,18 +235,22 @@ def compared(rows: Sequence[Row], name: str) -> list[Row]:
     ]
 
 
-def do_show(args: argparse.Namespace) -> None:
-    """Make results.json, the figure and the tables from these."""
+def do_collect(args: argparse.Namespace) -> None:
+    """Make results.json and the figure from these."""
     rows = {split: measured(args, split) for split in SPLITS}
     taken = {name: chosen(rows["calibration"], name) for name in METHODS if has(rows["calibration"], name)}
     settings = {"steps": taken, "rank": args.rank, "stop": canonical(build(args.stop)), "methods": METHODS}
     tried = [row for row in rows["calibration"] if row["policy"].endswith("full")]
     results = {"schema_version": 1, **settings, "rows": rows["eval"], "calibration": tried}
-    (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    write_results(args, results)
     draw(pooled(rows["eval"]), json.loads((args.results / CURVES).read_text("utf-8")), args.results / "figure.png")
-    tables = [table(rows["eval"], task) for task in dict.fromkeys(row["task"] for row in rows["eval"])]
-    first = table(pooled(tried), str(pooled(tried)[0]["task"]), "Models on the way, calibration split")
-    put_tables(args.results / "README.md", "\n\n".join([*tables, first]))
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """Each family, and the models on the way."""
+    rows, tried = results["rows"], pooled(results["calibration"])
+    each = [table(rows, task) for task in dict.fromkeys(row["task"] for row in rows)]
+    return "\n\n".join([*each, table(tried, str(tried[0]["task"]), "Models on the way, calibration split")])
 
 
 def has(rows: Sequence[Row], name: str) -> bool:
@@ -258,7 +258,14 @@ def has(rows: Sequence[Row], name: str) -> bool:
     return any(row["policy"].startswith(f"{name}-") for row in rows)
 
 
-STAGES = {"train": do_train, "choose": do_choose, "measure": do_measure, "keep": do_keep, "show": do_show}
+STAGES = {
+    "train": do_train,
+    "choose": do_choose,
+    "measure": do_measure,
+    "keep": do_keep,
+    "collect": do_collect,
+    "show": showing(tables),
+}
 
 
 # Showing

@@ -11,9 +11,11 @@ import argparse
 import asyncio
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -39,18 +41,20 @@ from satisfice.recordings.replay import ReplayEngine
 from satisfice.tasks import Split
 from satisfice.tasks.judge import Judge, Judging
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.stages import command, do_stages, showing, write_results
+
 HERE = Path(__file__).parent
 LEARN = "products:hard,gcd:hard"  # what `knowing-before-saying` learns from
 MARGIN = 0.02  # accuracy that may be lost
 HOPE = 0.01  # loss on the calibration split up to which a setting may be chosen
-STAGES = ("record", "fit", "choose", "replay", "promise", "choose-live", "live", "check", "show")
+STAGES = ("record", "fit", "choose", "replay", "promise", "choose-live", "live", "check", "collect")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Do the stages that were asked for, in their order."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, HERE)
     parser.add_argument("--out", type=Path, default=Path("runs/stopping-pocket"))
-    parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
     parser.add_argument("--problems", type=int, default=2000, help="a tier where a saving is claimed")
     parser.add_argument("--calibration", default="600,1500", help="problems to choose settings on, easy and hard")
     parser.add_argument("--learn", type=int, default=600, help="problems a task that the gate on questions learns from")
@@ -60,14 +64,14 @@ def main() -> None:
     parser.add_argument("--live-choose", type=int, default=120, help="problems a tier to choose their settings on")
     parser.add_argument("--check", type=int, default=40, help="problems a tier on which replayed and live are compared")
     parser.add_argument("--artefacts", type=Path, default=HERE / "artefacts", help="where what rules learn is kept")
-    args = parser.parse_args()
-    study = Study(args)
-    for stage in args.stage.split(","):
-        if stage not in STAGES:
-            parser.error(f"no stage {stage!r}; there are {', '.join(STAGES)}")
-        begin, busy = time.monotonic(), sum(os.times()[:4])  # other processes' seconds too, once they have ended
-        getattr(study, stage.replace("-", "_"))()
-        print(f"{stage}: {time.monotonic() - begin:.0f} s, {sum(os.times()[:4]) - busy:.0f} s of a core", flush=True)
+    stages = {name: partial(_part, name.replace("-", "_")) for name in STAGES}
+    do_stages(parser, {**stages, "show": showing(show.tables)}, argv)
+
+
+def _part(name: str, args: argparse.Namespace) -> None:
+    busy = sum(os.times()[:4])
+    getattr(Study(args), name)()
+    print(f"{sum(os.times()[:4]) - busy:.0f} s of a core, other processes' too once they have ended", flush=True)
 
 
 class Study:
@@ -195,8 +199,8 @@ class Study:
             self.write("promises.json", found)
             print(name, json.dumps(row), flush=True)
 
-    def show(self) -> None:
-        """Tables and figure, from whatever is there."""
+    def collect(self) -> None:
+        """Results and figure, from whatever is there."""
         results: list[dict[str, Any]] = []
         watching, acting = (self.specs(of(self.artefacts)) for of in (rules.observing, rules.acting))
         for task in (*rules.TIERS, *rules.OTHERS):
@@ -205,7 +209,9 @@ class Study:
                 results += [self.set_against("eval", task, spec, where) for spec in there]
             print(task, flush=True)
         extra = {name: self.read(f"{name}.json") for name in ("chosen", "check", "promises")}
-        show.write(HERE, results, extra, self.artefacts)
+        found = show.collect(results, extra, self.artefacts)
+        write_results(self.args, found)
+        show.draw(found["rows"], self.args.results / "frontier.png")
 
     # Cells: the samples of one rule on one task
 

@@ -1,4 +1,4 @@
-"""Tables and figure of the study, written into its folder."""
+"""Tables and figure of the study."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,6 @@ from rules import OTHERS, TIERS
 
 from satisfice.measure.metrics import O1_PRUNER, aes
 
-MARK = ("<!-- tables:begin -->", "<!-- tables:end -->")
 CLAIM = 2000  # problems that it takes to say that a rule saves
 COLUMNS = (
     "task", "policy", "how", "n", "accuracy", "accuracy_low", "accuracy_high", "kept", "spent", "probe", "injected",
@@ -19,8 +18,8 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write(folder: Path, rows: Sequence[Mapping[str, Any]], extra: Mapping[str, Any], artefacts: Path) -> None:
-    """Write results.json, frontier.png, and the tables of README.md."""
+def collect(rows: Sequence[Mapping[str, Any]], extra: Mapping[str, Any], artefacts: Path) -> dict[str, Any]:
+    """Return what results.json says."""
     full = {(row["task"], row["how"]): row for row in rows if row["policy"] == "full"}
     kept = []
     for row in rows:
@@ -29,13 +28,13 @@ def write(folder: Path, rows: Sequence[Mapping[str, Any]], extra: Mapping[str, A
         short["aes"] = _round(aes(row["spent"], row["accuracy"], base["spent"], base["accuracy"]))
         kept.append(short)
     tidy = json.loads(json.dumps(extra).replace(str(artefacts) + "/", "").replace('\\"', ""))
-    (folder / "results.json").write_text(json.dumps({"schema_version": 1, "rows": kept, **tidy}, indent=1) + "\n")
-    draw(kept, folder / "frontier.png")
-    tables = "\n\n".join([*(tier_table(kept, task) for task in TIERS), others_table(kept), promise_table(tidy)])
-    readme = folder / "README.md"
-    text = readme.read_text("utf-8") if readme.exists() else "\n".join(MARK)
-    before, _, rest = text.partition(MARK[0])
-    readme.write_text(f"{before}{MARK[0]}\n{tables}\n{MARK[1]}{rest.partition(MARK[1])[2]}", "utf-8")
+    return {"schema_version": 1, "rows": kept, **tidy}
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """Both tiers, the other tasks, and the promises."""
+    rows = results["rows"]
+    return "\n\n".join([*(tier_table(rows, task) for task in TIERS), others_table(rows), promise_table(results)])
 
 
 def tier_table(rows: Sequence[Mapping[str, Any]], task: str) -> str:

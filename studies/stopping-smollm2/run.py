@@ -5,15 +5,13 @@
 Chains are recorded once, task by task; rules that only look are replayed on them, the others run live on fewer
 problems. Settings are chosen on the calibration split. What is done is kept under runs/stopping-smollm2, so a run that
 was stopped goes on, and `--stage` does some parts alone: `--stage record --tasks ONE` in a process for each core
-(`OMP_NUM_THREADS=1`) is quicker than one process. The numbers of all samples lie beside this file: `--stage show` makes
-tables and figure from them, without a model and without the runs.
+(`OMP_NUM_THREADS=1`) is quicker than one process. The numbers of all samples lie beside this file:
+`--stage collect,show` makes tables and figure from them, without a model and without the runs.
 """
 
 import argparse
 import asyncio
-import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +33,8 @@ from satisfice.report.words import ENOUGH
 from satisfice.tasks import Split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from library.kept import ALL, keep, kept, numbers, pooled, put_tables, rows_of, span
+from library.kept import ALL, keep, kept, numbers, pooled, rows_of, span
+from library.stages import command, do_stages, showing, write_results
 
 HERE = Path(__file__).parent
 MODEL = "smollm2+reasoning"
@@ -67,9 +66,9 @@ ACTING = {
 """Of each rule the published setting first, then others to choose from."""
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Do the stages that were asked for, in their order."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, HERE)
     parser.add_argument("--model", default=MODEL, help="any that `satisfice bench` takes")
     parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--problems", type=int, default=500, help="a task, where savings are claimed")
@@ -78,13 +77,7 @@ def main() -> None:
     parser.add_argument("--live-choose", type=int, default=20, help="problems a task to choose their settings on")
     parser.add_argument("--concurrency", type=int, default=32, help="chains at once")
     parser.add_argument("--out", type=Path, default=Path("runs/stopping-smollm2"), help="recordings and runs")
-    parser.add_argument("--results", type=Path, default=HERE, help="where numbers, tables and figure go")
-    parser.add_argument("--stage", default=",".join(STAGES), help="some of: " + ", ".join(STAGES))
-    args = parser.parse_args()
-    for stage in args.stage.split(","):
-        begin = time.monotonic()
-        STAGES[stage](args)
-        print(f"{stage}: {time.monotonic() - begin:.0f} s", flush=True)
+    do_stages(parser, STAGES, argv)
 
 
 # Stages
@@ -129,23 +122,26 @@ def do_keep(args: argparse.Namespace) -> None:
     keep(args.results / SAMPLES, {str(folder.relative_to(args.out)): folder for folder in found})
 
 
-def do_show(args: argparse.Namespace) -> None:
-    """Make results.json, the figure and the tables from the numbers."""
+def do_collect(args: argparse.Namespace) -> None:
+    """Make results.json and the figure from the numbers."""
     runs: dict[str, list[dict[str, Any]]] = {}
     for name, samples in kept(args.results / SAMPLES).items():
         runs.setdefault(name.partition("/")[0], []).extend(samples)
     kinds = {how: grids for how, grids in (("replayed", LOOKING), ("live", ACTING)) if f"eval-{how}" in runs}
     rows = [{"how": how, **row} for how in kinds for row in rows_of(runs[f"eval-{how}"])]
     chosen = {how: choose(grids, runs[f"calibration-{how}"]) for how, grids in kinds.items()}
-    results = {"schema_version": 1, "chosen": chosen, "rows": rows}
-    (args.results / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    write_results(args, {"schema_version": 1, "chosen": chosen, "rows": rows})
     draw(pooled(rows), args.results / "figure.png")
-    put_tables(args.results / "README.md", f"{table(pooled(rows))}\n\n{by_task(rows)}")
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """All families together, then each."""
+    return f"{table(pooled(results['rows']))}\n\n{by_task(results['rows'])}"
 
 
 STAGES = {
     "record": do_record, "choose": do_choose, "choose-live": do_choose_live, "replay": do_replay, "live": do_live,
-    "keep": do_keep, "show": do_show,
+    "keep": do_keep, "collect": do_collect, "show": showing(tables),
 }  # fmt: skip
 
 

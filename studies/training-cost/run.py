@@ -1,6 +1,6 @@
 """What a step of training costs, by the model in `satisfice.training.cost`, held against measured steps at three sizes.
 
-    python studies/training-cost/run.py --out studies/training-cost
+    python studies/training-cost/run.py
 
 1. measure    steps of TRL with our engine for three models of the pocket reasoner's architecture (0.3, 1.8 and 7.7
               million parameters; the outer two have random weights). Rollouts get lengths that are set beforehand.
@@ -14,8 +14,8 @@ Seconds are processor seconds of one thread, so that what else the machine does 
 
 import argparse
 import asyncio
-import json
 import shutil
+import sys
 import tempfile
 import time
 import warnings
@@ -27,8 +27,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
-from trl.trainer.grpo_config import GRPOConfig
 
 from satisfice.engines import load_engine
 from satisfice.methods.shaping.grpo import Grpo
@@ -36,8 +34,9 @@ from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.cost import Machine, beginnings, fit, segmented, serial_group, step_cost, truncated
 from satisfice.training.rollout import Ask, DirectJudge, Rollout, sample
-from satisfice.training.trl import ShapedTrainer
-from satisfice.training.trl_source import LiveEngine, LocalSource
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.stages import command, do_stages, showing, table, write_results
 
 SIZES = {"small": (96, 2), "pocket": (192, 4), "large": (320, 6)}  # hidden size, layers
 KINDS = {"equal 96": "fit", "few long": "fit", "equal 192": "foretold", "spread": "foretold", "heavy tail": "foretold"}
@@ -57,16 +56,19 @@ def lengths_of(kind: str, rows: int) -> list[int]:
             return np.clip(np.exp(rng.normal(4.2, 0.8, rows)), 8, 400).astype(int).tolist()
 
 
-def main() -> None:
-    """Measure, check, foretell, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Do the stages that were asked for."""
+    parser = command(__doc__, Path(__file__).parent)
     parser.add_argument("--rows", type=int, default=32, help="rollouts a step")
     parser.add_argument("--repeats", type=int, default=2, help="steps of each kind, after one that warms up")
     parser.add_argument(
         "--problems", type=int, default=512, help="rollouts that the pocket reasoner's lengths come from"
     )
-    args = parser.parse_args()
+    do_stages(parser, {"measure": do_measure, "show": showing(tables)}, argv)
+
+
+def do_measure(args: argparse.Namespace) -> None:
+    """Measure, check, foretell, write."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     measured = {name: measure(name, args) for name in SIZES}
@@ -80,8 +82,7 @@ def main() -> None:
         "foretold": foretold(machines, lengths),
         "lengths": {"mean": float(np.mean(lengths)), "p50": float(np.median(lengths)), "max": int(max(lengths))},
     }
-    (args.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    print(tables(results))
+    write_results(args, results)
 
 
 # Measure
@@ -89,6 +90,10 @@ def main() -> None:
 
 def measure(size: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Steps of every kind, by turns."""
+    from transformers import TrainerCallback
+
+    from satisfice.training.trl_source import LiveEngine, LocalSource
+
     task = load_task("chain-sum:hard", split="train", limit=args.rows // 8)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as made, tempfile.TemporaryDirectory() as out:
@@ -126,7 +131,7 @@ class _Wanted:
 
 
 @contextmanager
-def _set_lengths(source: LocalSource) -> Iterator[_Wanted]:
+def _set_lengths(source: Any) -> Iterator[_Wanted]:
     """Give every rollout the length that is wanted: its limit, and it cannot end before."""
     wanted, plain, engine = _Wanted(), source.sample, source.engine
 
@@ -141,12 +146,14 @@ def _set_lengths(source: LocalSource) -> Iterator[_Wanted]:
         wanted.got, wanted.seconds = [len(rollout.ids) for rollout in got], time.process_time() - begin
         return got
 
-    source.sample = with_lengths  # type: ignore[method-assign]
+    source.sample = with_lengths
     yield wanted
 
 
 def folder_of(size: str, made: Path) -> Path:
     """A model of this size: the bundled one, or one of its make with random weights."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     pocket = model_folder("pocket")
     hidden, layers = SIZES[size]
     config = AutoConfig.from_pretrained(pocket)
@@ -168,8 +175,13 @@ def folder_of(size: str, made: Path) -> Path:
     return made
 
 
-def trainer_of(folder: Path, source: LocalSource, problems: Any, out: Path, rows: int, steps: int) -> ShapedTrainer:
+def trainer_of(folder: Path, source: Any, problems: Any, out: Path, rows: int, steps: int) -> Any:
     """The trainer of `satisfice train`, without checkpoints."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+    from trl.trainer.grpo_config import GRPOConfig
+
+    from satisfice.training.trl import ShapedTrainer
+
     args = GRPOConfig(
         output_dir=str(out), per_device_train_batch_size=rows, gradient_accumulation_steps=1,
         num_generations=8, max_completion_length=512, max_steps=steps, learning_rate=1e-5, use_cpu=True, bf16=False,
@@ -278,26 +290,40 @@ def ways(m: Machine, draw: list[int], groups: int = 16, size: int = 8, steps: in
         }
 
 
+WAYS = {
+    "groups of 4 / of 32": ("groups of 4", "groups of 32"),
+    "cap at the 90th / 50th percentile": ("cap at p90", "cap at p50"),
+    "4 segments / 8 segments (`ulorl`)": ("segments, 4", "segments, 8"),
+    "window of an eighth (`t-ppo`)": ("window, 8",),
+    "seven exits from one chain (`s-grpo`)": ("exits (s-grpo)",),
+    "eight continuations of each beginning (`pppo`)": ("beginnings (pppo)",),
+}
+PLACES = {
+    "here": ("pocket", "pocket"), "heavy tail": ("pocket", "heavy tail"),
+    "own lengths, bound, 8": ("bound, 8 of them", "pocket"),
+    "heavy tail, bound, 8": ("bound, 8 of them", "heavy tail"),
+}  # fmt: skip
+"""What the page shows of `foretold`: ways of sampling in rows, machine and lengths in columns."""
+
+
 def tables(results: dict[str, Any]) -> str:
-    """Both parts as Markdown."""
-    lines = ["| size | steps | | generation, s | foretold | | training, s | foretold | |", "|" + " --- |" * 9]
+    """What was foretold of each kind of step and came, and what ways of sampling cost relative to the plain one."""
+    lines = []
     for size, rows in results["check"].items():
-        for row in rows:
-            cells = [size, row["kind"], row["role"]]
+        for row in (row for row in rows if row["role"] == "foretold"):
+            cells = [size, row["kind"]]
             for part in ("generate", "train"):
                 here, there = row[part], row[f"{part}_foretold"]
                 cells += [f"{here:.2f}", f"{there:.2f}", f"{100 * (there / here - 1):+.0f} %"]
-            lines.append(f"| {' | '.join(cells)} |")
-    heads = ("lengths", "machine", "way", "seconds a rollout, relative", "generation's share", "occupancy")
-    lines += ["", f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
-    for row in results["foretold"]:
-        same = ("lengths", "machine")
-        plain = next(r for r in results["foretold"] if r["way"] == "plain" and all(r[k] == row[k] for k in same))
-        lines.append(
-            f"| {row['lengths']} | {row['machine']} | {row['way']} | {row['rollout_s'] / plain['rollout_s']:.2f} | "
-            f"{row['generate_share']:.2f} | {row['occupancy']:.2f} |"
-        )
-    return "\n".join(lines)
+            lines.append(cells)
+    heads = ("size", "steps", "generation, s", "foretold", "", "training, s", "foretold", "")
+    cost = {(row["machine"], row["lengths"], row["way"]): row["rollout_s"] for row in results["foretold"]}
+    relative = [
+        [name, *(" / ".join(f"{cost[*at, way] / cost[*at, 'plain']:.2f}" for way in ways) for at in PLACES.values())]
+        for name, ways in WAYS.items()
+    ]
+    said = "Seconds for a rollout that came to its end, relative to plain sampling:"
+    return "\n\n".join([table(heads, lines), said, table(("", *PLACES), relative)])
 
 
 if __name__ == "__main__":
