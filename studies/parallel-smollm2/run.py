@@ -23,7 +23,7 @@ from satisfice import load_engine, load_task
 from satisfice.answers.extract import boxed
 from satisfice.catalog import build, canonical
 from satisfice.core.problem import Verdict
-from satisfice.measure.plan import Plan, make_plan
+from satisfice.measure.plan import BenchPlan, make_plan
 from satisfice.measure.replay import replay, replay_plan
 from satisfice.measure.run import run_bench
 from satisfice.methods.parallel.batchprompt import pack
@@ -116,7 +116,7 @@ def do_prose(args: argparse.Namespace) -> None:
         concurrency=max(1, args.concurrency // 4),  # problems: pdr and leap have four chains each
     )  # fmt: skip
     asyncio.run(run_bench(plan, load_engine(args.model), args.out / "prose"))
-    packs = Plan(
+    packs = BenchPlan(
         models=(args.model,), tasks=tuple(packed(task) for task in load(args, args.prose)),
         policies={canonical(build(BATCH)): build(BATCH)}, limit=args.prose, concurrency=args.concurrency,
     )  # fmt: skip

@@ -230,7 +230,7 @@ class Study:
 
     def train(self, name: str, seed: int, steps: int) -> str | None:
         """The folder of a trained model; trains what is left of it. None when the pre-flight sees no hope."""
-        from satisfice.training.run import Told, train
+        from satisfice.training.run import Watcher, train
 
         args, out = self.args, self.args.out / "train" / f"{name}-{seed}"
         tasks = tuple(load_task(task, split="train", limit=args.limit) for task in TRAINED_ON)
@@ -248,9 +248,9 @@ class Study:
             )
             self.check_time()
 
-        told = Told(step=step, note=lambda text: print(f"{name} {seed}: {text}"))
+        watcher = Watcher(step=step, note=lambda text: print(f"{name} {seed}: {text}"))
         try:
-            train(plan, out, DirectJudge(tasks), told=told)
+            train(plan, out, DirectJudge(tasks), watcher=watcher)
         except Unfit as refusal:
             (out / "refused.txt").write_text(f"{refusal}\n", "utf-8")
             print(f"{name} {seed}: refused: {refusal}", flush=True)

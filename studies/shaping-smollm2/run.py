@@ -99,7 +99,7 @@ def plan_of(args: argparse.Namespace, name: str) -> TrainPlan:
 
 def do_train(args: argparse.Namespace) -> None:
     """Train what is not yet trained; a method that the pre-flight sees no hope for is named and left out."""
-    from satisfice.training.run import Told, train
+    from satisfice.training.run import Watcher, train
 
     for name in args.only.split(","):
         plan = plan_of(args, name)
@@ -109,7 +109,7 @@ def do_train(args: argparse.Namespace) -> None:
             print(f"{name} step {row['step']}: {right:.3f} right, {length:.0f} tokens, {row['step_time']:.0f} s")
 
         try:
-            train(plan, args.out / "train" / name, DirectJudge(plan.tasks), told=Told(step=step, note=print))
+            train(plan, args.out / "train" / name, DirectJudge(plan.tasks), watcher=Watcher(step=step, note=print))
         except Unfit as refusal:
             print(f"{name}: refused: {refusal}", flush=True)
 

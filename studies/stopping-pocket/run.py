@@ -28,7 +28,7 @@ from satisfice import load_engine, load_task
 from satisfice.catalog import build, canonical
 from satisfice.core.engine import Engine
 from satisfice.core.jobs import run_all
-from satisfice.measure.plan import Plan
+from satisfice.measure.plan import BenchPlan
 from satisfice.measure.replay import RecordedVerdicts, replay_plan
 from satisfice.measure.run import answer
 from satisfice.measure.samples import NUMBERS
@@ -234,7 +234,7 @@ class Study:
         async with load_engine("pocket", rows=192, batch=96) as engine, Judge((loaded,)) as judge:
             for spec in specs:
                 begin = time.monotonic()
-                plan = Plan(
+                plan = BenchPlan(
                     models=("pocket",), tasks=(loaded,), policies={canonical(build(spec)): build(spec)}, limit=n
                 )
                 self.keep(split, task, spec, name, await work(plan, engine, judge, 64))
@@ -318,7 +318,7 @@ def told(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in UNTOLD}
 
 
-async def work(plan: Plan, engine: Engine, judge: Judging, concurrency: int) -> list[dict[str, Any]]:
+async def work(plan: BenchPlan, engine: Engine, judge: Judging, concurrency: int) -> list[dict[str, Any]]:
     """The samples of a plan, in the order of its problems; the first fault of a rule ends it."""
     rows: dict[str, dict[str, Any]] = {}
 

@@ -1,6 +1,7 @@
 """Tables and figure of the study."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import altair as alt
 from rules import OTHERS, TIERS
 
-from satisfice.measure.metrics import O1_PRUNER, aes
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.aes import O1_PRUNER, aes
 
 CLAIM = 2000  # problems that it takes to say that a rule saves
 COLUMNS = (

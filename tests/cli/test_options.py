@@ -13,7 +13,7 @@ from satisfice.cli.options import options_of, with_preset
 from satisfice.core.fields import Range
 from satisfice.core.flags import Flag, settings
 from satisfice.gateway.settings import Limits, Server, Settings
-from satisfice.measure.plan import Plan as BenchPlan
+from satisfice.measure.plan import BenchPlan
 from satisfice.recordings.record_plan import RecordPlan
 from satisfice.training.plan import TrainPlan
 

@@ -42,8 +42,8 @@ def test_chains_come_by_decode_step_and_then_by_number(steps: list[int]) -> None
     order: list[tuple[int, int]] = []
 
     async def race(session: Session) -> None:
-        async with session.race([line(session, n) for n in steps]) as lanes:
-            async for chain in lanes:
+        async with session.race([line(session, n) for n in steps]) as race:
+            async for chain in race:
                 order.append((chain.clock, int(chain.name)))
 
     _, engine = run(race)
@@ -57,8 +57,8 @@ def test_losers_sample_at_most_one_pace_beyond_the_winner_and_are_dropped(steps:
     winners: list[Chain] = []
 
     async def race(session: Session) -> None:
-        async with session.race([line(session, n) for n in steps]) as lanes:
-            async for chain in lanes:
+        async with session.race([line(session, n) for n in steps]) as race:
+            async for chain in race:
                 winners.append(chain)
                 break
 
@@ -74,8 +74,8 @@ def test_a_failing_line_fails_the_race_and_frees_the_others() -> None:
         raise RuntimeError("no idea")
 
     async def race(session: Session) -> None:
-        async with session.race([line(session, 50), fails(session)]) as lanes:
-            async for _ in lanes:
+        async with session.race([line(session, 50), fails(session)]) as race:
+            async for _ in race:
                 pass
 
     with pytest.raises(RuntimeError, match="no idea"):

@@ -17,7 +17,7 @@ from satisfice.core.errors import BadInput, CannotWrite, EngineError, Unfit
 from satisfice.core.jobs import Listener
 from satisfice.engines.scripted import ScriptedEngine
 from satisfice.measure import run as run_module
-from satisfice.measure.plan import Plan, make_plan
+from satisfice.measure.plan import BenchPlan, make_plan
 from satisfice.measure.run import run_bench
 from satisfice.measure.statistics import TIMINGS
 from satisfice.measure.store import read_samples
@@ -52,7 +52,7 @@ def questions(tmp_path):
     return path
 
 
-def plan_of(questions, policies="full,cap:8,first-cue", **rest) -> Plan:
+def plan_of(questions, policies="full,cap:8,first-cue", **rest) -> BenchPlan:
     return make_plan(model="scripted", tasks=[str(questions)], policies=policies, limit=None, **rest)
 
 
@@ -177,7 +177,7 @@ class Moody:
 
 def test_a_policy_that_fails_fails_its_problem_and_what_it_spent_is_counted(questions, tmp_path):
     plan = plan_of(questions, "full")
-    plan = Plan(models=("scripted",), tasks=plan.tasks, policies={**plan.policies, "moody": Moody()})
+    plan = BenchPlan(models=("scripted",), tasks=plan.tasks, policies={**plan.policies, "moody": Moody()})
     results = run(plan, tmp_path / "run")
     failed = [s for s in read_samples(tmp_path / "run") if s["error"]]
     assert len(failed) == 6
@@ -216,7 +216,7 @@ def test_where_everything_fails_there_is_a_report_and_no_number(questions, tmp_p
     from satisfice.report.page import draw
 
     plan = plan_of(questions, "full")
-    plan = Plan(models=("scripted",), tasks=plan.tasks, policies={**plan.policies, "broken": Broken()})
+    plan = BenchPlan(models=("scripted",), tasks=plan.tasks, policies={**plan.policies, "broken": Broken()})
     engine = Unplugged(Chooser()) if whole else ScriptedEngine(Chooser())
     results = asyncio.run(run_bench(plan, engine, tmp_path / "run", draw=draw))
     rows = {row["policy"]: row for row in results["rows"]}
@@ -250,7 +250,7 @@ def test_samples_that_failed_are_done_again_by_the_same_command(questions, tmp_p
 
     well = False
     plan = plan_of(questions, "full")
-    plan = Plan(models=("scripted",), tasks=plan.tasks, policies={**plan.policies, "moody": Recovering()})
+    plan = BenchPlan(models=("scripted",), tasks=plan.tasks, policies={**plan.policies, "moody": Recovering()})
     run(plan, tmp_path / "run")
     first = list(read_samples(tmp_path / "run"))
     again = run(plan, tmp_path / "run")
@@ -279,7 +279,7 @@ class Greedy:
 
 def test_a_need_that_the_engine_lacks_is_refused_before_anything_is_written(questions, tmp_path):
     plan = plan_of(questions, "full")
-    plan = Plan(models=("scripted",), tasks=plan.tasks, policies={"greedy": Greedy()})
+    plan = BenchPlan(models=("scripted",), tasks=plan.tasks, policies={"greedy": Greedy()})
     blind = ScriptedEngine(Chooser(), provides=frozenset(Need) - {Need.HIDDEN})
     with pytest.raises(Unfit, match="greedy needs hidden states, which the scripted engine does not provide"):
         asyncio.run(run_bench(plan, blind, tmp_path / "run"))

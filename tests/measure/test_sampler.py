@@ -9,7 +9,7 @@ from satisfice import load_engine
 from satisfice.core.card import Need
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.engines.scripted import ScriptedEngine
-from satisfice.measure.plan import Plan, make_plan
+from satisfice.measure.plan import BenchPlan, make_plan
 from satisfice.measure.run import run_bench
 from satisfice.measure.samples import upgraded_config
 from satisfice.measure.store import read_samples
@@ -23,7 +23,7 @@ def questions(tmp_path: Path) -> Path:
     return path
 
 
-def plan_of(tasks: object, sampler: str | None = None, **rest: object) -> Plan:
+def plan_of(tasks: object, sampler: str | None = None, **rest: object) -> BenchPlan:
     given = {"limit": None, "model": "pocket", **rest}
     return make_plan(tasks=[str(tasks)], policies="full", sampler=sampler, **given)  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ from satisfice.engines.scripted import ScriptedEngine
 from satisfice.measure.compare import compare_runs
 from satisfice.measure.export import export
 from satisfice.measure.merge import read_runs, write_merged
-from satisfice.measure.plan import Plan, make_plan, part_of
+from satisfice.measure.plan import BenchPlan, make_plan, part_of
 from satisfice.measure.run import run_bench
 from satisfice.measure.statistics import TIMINGS
 from satisfice.measure.store import read_samples
@@ -33,7 +33,7 @@ def tells(chain: str) -> Any:
     return script
 
 
-def engines(plan: Plan) -> dict[str, ScriptedEngine]:
+def engines(plan: BenchPlan) -> dict[str, ScriptedEngine]:
     return {model: ScriptedEngine(tells(SHORT if "short" in model else LONG)) for model in plan.models}
 
 
@@ -44,7 +44,7 @@ def sums(tmp_path: Path) -> str:
     return str(path)
 
 
-def run(plan: Plan, out: Path) -> dict[str, Any]:
+def run(plan: BenchPlan, out: Path) -> dict[str, Any]:
     return asyncio.run(run_bench(plan, engines(plan), out))
 
 
@@ -83,7 +83,7 @@ def test_samplers_are_subjects_too(sums: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parts", [2, 4, 16])
 def test_the_parts_of_a_run_give_the_results_of_the_whole(sums: str, tmp_path: Path, parts: int) -> None:
-    def plan(shard: str | None) -> Plan:
+    def plan(shard: str | None) -> BenchPlan:
         return make_plan(
             model="long,short", tasks=[sums], policies="full,first-cue", limit=None, seeds=(0, 1), shard=shard
         )

@@ -8,7 +8,7 @@ import pytest
 
 from satisfice.catalog import canonical, parse_policies
 from satisfice.core.errors import NotRecorded
-from satisfice.measure.plan import Plan
+from satisfice.measure.plan import BenchPlan
 from satisfice.measure.replay import RecordedVerdicts, replay_plan
 from satisfice.measure.run import answer
 from satisfice.recommend.calibrate import calibrate
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 LIVE = 8  # problems
 
 
-async def samples(plan: Plan, engine: Any, judge: Any) -> list[dict[str, Any]]:
+async def samples(plan: BenchPlan, engine: Any, judge: Any) -> list[dict[str, Any]]:
     async with engine, judge:
         rows = await asyncio.gather(*(answer(job, plan, engine, judge) for job in plan.jobs()))
     return [{k: v for k, v in row.items() if k not in ("wall_s", "prefilled")} for row in rows]
@@ -51,7 +51,7 @@ def test_what_is_learned_from_recorded_chains_stops_live_ones(tmp_path: Path) ->
         canonical(p): p for p in parse_policies(f"full, {lynx}, delta=0.1), {head}, confidence=0.5, progress=0.2)")
     }
     few = load_task("chain-sum:hard", split="calibration", limit=LIVE)
-    live = Plan(models=("pocket",), tasks=(few,), policies=policies, limit=LIVE)
+    live = BenchPlan(models=("pocket",), tasks=(few,), policies=policies, limit=LIVE)
     rows = asyncio.run(samples(live, LocalEngine("pocket", rows=64, batch=64), Judge((few,))))
     assert not [row["error"] for row in rows if row["error"]]
     spent = [sum(row["spent"] for row in rows if row["policy"] == policy) for policy in policies]

@@ -23,7 +23,7 @@ from satisfice.core.errors import BadInput, NotRecorded, Unfit, UnknownName
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Session, solve
 from satisfice.engines.scripted import HIDDEN, SCRIPTED, ScriptedEngine
-from satisfice.measure.plan import Plan
+from satisfice.measure.plan import BenchPlan
 from satisfice.measure.replay import RecordedVerdicts, replay, replay_plan
 from satisfice.measure.run import answer, run_bench
 from satisfice.methods.stopping.artefact import Artefact, Network, load_artefact
@@ -133,7 +133,7 @@ def recorded(plan: RecordPlan, out: Path, engine=None) -> Path:
     return out
 
 
-def samples_of(plan: Plan, engine, judge) -> list[dict[str, Any]]:
+def samples_of(plan: BenchPlan, engine, judge) -> list[dict[str, Any]]:
     async def go():
         async with engine:
             return await asyncio.gather(*(answer(job, plan, engine, judge) for job in plan.jobs()))
@@ -148,7 +148,7 @@ def both(folder: Path, task: Task, live, policies: str) -> tuple[list[dict[str, 
     """The samples of a live run and those of a replay."""
     recording = Recording(folder)
     plan = replay_plan(recording, policies)
-    there = Plan(**{**vars(plan), "tasks": (task,)})
+    there = BenchPlan(**{**vars(plan), "tasks": (task,)})
     return samples_of(there, live, Compare()), samples_of(plan, ReplayEngine(recording), RecordedVerdicts(recording))
 
 
@@ -618,7 +618,7 @@ def check_states(folder: Path, live) -> None:
 def test_a_live_bench_is_unchanged_by_what_replay_added(tmp_path):
     """A policy's own fault still fails its problem alone."""
     task = sums(2)
-    plan = Plan(models=("scripted",), tasks=(task,), policies={"full": parse_policies("full")[0]})
+    plan = BenchPlan(models=("scripted",), tasks=(task,), policies={"full": parse_policies("full")[0]})
     engine = ScriptedEngine(Chooser(), fail_at=60)
     results = asyncio.run(run_bench(plan, engine, tmp_path / "run", judge=Compare()))
     assert 0 < results["rows"][0]["error_rate"] <= 1

@@ -12,7 +12,7 @@ import pytest
 from satisfice.catalog import canonical, parse_policies
 from satisfice.core.problem import Problem, Verdict
 from satisfice.engines.scripted import END, Script, ScriptedEngine
-from satisfice.measure.plan import Job, Plan
+from satisfice.measure.plan import BenchJob, BenchPlan
 from satisfice.measure.run import answer
 from satisfice.measure.statistics import result_rows
 from satisfice.tasks import Task
@@ -69,9 +69,9 @@ def run_all(limit: int = 10) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         )
         tasks.append(Task(name=name, split="eval", problems=problems, _score=lambda p, a: Verdict.UNKNOWN))
     policies = {canonical(policy): policy for policy in parse_policies(POLICIES)}
-    plan = Plan(models=("scripted",), tasks=tuple(tasks), policies=policies, seeds=(0, 1), limit=limit)
+    plan = BenchPlan(models=("scripted",), tasks=tuple(tasks), policies=policies, seeds=(0, 1), limit=limit)
 
-    async def work(job: Job) -> dict[str, Any]:
+    async def work(job: BenchJob) -> dict[str, Any]:
         return await answer(job, plan, ScriptedEngine(script_of(job.problem, job.seed)), Compare())  # type: ignore[arg-type]
 
     async def everything() -> list[dict[str, Any]]:

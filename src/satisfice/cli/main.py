@@ -30,7 +30,7 @@ from satisfice.cli.record import export, record, replay
 from satisfice.cli.serve import serve
 from satisfice.cli.train import train
 from satisfice.core.errors import BadInput, MissingExtra, SatisficeError
-from satisfice.measure.plan import Plan, make_plan
+from satisfice.measure.plan import BenchPlan, make_plan
 from satisfice.tasks.load import MOST
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def _root(
 
 @app.command()
 @resumable
-@options_of(Plan, limit=200)
+@options_of(BenchPlan, limit=200)
 def bench(
     model: Model = "pocket",
     tasks: Tasks = "chain-sum:easy,chain-sum:hard",

@@ -54,7 +54,7 @@ def train(
             load_tasks(names(tasks), limit=eval_limit)
         plan = TrainPlan(model=model, tasks=loaded, shaper=method, **settings)
     with Bar(err_console, plan.steps, "looking at the untrained model") as bar:
-        run = training.train(plan, out, Judge(plan.tasks), told=_listening(bar, training.Told))
+        run = training.train(plan, out, Judge(plan.tasks), watcher=_listening(bar, training.Watcher))
     if os.environ.get("RANK", "0") != "0":
         return
     compared = _before_and_after(plan, out, eval_limit) if eval_limit else []
@@ -111,7 +111,7 @@ def _before_and_after(plan: Any, out: Path, limit: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _listening(bar: Bar, told: type) -> Any:
+def _listening(bar: Bar, watcher: type) -> Any:
     """Return what a training reports to: its steps move the bar, its notes are printed."""
 
     def step(row: dict[str, Any]) -> None:
@@ -124,4 +124,4 @@ def _listening(bar: Bar, told: type) -> Any:
     def note(text: str) -> None:
         bar.console.print(text, style="yellow", highlight=False, markup=False)
 
-    return told(start=start, step=step, note=note)
+    return watcher(start=start, step=step, note=note)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from satisfice.core.chain_host import ChainHost
 from satisfice.core.engine import Request, Sampled, Sampler, Sequence, Signals, Watch, both, joined, random_key
-from satisfice.core.race import current_lane
+from satisfice.core.race import current_competitor
 from satisfice.core.span import Ended, Phase, Span, closed_at, first_spans
 
 _NO_SIGNALS = Signals()
@@ -345,26 +345,26 @@ class Chain:
     async def _ask(self, request: Request, limit: int | None) -> list[Sampled]:
         """Make one call to the engine, in as many leases as it takes."""
         parts: list[Sampled] = []
-        lane = current_lane()
+        competitor = current_competitor()
         while True:
             want = None if limit is None else limit - sum(len(part.ids) for part in parts)
             if want is not None and want <= 0:
                 break
-            if lane is not None:
-                room = await lane.admit(self.clock)
+            if competitor is not None:
+                room = await competitor.admit(self.clock)
                 want = room if want is None else min(want, room)
             grant = self.session.lease(self, want)
             if grant <= 0:
                 parts.append(Sampled(ids=(), reason="budget", cut=len(self._sequence.ids)))
                 break
             known, before = len(self._sequence.ids), self._sequence.last
-            if lane is not None:
-                lane.begin(self)
+            if competitor is not None:
+                competitor.begin(self)
             try:
                 parts.append(await self._sequence.sample(replace(request, limit=grant)))
             finally:
-                if lane is not None:
-                    lane.end()
+                if competitor is not None:
+                    competitor.end()
                 self.session.settle(grant)
                 self._absorb(known, before)
             if self._tap is not None:

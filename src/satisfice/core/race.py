@@ -19,20 +19,20 @@ class Racer(Protocol):
 
 R = TypeVar("R", bound=Racer)
 
-_lane: contextvars.ContextVar["Lane[Any] | None"] = contextvars.ContextVar("lane", default=None)
+_competitor: contextvars.ContextVar["Competitor[Any] | None"] = contextvars.ContextVar("competitor", default=None)
 
 
-def current_lane() -> "Lane[Any] | None":
+def current_competitor() -> "Competitor[Any] | None":
     """Return this task's place in the innermost race that it takes part in."""
-    return _lane.get()
+    return _competitor.get()
 
 
-class Lane(Generic[R]):
+class Competitor(Generic[R]):
     """One competitor of a race: a task, and the chains that it makes."""
 
     def __init__(self, race: "Race[R]") -> None:
         self.race = race
-        self.outer = current_lane()  # a race may be run inside a lane of another
+        self.outer = current_competitor()  # a race may be run inside a competitor of another
         self.chains: dict[R, None] = {}  # those that sampled here, in order
         self.sampling = 0  # calls that are with the engine now
         self.task: asyncio.Task[R]
@@ -68,8 +68,8 @@ class Start(Protocol[R]):
 class Race(Generic[R]):
     """Run several coroutines, and get the chains that they return in the order in which those end.
 
-    The order is by decode step, then by number, whatever the engine does first: all lanes advance `PACE` steps, then
-    wait for one another. Leaving the race cancels the lanes that still run and frees their chains.
+    The order is by decode step, then by number, whatever the engine does first: all competitors advance `PACE` steps,
+    then wait for one another. Leaving the race cancels those that still run and frees their chains.
 
         async with session.race([rule(session) for _ in range(8)]) as race:
             async for chain in race:
@@ -78,20 +78,20 @@ class Race(Generic[R]):
 
     def __init__(self, start: "Start[R]", works: Iterable[Coroutine[Any, Any, R]]) -> None:
         self.horizon = PACE  # no chain samples beyond this decode step
-        self._parked: list[tuple[Lane[R], asyncio.Future[None]]] = []
+        self._parked: list[tuple[Competitor[R], asyncio.Future[None]]] = []
         self._changed = asyncio.Event()
-        self._lanes = [self._start(start, work) for work in works]
+        self._competitors = [self._start(start, work) for work in works]
 
-    def _start(self, start: "Start[R]", work: Coroutine[Any, Any, R]) -> Lane[R]:
-        lane, context = Lane[R](self), contextvars.copy_context()
-        context.run(_lane.set, lane)
-        lane.task = start(work, context=context)
-        lane.task.add_done_callback(lambda _: self._changed.set())
-        return lane
+    def _start(self, start: "Start[R]", work: Coroutine[Any, Any, R]) -> Competitor[R]:
+        competitor, context = Competitor[R](self), contextvars.copy_context()
+        context.run(_competitor.set, competitor)
+        competitor.task = start(work, context=context)
+        competitor.task.add_done_callback(lambda _: self._changed.set())
+        return competitor
 
-    async def park(self, lane: Lane[R]) -> None:
+    async def park(self, competitor: Competitor[R]) -> None:
         """Wait for the others."""
-        entry = (lane, asyncio.get_running_loop().create_future())
+        entry = (competitor, asyncio.get_running_loop().create_future())
         self._parked.append(entry)
         self._changed.set()
         try:
@@ -101,14 +101,14 @@ class Race(Generic[R]):
                 self._parked.remove(entry)
 
     async def __aiter__(self) -> AsyncIterator[R]:
-        running = list(self._lanes)
+        running = list(self._competitors)
         while running:
-            while not all(self._waits(lane) for lane in running):
+            while not all(self._waits(competitor) for competitor in running):
                 self._changed.clear()
                 await self._changed.wait()
-            done = [lane for lane in running if lane.task.done()]
-            running = [lane for lane in running if not lane.task.done()]
-            for chain in sorted((lane.task.result() for lane in done), key=lambda chain: chain.clock):  # stable
+            done = [competitor for competitor in running if competitor.task.done()]
+            running = [competitor for competitor in running if not competitor.task.done()]
+            for chain in sorted((one.task.result() for one in done), key=lambda chain: chain.clock):  # stable
                 yield chain
             self.horizon += PACE
             parked, self._parked = self._parked, []
@@ -116,8 +116,10 @@ class Race(Generic[R]):
                 if not ready.done():
                     ready.set_result(None)
 
-    def _waits(self, lane: Lane[R]) -> bool:
-        return lane.task.done() or (lane.sampling == 0 and any(other is lane for other, _ in self._parked))
+    def _waits(self, competitor: Competitor[R]) -> bool:
+        if competitor.task.done():
+            return True
+        return competitor.sampling == 0 and any(other is competitor for other, _ in self._parked)
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,10 +127,10 @@ class Race(Generic[R]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        losers = [lane for lane in self._lanes if not lane.task.done()]
-        await settle_tasks([lane.task for lane in losers])
-        for lane in losers:
-            for chain in lane.chains:
+        losers = [competitor for competitor in self._competitors if not competitor.task.done()]
+        await settle_tasks([competitor.task for competitor in losers])
+        for competitor in losers:
+            for chain in competitor.chains:
                 chain.drop()
 
 

@@ -17,8 +17,8 @@ from satisfice.core.profile import Profile
 from satisfice.engines.checks import check_length, check_prompt, check_request, without_room
 from satisfice.engines.stops import find_stop
 
-Told = str | tuple[str, float] | Mapping[str, float]
-Script = Callable[[str, Request], Told]
+Line = str | tuple[str, float] | Mapping[str, float]
+Script = Callable[[str, Request], Line]
 """From the text after the prompt and the request to what comes next: some text, or some text with the log-probability
 of each of its tokens, or several texts with the probability of each. One token is taken, then the script is asked
 again; among several texts the engine chooses as a model does, with bias, sampler, temperature and the request's key.
@@ -138,13 +138,13 @@ def _refuse(request: Request, provides: frozenset[Need]) -> None:
         raise EngineError(f"the scripted engine was asked for {', '.join(missing)}, which it was told not to provide")
 
 
-def _draw(engine: ScriptedEngine, told: Told, request: Request, position: int) -> _Drawn:
-    if isinstance(told, Mapping):
-        mass = {engine.encode(text)[0]: probability for text, probability in told.items()}
+def _draw(engine: ScriptedEngine, line: Line, request: Request, position: int) -> _Drawn:
+    if isinstance(line, Mapping):
+        mass = {engine.encode(text)[0]: probability for text, probability in line.items()}
         scores = np.log(np.array(list(mass.values()), dtype=np.float64))
         rest = 0.0
     else:
-        text, logprob = told if isinstance(told, tuple) else (told, 0.0)
+        text, logprob = line if isinstance(line, tuple) else (line, 0.0)
         mass = {engine.encode(text)[0]: float(np.exp(logprob))}
         scores = np.array([logprob], dtype=np.float64)
         rest = 1 - mass[next(iter(mass))]

@@ -1,7 +1,7 @@
 """OpenAI's chat and text completions: a request in, a response out; pure.
 
 A protocol is a file like this one: `read_*` makes a `GenerationRequest` of a body, and an encoder writes what comes of
-it. See docs/design/0010-protocols.md.
+it. See docs/design/0006-gateway.md.
 """
 
 from collections.abc import Mapping, Sequence

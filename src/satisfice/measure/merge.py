@@ -7,7 +7,7 @@ from typing import Any
 from satisfice.core.errors import BadInput
 from satisfice.core.files import changes
 from satisfice.measure.plan import part_of
-from satisfice.measure.samples import SCHEMA_VERSION, Key, key_of, numbers_of
+from satisfice.measure.samples import SCHEMA_VERSION, SampleKey, key_of, numbers_of
 from satisfice.measure.statistics import result_rows
 from satisfice.measure.store import RESULTS, SAMPLES, RunFolder, read_results, read_samples
 from satisfice.measure.subject import subject_of, subjects_in
@@ -26,7 +26,7 @@ def read_runs(paths: Sequence[Path]) -> dict[str, Any]:
     """
     runs = [read_results(path) for path in paths]
     config = _one_config(paths, [run["config"] for run in runs])
-    found: dict[Key, Path] = {}
+    found: dict[SampleKey, Path] = {}
     samples = []
     for path in paths:
         for row in read_samples(path):

@@ -13,7 +13,7 @@ from satisfice.core.flags import Flag, check_settings, deciding
 from satisfice.core.problem import Problem
 from satisfice.core.session import Policy
 from satisfice.core.spec import split as split_specs
-from satisfice.measure.samples import Key, question_digest
+from satisfice.measure.samples import SampleKey, question_digest
 from satisfice.measure.subject import Subject, baseline_of, cross
 from satisfice.methods.sampling import Truncation
 from satisfice.tasks import Split, Task, load_tasks
@@ -23,7 +23,7 @@ OWN = "own"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class BenchJob:
     """One problem to be solved under one policy with one seed."""
 
     subject: Subject
@@ -39,13 +39,13 @@ class Job:
         return self.subject.policy
 
     @property
-    def key(self) -> Key:
+    def key(self) -> SampleKey:
         """What its sample is filed under."""
         return self.subject, self.task.name, self.problem.id, self.seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class BenchPlan:
     """A run: every model with every sampler under every policy, on every problem of every task, with every seed.
 
     The first model with the first sampler under `full` is the baseline.
@@ -102,7 +102,7 @@ class Plan:
         asked = [len({question_digest(problem.question) for problem in task.problems}) for task in self.tasks]
         return sum(len(task.problems) for task in self.tasks) - sum(asked)
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Iterator[BenchJob]:
         """Yield all of it in the order in which it is done: a model at a time, and a policy finishes a task first."""
         part, parts = part_of(self.shard)
         for model in self.models:
@@ -110,7 +110,7 @@ class Plan:
                 for subject in self.subjects:
                     for seed in self.seeds if subject.model == model else ():
                         for problem in task.problems[part::parts]:
-                            yield Job(
+                            yield BenchJob(
                                 subject=subject, policy=self.policies[subject.policy],
                                 sampler=self.samplers[subject.sampler], task=task, problem=problem, seed=seed,
                             )  # fmt: skip
@@ -170,8 +170,8 @@ def part_of(shard: str | None) -> tuple[int, int]:
 def make_plan(
     *, model: str, tasks: Sequence[str], policies: str, limit: int | None, split: Split = "eval",
     allow_files: bool = False, sampler: str | None = None, **rest: Any,
-) -> Plan:  # fmt: skip
-    """Build the policies and the samplers and load the tasks by name. `rest` are the other fields of `Plan`.
+) -> BenchPlan:  # fmt: skip
+    """Build the policies and the samplers and load the tasks by name. `rest` are the other fields of `BenchPlan`.
 
     `model` may be several with commas between them, `sampler` several with semicolons: `own; min-p:0.1`, where `own`
     is the model's own.
@@ -190,7 +190,7 @@ def make_plan(
         samplers[name] = chain
     models = tuple(name.strip() for name in model.split(",") if name.strip())
     loaded = load_tasks(tasks, split=split, limit=limit)
-    return Plan(
+    return BenchPlan(
         models=models, tasks=loaded, policies=built, typed=typed, limit=limit, split=split, samplers=samplers, **rest
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from satisfice.core.errors import BadInput, NotRecorded, Unfit
 from satisfice.core.jobs import Listener
 from satisfice.core.problem import Problem, Verdict
-from satisfice.measure.plan import Job, Plan, named_policies
+from satisfice.measure.plan import BenchJob, BenchPlan, named_policies
 from satisfice.measure.run import Draw, answer, refuse_unrecorded, run_bench
 from satisfice.recordings.recording import Recording
 from satisfice.recordings.replay import ReplayEngine
@@ -22,7 +22,7 @@ TRIED = 48  # samples of a policy that are tried before anything is written
 def replay_plan(
     recording: Recording, policies: str, *, tasks: tuple[str, ...] = (), seeds: tuple[int, ...] = (),
     limit: int | None = None, margin: float = 0.02, allow_files: bool = False,
-) -> Plan:  # fmt: skip
+) -> BenchPlan:  # fmt: skip
     """Return the plan of a run on recorded chains; tasks, seeds and problems are those of the recording unless named.
 
     Only what was recorded whole takes part: problems all of whose chains are there, with every one of the seeds.
@@ -48,7 +48,7 @@ def replay_plan(
             )
         loaded.append(Task(name=name, split=config["split"], problems=tuple(whole), _score=_not_here))
     built, typed = named_policies(policies, allow_files=allow_files)
-    return Plan(
+    return BenchPlan(
         models=(config["model"],), tasks=tuple(loaded), policies=built, typed=typed, seeds=seeds, limit=limit,
         split=config["split"], temperature=recording.temperature, max_tokens=config["max_tokens"], margin=margin,
         timed=False,
@@ -56,7 +56,7 @@ def replay_plan(
 
 
 async def replay(
-    plan: Plan, engine: ReplayEngine, out: Path, *, listener: Listener | None = None, draw: Draw | None = None
+    plan: BenchPlan, engine: ReplayEngine, out: Path, *, listener: Listener | None = None, draw: Draw | None = None
 ) -> dict[str, Any]:
     """Run the plan on the recording: what `run_bench` writes and returns, but for times, which a replay cannot know.
 
@@ -80,7 +80,7 @@ async def replay(
         raise NotRecorded(_refusal(engine, str(error).rstrip("."))) from error
 
 
-async def _try(job: Job, plan: Plan, engine: ReplayEngine, judge: "RecordedVerdicts") -> None:
+async def _try(job: BenchJob, plan: BenchPlan, engine: ReplayEngine, judge: "RecordedVerdicts") -> None:
     refuse_unrecorded(await answer(job, plan, engine, judge))
 
 

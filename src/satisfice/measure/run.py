@@ -25,8 +25,8 @@ from satisfice.core.problem import Verdict
 from satisfice.core.race import settle_tasks
 from satisfice.core.session import Session, Solution, solve
 from satisfice.measure.compute import costs, sample_flops, shape_of
-from satisfice.measure.plan import Job, Plan
-from satisfice.measure.samples import SCHEMA_VERSION, Key, key_of, numbers_of, question_digest
+from satisfice.measure.plan import BenchJob, BenchPlan
+from satisfice.measure.samples import SCHEMA_VERSION, SampleKey, key_of, numbers_of, question_digest
 from satisfice.measure.statistics import result_rows
 from satisfice.measure.store import RunFolder
 from satisfice.measure.trace import first_right, span_rows, thinking_tokens
@@ -41,7 +41,7 @@ Draw = Callable[[Path, dict[str, Any], Iterator[dict[str, Any]]], None]
 
 
 async def run_bench(
-    plan: Plan,
+    plan: BenchPlan,
     engine: Engine | Mapping[str, Engine],
     out: Path,
     *,
@@ -94,18 +94,18 @@ async def run_bench(
 class _Run:
     """The state of a run: what is done, and what waits to be written."""
 
-    plan: Plan
+    plan: BenchPlan
     engines: Mapping[str, Engine]
     folder: RunFolder
     listener: Listener
-    samples: dict[Key, dict[str, Any]]
+    samples: dict[SampleKey, dict[str, Any]]
     draw: Draw | None
     refreshing: threading.Lock = field(default_factory=threading.Lock)  # the last refresh waits for one under way
 
-    async def work(self, jobs: list[Job], engine: Engine, judge: Judging) -> None:
+    async def work(self, jobs: list[BenchJob], engine: Engine, judge: Judging) -> None:
         """Solve the jobs; leave by the first real error with everything cancelled."""
 
-        async def solve_one(job: Job) -> dict[str, Any]:
+        async def solve_one(job: BenchJob) -> dict[str, Any]:
             row = await answer(job, self.plan, engine, judge)
             refuse_unrecorded(row)
             return row
@@ -165,7 +165,7 @@ def refuse_unrecorded(row: Mapping[str, Any]) -> None:
         raise NotRecorded(f"{row['policy']}: {why} (problem {row['problem']}).")
 
 
-async def answer(job: Job, plan: Plan, engine: Engine, judge: Judging) -> dict[str, Any]:
+async def answer(job: BenchJob, plan: BenchPlan, engine: Engine, judge: Judging) -> dict[str, Any]:
     """Solve one problem and say everything about it, as a row of `samples.jsonl`."""
     form = engine.profile.answer_form
     problem = job.problem
@@ -246,7 +246,7 @@ def failures(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def environment(engines: Mapping[str, Engine], plan: Plan) -> dict[str, Any]:
+def environment(engines: Mapping[str, Engine], plan: BenchPlan) -> dict[str, Any]:
     """Return where and when a run was made: what may differ between two runs with the same results."""
     told = {model: engine.describe() for model, engine in engines.items()}
     return {

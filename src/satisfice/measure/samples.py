@@ -20,11 +20,11 @@ NUMBERS = (
 )  # fmt: skip
 """The fields of a sample that its row in the results is made from: the only ones kept in memory."""
 
-Key = tuple[Subject, str, str, int]
+SampleKey = tuple[Subject, str, str, int]
 """Subject, task, problem and seed: what one sample is of."""
 
 
-def key_of(row: Mapping[str, Any]) -> Key:
+def key_of(row: Mapping[str, Any]) -> SampleKey:
     """Return what a sample is filed under."""
     return subject_of(row), row["task"], row["problem"], row["seed"]
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from satisfice.core.errors import BadInput, CannotWrite
 from satisfice.core.files import append_synced, changes, clean, complete_bytes, holds, lock_file, replace_file
-from satisfice.measure.samples import SCHEMA_VERSION, Key, fault, key_of, upgraded, upgraded_config
+from satisfice.measure.samples import SCHEMA_VERSION, SampleKey, fault, key_of, upgraded, upgraded_config
 
 SAMPLES, RESULTS = "samples.jsonl", "results.json"
 
@@ -144,8 +144,8 @@ def read_samples(path: Path) -> Iterator[dict[str, Any]]:
     """
     file = path / SAMPLES
     config = read_results(path)["config"]
-    lines: dict[Key, int] = {}
-    failed: dict[Key, dict[str, Any]] = {}
+    lines: dict[SampleKey, int] = {}
+    failed: dict[SampleKey, dict[str, Any]] = {}
     try:
         with file.open("rb") as source:
             for number, line in enumerate(source, 1):

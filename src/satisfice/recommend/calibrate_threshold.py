@@ -15,7 +15,7 @@ from satisfice.catalog import build, canonical
 from satisfice.core.errors import BadInput, NotRecorded, UnknownName
 from satisfice.core.fields import field_types
 from satisfice.core.problem import Verdict
-from satisfice.measure.plan import Plan
+from satisfice.measure.plan import BenchPlan
 from satisfice.measure.promises import Controlled, control_risk, problems_needed
 from satisfice.measure.replay import RecordedVerdicts, replay_plan
 from satisfice.measure.run import answer
@@ -118,7 +118,7 @@ def effects(recording: Recording, rules: Sequence[str]) -> list[Effect]:
     ]  # fmt: skip
 
 
-async def replayed(plan: Plan, engine: ReplayEngine) -> list[dict[str, Any]]:
+async def replayed(plan: BenchPlan, engine: ReplayEngine) -> list[dict[str, Any]]:
     """Return the samples of a plan on a recording, in the order of its jobs; nothing is written."""
     plan.check_engine(engine)
     async with RecordedVerdicts(engine.recording) as judge:

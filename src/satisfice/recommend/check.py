@@ -18,7 +18,7 @@ from satisfice.catalog import build, canonical
 from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput, EngineError
 from satisfice.core.jobs import Listener
-from satisfice.measure.plan import Plan
+from satisfice.measure.plan import BenchPlan
 from satisfice.measure.promises import loss_bound, loss_floor
 from satisfice.measure.run import Draw, run_bench
 from satisfice.measure.store import read_samples
@@ -90,7 +90,7 @@ def check(
         )
     goal, setting = Goal(**told["goal"]), str(told["choice"]["setting"])
     policies = {FULL: build(FULL), canonical(build(setting, allow_files=True)): build(setting, allow_files=True)}
-    plan = Plan(
+    plan = BenchPlan(
         models=(model,), tasks=tuple(tasks), policies=policies, limit=max(len(task.problems) for task in tasks),
         split=tasks[0].split, concurrency=concurrency,
     )  # fmt: skip

@@ -25,7 +25,7 @@ from satisfice.methods.stopping.trial import word_forms
 from satisfice.recordings.checkpoints import Place, places
 from satisfice.recordings.files import SCHEMA_VERSION, token_type
 from satisfice.recordings.record_folder import Taken
-from satisfice.recordings.record_plan import Job, RecordPlan
+from satisfice.recordings.record_plan import RecordJob, RecordPlan
 from satisfice.recordings.recording import LOOK, Ask
 from satisfice.recordings.rule_words import every_word, is_closing, rule_word
 from satisfice.tasks import Task
@@ -119,7 +119,7 @@ class Taker:
             "metadata": clean(problem.metadata), "prompt": prompt, "pieces": self._pieces(prompt[-1:]),
         }  # fmt: skip
 
-    async def take(self, job: Job, judge: Judging) -> Taken:
+    async def take(self, job: RecordJob, judge: Judging) -> Taken:
         """Record one chain: let it run to its natural end in a session, then ask copies of it."""
         parts: list[Sampled] = []
         session = Session(
@@ -135,7 +135,9 @@ class Taker:
                 await chain.finish()
             return await self._take(job, judge, session.chain().sequence, chain, parts)
 
-    async def _take(self, job: Job, judge: Judging, base: EngineSequence, chain: Chain, parts: list[Sampled]) -> Taken:
+    async def _take(
+        self, job: RecordJob, judge: Judging, base: EngineSequence, chain: Chain, parts: list[Sampled]
+    ) -> Taken:
         """Ask copies of a chain that has ended; `base` is the question alone, `parts` what the chain sampled."""
         key, runs = random_key(job.seed, job.problem.id, job.chain), _Runs()
         trunk, prompt, thinking, ended = chain.sequence, chain.prompt_length, chain.thought, chain.ended

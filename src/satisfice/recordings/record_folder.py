@@ -17,7 +17,7 @@ from satisfice.core.files import append_synced, changes, complete_bytes, holds, 
 from satisfice.recordings.files import CHAINS, HEADER, HIDDEN, PROBLEMS, TOKENS, Row, read_header
 from satisfice.recordings.recording import Recording
 
-Key = tuple[str, str, int, str]
+ChainKey = tuple[str, str, int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class RecordFolder:
     problems: Iterable[Mapping[str, Any]]  # rows of `problems.jsonl`, written once
     states: int  # bytes of one state, all layers together; 0 when none are recorded
     record: int  # bytes of one token
-    done: dict[Key, Row] = field(default_factory=dict)
+    done: dict[ChainKey, Row] = field(default_factory=dict)
     _files: dict[str, int] = field(default_factory=dict)
     _told: dict[int, bytes] = field(default_factory=dict)  # the text of tokens that is on disk
     _encoded: set[str] = field(default_factory=set)  # the texts whose tokens are on disk

@@ -8,7 +8,7 @@ from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
 from satisfice.core.flags import Flag, check_settings
 from satisfice.core.problem import Problem
-from satisfice.recordings.record_folder import Key
+from satisfice.recordings.record_folder import ChainKey
 from satisfice.tasks import Split, Task
 
 At = Literal["cue", "step"]
@@ -52,17 +52,17 @@ class RecordPlan:
         """How many chains there will be."""
         return sum(len(task.problems) for task in self.tasks) * len(self.seeds) * self.chains
 
-    def jobs(self) -> Iterator["Job"]:
+    def jobs(self) -> Iterator["RecordJob"]:
         """Yield the chains to record, in their order: every problem once before any a second time."""
         for task in self.tasks:
             for seed in self.seeds:
                 for number in range(self.chains):
                     for problem in task.problems:
-                        yield Job(task=task, problem=problem, seed=seed, chain=str(number))
+                        yield RecordJob(task=task, problem=problem, seed=seed, chain=str(number))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class RecordJob:
     """One chain to be recorded."""
 
     task: Task
@@ -71,6 +71,6 @@ class Job:
     chain: str
 
     @property
-    def key(self) -> Key:
+    def key(self) -> ChainKey:
         """What it is filed under."""
         return self.task.name, self.problem.id, self.seed, self.chain

@@ -15,7 +15,17 @@ from satisfice.core.files import replace_file
 from satisfice.measure.statistics import LEAST_PROBLEMS, LEAST_SAVING
 from satisfice.measure.subject import Subject, subject_of, subjects_in
 from satisfice.report.reader import PROBLEMS_PER_TASK, choose, pack
-from satisfice.report.samples import FULL, Key, Outcome, Row, Stops, compare_stops, is_baseline, is_cap, read_outcome
+from satisfice.report.samples import (
+    FULL,
+    Outcome,
+    ProblemKey,
+    Row,
+    Stops,
+    compare_stops,
+    is_baseline,
+    is_cap,
+    read_outcome,
+)
 from satisfice.report.words import (
     describe_run,
     facts,
@@ -58,7 +68,7 @@ def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Ma
             raise MissingExtra("the report", "report") from error
         raise
     outcomes: list[Outcome] = []
-    texts: dict[tuple[Subject, Key], bytes] = {}  # packed: a run has many chains, and the reader shows few
+    texts: dict[tuple[Subject, ProblemKey], bytes] = {}  # packed: a run has many chains, and the reader shows few
     for sample in samples:
         outcome = read_outcome(sample)
         outcomes.append(outcome)

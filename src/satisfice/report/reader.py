@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from satisfice.measure.subject import Subject, subject_of
-from satisfice.report.samples import FULL, Key, Outcome
+from satisfice.report.samples import FULL, Outcome, ProblemKey
 
 PROBLEMS_PER_TASK = 60
 TEXT_BUDGET = 4_000_000  # characters of JSON for all chains together, so that the file stays small enough to mail
@@ -15,7 +15,7 @@ TEXT_BUDGET = 4_000_000  # characters of JSON for all chains together, so that t
 Piece = dict[str, Any]
 
 
-def choose(outcomes: Sequence[Outcome], task: str, subjects: Sequence[Subject], limit: int) -> list[Key]:
+def choose(outcomes: Sequence[Outcome], task: str, subjects: Sequence[Subject], limit: int) -> list[ProblemKey]:
     """Up to `limit` problems of a task worth reading, the most telling first; the same input gives the same choice.
 
     Every subject takes turns with one problem of each kind: lost or won against its model's `full`, most saved, most
@@ -23,12 +23,12 @@ def choose(outcomes: Sequence[Outcome], task: str, subjects: Sequence[Subject], 
     """
     here = sorted((one for one in outcomes if one.task == task), key=lambda one: _shuffle(one.key))
     full = {one.full: one for one in here if one.subject.policy == FULL}
-    queues: list[list[Key]] = []
+    queues: list[list[ProblemKey]] = []
     for kind in _KINDS:
         for subject in subjects:
             pairs = [(one, full.get(one.full, one)) for one in here if one.subject == subject]
             queues.append([one.key for one, base in kind(pairs)])
-    chosen: dict[Key, None] = {}
+    chosen: dict[ProblemKey, None] = {}
     while len(chosen) < limit and any(queues):
         for queue in queues:
             while queue and queue[0] in chosen:
@@ -67,13 +67,13 @@ _KINDS: tuple[Callable[[Pairs], Pairs], ...] = (
 )
 
 
-def _shuffle(key: Key) -> str:
+def _shuffle(key: ProblemKey) -> str:
     return hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
 
 
 def pack(
     samples: Iterable[Mapping[str, Any]],
-    wanted: Mapping[str, Sequence[Key]],
+    wanted: Mapping[str, Sequence[ProblemKey]],
     names: Mapping[Subject, str],
     budget: int = TEXT_BUDGET,
 ) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def pack(
     characters, the last ones are left out, evenly over tasks.
     """
     keys = {key for chosen in wanted.values() for key in chosen}
-    problems: dict[Key, dict[str, Any]] = {}
-    sizes: dict[Key, int] = {}
+    problems: dict[ProblemKey, dict[str, Any]] = {}
+    sizes: dict[ProblemKey, int] = {}
     for sample in samples:
         key = (sample["task"], sample["problem"], sample["seed"])
         if key not in keys or subject_of(sample) not in names:
@@ -93,7 +93,7 @@ def pack(
         run = read_run(sample)
         problems.setdefault(key, about | {"runs": {}})["runs"][names[subject_of(sample)]] = run
         sizes[key] = sizes.get(key, 0) + len(json.dumps(run))
-    kept: list[Key] = []
+    kept: list[ProblemKey] = []
     for rank in range(max((len(chosen) for chosen in wanted.values()), default=0)):
         for chosen in wanted.values():
             if rank < len(chosen) and chosen[rank] in problems:

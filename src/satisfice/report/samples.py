@@ -15,7 +15,7 @@ FULL = BASELINE
 Row = Mapping[str, Any]
 """A row of `results.json`."""
 
-Key = tuple[str, str, int]
+ProblemKey = tuple[str, str, int]
 """Task, problem and seed: what makes two samples of different policies a pair."""
 
 
@@ -36,12 +36,12 @@ class Outcome:
     first_right: int | None  # tokens of thinking up to the first stated right answer on the returned chain
 
     @property
-    def key(self) -> Key:
+    def key(self) -> ProblemKey:
         """What this sample shares with the same problem under other policies."""
         return self.task, self.problem, self.seed
 
     @property
-    def full(self) -> tuple[Subject, Key]:
+    def full(self) -> tuple[Subject, ProblemKey]:
         """The sample of the same model on the same problem that nothing stopped."""
         return self.subject.under(FULL), self.key
 

@@ -44,7 +44,7 @@ MEASURED = frozenset({"pass_rate", "reference_accuracy", "reference_length"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class Watcher:
     """What a training tells whoever watches it. All optional."""
 
     start: Callable[[int, int], None] = lambda done, size: None  # steps done in an earlier run, steps in all
@@ -52,7 +52,7 @@ class Told:
     note: Callable[[str], None] = lambda text: None  # something a person should know
 
 
-def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = None) -> dict[str, Any]:
+def train(plan: TrainPlan, out: Path, judge: Judging, *, watcher: Watcher | None = None) -> dict[str, Any]:
     """Do what is left of a training. The result is in `out`: `model`, `steps.jsonl`, `train.json`.
 
     The same call goes on after a kill, from the last complete checkpoint, and ends with the same weights (on one
@@ -63,7 +63,7 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = Non
         Unfit: the method needs what there is not, or the pre-flight sees that the training cannot work.
         CannotWrite: the folder is in use by another training.
     """
-    told = told or Told()
+    watcher = watcher or Watcher()
     if plan.rollouts == "vllm" and importlib.util.find_spec("vllm") is None:
         raise MissingExtra("sampling with vLLM", "vllm")
     if plan.report_to != "none" and importlib.util.find_spec(plan.report_to) is None:
@@ -72,19 +72,19 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, told: Told | None = Non
     config = plan.config(weights_mark(folder))
     with _opened(out, config) as run:
         if (out / MODEL).is_dir():  # it comes there whole
-            told.start(plan.steps, plan.steps)
+            watcher.start(plan.steps, plan.steps)
             return run
         resumed = latest_checkpoint(out / "checkpoints")
         engine = LiveEngine(plan.model, rows=256, batch=128, device=plan.device, dtype=plan.rollout_dtype)
         with LocalSource(engine, judge, temperature=plan.temperature) as source:
-            problems, looked = _prepared(plan, source, out, run, told)
+            problems, looked = _prepared(plan, source, out, run, watcher)
             run["preflight"] = looked
-            trainer = _trainer(plan, folder, source, problems, out, told)
+            trainer = _trainer(plan, folder, source, problems, out, watcher)
             done = 0
             if resumed is not None:
                 trainer.load_shaper_state(resumed)
                 done = int(resumed.name.partition("-")[2]) // plan.updates
-            told.start(done, plan.steps)
+            watcher.start(done, plan.steps)
             if trainer.is_world_process_zero():
                 _forget_after(out / STEPS, done)
             with _quiet():
@@ -119,7 +119,7 @@ def read_steps(out: Path) -> list[dict[str, Any]]:
 
 
 def _prepared(
-    plan: TrainPlan, source: LocalSource, out: Path, run: Mapping[str, Any], told: Told
+    plan: TrainPlan, source: LocalSource, out: Path, run: Mapping[str, Any], watcher: Watcher
 ) -> tuple[list[Problem], dict[str, Any]]:
     """Return the problems with the columns that the method reads, and what the pre-flight saw."""
     problems = plan.problems
@@ -142,12 +142,12 @@ def _prepared(
         batch = replace(batch, tokens={**batch.tokens, **_flat_signals(batch["mask"])})
         looked = examine(batch)
         looked["notes"] = check_hope(batch, plan.shaper, start(plan.shaper), plan.max_tokens)
-        told.note(
+        watcher.note(
             f"The untrained model: {looked['accuracy']:.0%} right, {looked['length_mean']:.0f} tokens "
             f"({looked['length_p10']:.0f} to {looked['length_p90']:.0f} for the middle 80 %)."
         )
         for note in looked["notes"]:
-            told.note(note)
+            watcher.note(note)
         if _first_process():
             _write(out / RUN, {**run, "preflight": looked})
     return problems, looked
@@ -203,7 +203,7 @@ def _measured(plan: TrainPlan, source: LocalSource, problems: Sequence[Problem],
 
 
 def _trainer(
-    plan: TrainPlan, folder: Path, source: LocalSource, problems: list[Problem], out: Path, told: Told
+    plan: TrainPlan, folder: Path, source: LocalSource, problems: list[Problem], out: Path, watcher: Watcher
 ) -> ShapedTrainer:
     processes = _processes()
     parts = plan.parts(processes)
@@ -229,7 +229,7 @@ def _trainer(
         trainer = ShapedTrainer(
             model, shaper=plan.shaper, source=sampler, problems=problems, args=args, refill=plan.refill,
             rewards=plan.rewards, processing_class=AutoTokenizer.from_pretrained(folder, local_files_only=True),
-            monitor=problems[:watched], callbacks=[_Rows(out, told)],
+            monitor=problems[:watched], callbacks=[_Rows(out, watcher)],
         )  # fmt: skip
     if isinstance(sampler, TrlSource):
         sampler.trainer = trainer
@@ -245,8 +245,8 @@ def _trainer(
 class _Rows(TrainerCallback):
     """Writes the figures of each step, and tells of alarms."""
 
-    def __init__(self, out: Path, told: Told) -> None:
-        self._path, self._told, self._alarms = out / STEPS, told, Alarms()
+    def __init__(self, out: Path, watcher: Watcher) -> None:
+        self._path, self._watcher, self._alarms = out / STEPS, watcher, Alarms()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         for row in read_steps(self._path.parent):  # of an earlier run: what alarms compare with
@@ -260,9 +260,9 @@ class _Rows(TrainerCallback):
         row["alarms"] = self._alarms(row)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        self._told.step(row)
+        self._watcher.step(row)
         for text in row["alarms"]:
-            self._told.note(f"Step {row['step']}: {text}")
+            self._watcher.note(f"Step {row['step']}: {text}")
 
 
 class _Keep(TrainerCallback):

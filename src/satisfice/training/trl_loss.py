@@ -22,7 +22,8 @@ def batch_loss(loss: Loss, part: Tokens) -> tuple[Tensor, dict[str, float]]:
     policy = -part.advantage * logprob if loss.ratio == "none" else token_loss(loss, ratio, part.advantage)
     low, high = (ratio < 1 - loss.clip_low), (ratio > 1 + loss.clip_high)
     clipped = ((low & (part.advantage < 0)) | (high & (part.advantage > 0))).expand_as(mask)
-    further, told = 0.0, {}
+    further: Tensor | float = 0.0
+    told: dict[str, float] = {}
     for term in loss.terms:
         added = term(part, PolicyLoss(each=policy, change=change, clipped=clipped))
         policy = policy if added.each is None else added.each
