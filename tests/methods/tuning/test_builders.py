@@ -14,7 +14,10 @@ from satisfice.core.builder import BUILDER, Builder, Pair, Part, Row, whole
 from satisfice.core.card import Card
 from satisfice.core.problem import Verdict
 from satisfice.core.trace import Trace
-from satisfice.methods.tuning import FAMILY, FirstCorrect, FirstCorrectPlusOne, StepMask
+from satisfice.methods.tuning import FAMILY
+from satisfice.methods.tuning.first_correct import FirstCorrect
+from satisfice.methods.tuning.first_correct_plus_one import FirstCorrectPlusOne
+from satisfice.methods.tuning.step_mask import StepMask
 from satisfice.testing import Faulty, check_method, random_traces, trace
 from satisfice.testing.builders import forms
 

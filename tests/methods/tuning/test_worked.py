@@ -6,29 +6,22 @@ import pytest
 from satisfice.core.builder import Row
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Verdict
-from satisfice.methods.tuning import (
-    Adar1,
-    ConciseData,
-    ConcisePairs,
-    Dualformer,
-    FirstCorrect,
-    FirstCorrectPlusOne,
-    FirstTryData,
-    Pir,
-    Recut,
-    SelfBrakingDynamic,
-    SelfBrakingExact,
-    SelfLengthen,
-    ShortLong,
-    StepMask,
-    ThoughtMask,
-)
-from satisfice.methods.tuning.adar1 import gain
+from satisfice.methods.tuning.adar1 import Adar1, gain
 from satisfice.methods.tuning.braking import dynamic_brake, overthink_score
-from satisfice.methods.tuning.dualformer import level_drawn
-from satisfice.methods.tuning.pir import importance, pruned
-from satisfice.methods.tuning.recut import reward
-from satisfice.methods.tuning.self_lengthen import keep_probability
+from satisfice.methods.tuning.concise_data import ConciseData
+from satisfice.methods.tuning.concise_pairs import ConcisePairs
+from satisfice.methods.tuning.dualformer import Dualformer, level_drawn
+from satisfice.methods.tuning.first_correct import FirstCorrect
+from satisfice.methods.tuning.first_correct_plus_one import FirstCorrectPlusOne
+from satisfice.methods.tuning.first_try_data import FirstTryData
+from satisfice.methods.tuning.pir import Pir, importance, pruned
+from satisfice.methods.tuning.recut import Recut, reward
+from satisfice.methods.tuning.self_braking_dynamic import SelfBrakingDynamic
+from satisfice.methods.tuning.self_braking_exact import SelfBrakingExact
+from satisfice.methods.tuning.self_lengthen import SelfLengthen, keep_probability
+from satisfice.methods.tuning.short_long import ShortLong
+from satisfice.methods.tuning.step_mask import StepMask
+from satisfice.methods.tuning.thought_mask import ThoughtMask
 from satisfice.testing import trace
 
 FIRST, LOOK, AGAIN = "1+3=4\nso 4\n", "Wait, back 4-3=1 ok\n", "Check, 4 it is\n"
