@@ -58,7 +58,7 @@ class BatchPrompt:
         needs=frozenset(),
         fidelity="second-hand",
         system="batchprompt",
-        ours=("stop",),
+        ours=("rounds", "stop"),
     )
 
     rounds: Annotated[int, Range(1), Counts.CHAINS] = 5  # at most; the paper has odd numbers from 1 to 9

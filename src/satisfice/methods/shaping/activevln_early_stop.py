@@ -39,7 +39,7 @@ class ActivevlnEarlyStop(ShapesReward):
         fidelity="reconstructed",
         system="activevln",
         requires=frozenset({PROMPT}),
-        ours=("longest", "reference", "memory"),
+        ours=("longest", "reference", "memory", "advantage"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 

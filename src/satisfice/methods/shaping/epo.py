@@ -39,7 +39,7 @@ class Epo:
         fidelity="paper",
         system="epo",
         requires=frozenset({ENTROPY, MASK, SEGMENT}),
-        ours=("total_steps", "advantage"),
+        ours=("advantage",),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
 

@@ -47,6 +47,7 @@ class O1Pruner:
         where="length-harmonizing reward",
         needs=frozenset(),
         fidelity="paper",
+        ours=("used", "reference"),
         optional=frozenset({REFERENCE_LENGTH, REFERENCE_ACCURACY}),
     )
     pressure: ClassVar = Pressure(wrong=True, all_right=True)

@@ -36,6 +36,7 @@ class Pppo(ShapesReward):
     over all tokens, not over those that are kept. eta begins at `first` and grows by `grow` up to `last` whenever
     accuracy on a fixed set of problems has stopped rising: no better than its best for `patience` looks, one every
     `every` steps (the paper does not say how that is judged). A rollout too short to have a beginning is left out.
+    The advantage's divergence of 0 is ours: what we know of the paper names clips and no divergence.
     """
 
     card: ClassVar = Card(
@@ -46,7 +47,7 @@ class Pppo(ShapesReward):
         fidelity="second-hand",
         system="pppo",
         requires=frozenset({CONTINUATIONS_RIGHT, MASK}),
-        ours=("every", "patience", "monitor_prompts"),
+        ours=("every", "patience", "monitor_prompts", "advantage"),
     )
     pressure: ClassVar = Pressure(wrong=False, all_right=False)
     makes: ClassVar = frozenset({"continuations_right"})

@@ -24,7 +24,7 @@ class Siri(ShapesReward, CountsSteps):
 
     between `longest` and `shortest` in a cycle of T steps. `stair` has the shortest limit in the first half of a cycle
     and the longest in the second (the order is ours); `stair-cosine` rests at both ends. Limits are rounded to whole
-    tokens. State: the step.
+    tokens, and the loss is averaged over tokens, as by default in verl, on which the paper builds. State: the step.
     """
 
     card: ClassVar = Card(
