@@ -11,12 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import griffe
 from griffe2md import ConfigDict, render_object_docs
 
 from satisfice import catalog
+from satisfice.core.shaper import Shaper
+from satisfice.core.trainer import trainer_asks
 
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src"
@@ -69,6 +71,8 @@ def _method(row: dict[str, Any]) -> str:
     text = f"({name})=\n## {name}\n\n{_prose(_doc(method))}\n\n{' · '.join(facts)}\n"
     for required, means in row["requires"].items():
         text += f"\nReads `{required}`: {means}.\n"
+    if row["kind"] == "shaper" and (asked := sorted(one.means for one in trainer_asks(cast(Shaper, method())))):
+        text += f"\nAsks of a trainer: {'; '.join(asked)}.\n"
     if row["fields"]:
         comments = _comments(method)
         text += "\n| field | takes | default | |\n| --- | --- | --- | --- |\n"
