@@ -142,6 +142,18 @@ def test_a_third_of_problems_is_for_choosing_whatever_their_number():
     assert chosen[:10] == [is_for_choosing(str(i)) for i in range(10)]
 
 
+def test_where_nothing_can_be_expected_the_ladder_that_lost_least_and_saves_most_is_tested():
+    dice = np.random.default_rng(4)
+    tables = {
+        "a": ladder_table([0.0, 0.0], 20, dice, saving=[0.1, 0.2]),
+        "b": ladder_table([0.0, 0.5], 20, dice, saving=[0.3, 0.9]),
+        "c": ladder_table([0.4, 0.5], 20, dice, saving=[0.8, 0.9]),
+    }
+    order = choose(tables, GOAL, [100])
+    assert list(order) == ["b", "a", "c"]  # 20 problems promise nothing; what b saves before it loses is more
+    assert set(order.values()) == {0.0}
+
+
 def test_nothing_is_expected_of_a_ladder_whose_safest_setting_loses():
     table = ladder_table([0.2], 200, np.random.default_rng(1))
     assert expected_saving(table, GOAL, [400]) == 0.0

@@ -70,6 +70,8 @@ class Found:
         if not self.runner_up or len(self.expected) < 2:
             return ""
         first, second, *_ = self.expected.values()
+        if first <= 0:
+            return f"Second came {self.runner_up}; there were too few problems to choose on to tell by how much."
         least = "nothing that can be promised" if second <= 0 else f"{second:.1%}"
         return (
             f"Second came {self.runner_up}: its ladder let expect {least} saved where this one let expect {first:.1%}, "

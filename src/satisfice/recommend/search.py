@@ -83,11 +83,19 @@ def expected_saving(table: Table, goal: Goal, sizes: Sequence[int]) -> float:
 def choose(choosing: Mapping[str, Table], goal: Goal, sizes: Sequence[int]) -> dict[str, float]:
     """Return what each ladder is expected to save, the one to be tested first.
 
-    Where none is expected to pass, the ladder is tested whose safest settings lost least.
+    Where none is expected to pass, the ladder is tested whose safest setting lost least, and of equals the one that
+    saves most up to its first setting that lost more than is allowed.
     """
     expected = {name: expected_saving(table, goal, sizes) for name, table in choosing.items()}
-    order = sorted(choosing, key=lambda name: (-expected[name], int((choosing[name].losses[0] > 0).sum()), name))
-    return {name: expected[name] for name in order}
+
+    def rank(name: str) -> tuple[float, int, float, str]:
+        table = choosing[name]
+        lost = (table.losses > 0).mean(axis=1)
+        within = np.logical_and.accumulate(lost <= goal.most)
+        hope = float(table.savings()[within].max(initial=0.0))
+        return -expected[name], int((table.losses[0] > 0).sum()), -hope, name
+
+    return {name: expected[name] for name in sorted(choosing, key=rank)}
 
 
 def certify(ladder: str, settings: Sequence[str], table: Table, goal: Goal) -> Choice:
