@@ -361,7 +361,8 @@ class Chain:
             if competitor is not None:
                 competitor.begin(self)
             try:
-                parts.append(await self._sequence.sample(replace(request, limit=grant)))
+                watched = parts[-1].watched if parts else ()
+                parts.append(await self._sequence.sample(replace(request, limit=grant, watched=watched)))
             finally:
                 if competitor is not None:
                     competitor.end()

@@ -6,7 +6,9 @@ coroutine wakes at cues, not at every token. `satisfice.testing.check_engine` ho
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Values
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -41,10 +43,16 @@ class Watch:
 
     def crossed(self, values: list[float]) -> bool:
         """Return whether the mean of the last `window` values is beyond the line; never with fewer values."""
-        if len(values) < self.window:
-            return False
-        mean = sum(values[-self.window :]) / self.window
-        return (self.below is not None and mean < self.below) or (self.above is not None and mean > self.above)
+        return len(values) >= self.window and bool(self.beyond(self.mean(values)))
+
+    def mean(self, values: Values[float]) -> float:
+        """Return the mean of the last `window` values, NaN of fewer."""
+        return sum(values[-self.window :]) / self.window if len(values) >= self.window else math.nan
+
+    def beyond(self, mean: Any) -> Any:
+        """Return whether a mean is beyond the line; of an array of means, for each. NaN is not."""
+        low = mean < (-math.inf if self.below is None else self.below)
+        return low | (mean > (math.inf if self.above is None else self.above))
 
     def crossing(self, values: list[float]) -> int | None:
         """Return the first place at which `crossed` holds when values come one by one.
@@ -123,6 +131,7 @@ class Request:
     stop_texts: tuple[str, ...] = ()  # the call ends when one appears; `Sampled.cut` is where it begins
     match_from: int | None = None  # a stop text may begin at this position or later; default: the sequence's length
     watch: Watch | None = None
+    watched: Values[float] = ()  # values of the watched signal at the tokens before this call that count as well
     temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0
     bias: Mapping[int, float] = field(default_factory=dict)  # added to the scores of these tokens
@@ -149,6 +158,7 @@ class Sampled:
     cut: int  # position in the sequence where the stop text begins; for other reasons the sequence's length
     match: str = ""  # the stop text that was found
     prefilled: int = 0  # tokens computed again because their cache had been lost
+    watched: tuple[float, ...] = ()  # the last values of the watched signal, a window of them at most
     logprobs: NDArray[np.float32] | None = None  # [n] nats
     top_logprobs: NDArray[np.float32] | None = None  # [n, k] nats, likeliest first
     top_ids: NDArray[np.int64] | None = None  # [n, k]
@@ -170,8 +180,9 @@ def joined(parts: list[Sampled], length: int) -> Sampled:
     layers = {layer for part in parts for layer in part.hidden}
     return Sampled(
         ids=tuple(i for part in parts for i in part.ids), reason=parts[-1].reason, cut=parts[-1].cut,
-        match=parts[-1].match, prefilled=sum(part.prefilled for part in parts), logprobs=column("logprobs"),
-        top_logprobs=column("top_logprobs"), top_ids=column("top_ids"), entropy=column("entropy"),
+        match=parts[-1].match, prefilled=sum(part.prefilled for part in parts), watched=parts[-1].watched,
+        logprobs=column("logprobs"), top_logprobs=column("top_logprobs"), top_ids=column("top_ids"),
+        entropy=column("entropy"),
         hidden={n: np.concatenate([part.hidden[n] for part in parts if n in part.hidden]) for n in layers},
     )  # fmt: skip
 

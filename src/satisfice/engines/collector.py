@@ -48,7 +48,7 @@ class Collector:
         self._found: Match | None = None
         self._logprobs: list[float] = []
         self._top: list[tuple[tuple[float, int], ...]] = []
-        self._watched: list[float] = []
+        self._watched: list[float] = list(request.watched)
 
     @property
     def count(self) -> int:
@@ -93,6 +93,7 @@ class Collector:
             cut=self._found.cut if self._found else len(self.ids),
             match=self._found.text if self._found else "",
             prefilled=self.prefilled,
+            watched=tuple(self._watched[-self._request.watch.window :]) if self._request.watch else (),
             logprobs=np.array(self._logprobs, dtype=np.float32) if asked.logprobs else None,
             top_logprobs=top[..., 0].astype(np.float32) if k else None,
             top_ids=top[..., 1].astype(np.int64) if k else None,

@@ -195,7 +195,7 @@ class ScriptedSequence:
         del self.ids[length:]
 
     async def sample(self, request: Request) -> Sampled:
-        engine, begin, drawn = self._engine, len(self.ids), list[_Drawn]()
+        engine, begin, drawn, watched = self._engine, len(self.ids), list[_Drawn](), list(request.watched)
         check_request(request)
         _refuse(request, engine.provides)
         if (nothing := without_room(self.ids, request, engine.max_length)) is not None:
@@ -218,15 +218,18 @@ class ScriptedSequence:
                 if found := find_stop(self.ids, since, len(self.ids) - 1, request.stop_texts, engine.decode):
                     reason, cut, match = "text", found.cut, found.text
                     break
-                if (watch := request.watch) is not None and watch.crossed([_watched(watch, one) for one in drawn]):
-                    reason = "signal"
-                    break
+                if (watch := request.watch) is not None:
+                    watched.append(_watched(watch, drawn[-1]))
+                    if watch.crossed(watched):
+                        reason = "signal"
+                        break
         except asyncio.CancelledError:
             reason = "cancelled"
             raise
         finally:
             self.last = Sampled(
                 ids=tuple(self.ids[begin:]), reason=reason, cut=len(self.ids) if cut is None else cut, match=match,  # type: ignore[arg-type]
+                watched=tuple(watched[-request.watch.window :]) if request.watch else (),
                 **self._signals(request.signals, drawn, begin),
             )  # fmt: skip
         return self.last

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.core.card import Need
-from satisfice.core.engine import CONFIDENCE_OF, Request, Sampled, Signals, StopReason, Watch
+from satisfice.core.engine import CONFIDENCE_OF, Request, Sampled, Signals, StopReason
 from satisfice.core.errors import NotRecorded, Unfit
 from satisfice.core.recorded import RecordedTokens
 from satisfice.engines.checks import check_length, check_prompt, check_request, without_room
@@ -226,6 +226,7 @@ class ReplaySequence:
         at -= run.told
         return Sampled(
             ids=tuple(self.ids[begin:]), reason=reason, cut=len(self.ids) if cut is None else cut, match=match,
+            watched=tuple(_watched(request, run.said[at : at + n])[-request.watch.window :]) if request.watch else (),
             **_columns(request.signals, run.said[at : at + n]), hidden=self._states(request.signals, run, at, n),
         )  # fmt: skip
 
@@ -287,7 +288,8 @@ class ReplaySequence:
         since = begin if request.match_from is None else request.match_from
         room = min(request.limit, engine.max_length - begin)
         said = run.said[at - run.told :][:room]
-        crossed = _crossing(request.watch, said) if request.watch else None
+        crossed = request.watch.crossing(_watched(request, said)) if request.watch else None
+        crossed = None if crossed is None else crossed - len(request.watched)
         flags = engine.stops(request)[said.ids]
         for i in np.flatnonzero(flags).tolist():
             if crossed is not None and crossed < i:
@@ -328,15 +330,16 @@ def _held(what: str, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
     return values
 
 
-def _crossing(watch: Watch, said: RecordedTokens) -> int | None:
-    """The first token at which the watched mean crosses its line, as the engine that samples would have found it."""
-    if watch.signal == "logprob":
-        values = _held("log-probabilities", said.logprobs).tolist()
-    elif watch.signal == "entropy":
-        values = _held("entropy", said.entropy).tolist()
+def _watched(request: Request, said: RecordedTokens) -> list[float]:
+    """Return the values of the watched signal, as the engine that samples would have found them."""
+    signal = request.watch.signal if request.watch else ""
+    if signal == "logprob":
+        values = _held("log-probabilities", said.logprobs)
+    elif signal == "entropy":
+        values = _held("entropy", said.entropy)
     else:
         top = _held("log-probabilities of the likeliest tokens", said.top_logprobs)
         if top.shape[1] < CONFIDENCE_OF:
             raise NotRecorded(f"confidence needs the {CONFIDENCE_OF} likeliest tokens, and it holds {top.shape[1]}")
-        values = (-top[:, :CONFIDENCE_OF].mean(1)).tolist()
-    return watch.crossing(values)
+        values = -top[:, :CONFIDENCE_OF].mean(1)
+    return [*request.watched, *values.tolist()]

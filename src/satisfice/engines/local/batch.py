@@ -226,14 +226,15 @@ def observe(jobs: list[Job], logits: torch.Tensor, picked: torch.Tensor, hidden:
     values, tokens = (x.cpu().numpy() for x in logprobs.topk(top)) if top else (None, None)
     for i, (job, kind) in enumerate(zip(jobs, watches, strict=True)):
         signals, trace = job.request.signals, job.trace
-        if signals.logprobs or kind == "logprob":
+        if signals.logprobs:
             trace.setdefault("logprobs", []).append(chosen[i])
-        if signals.entropy or kind == "entropy":
+        if signals.entropy:
             trace.setdefault("entropy", []).append(entropy[i])
         if values is not None and tokens is not None and signals.top_logprobs:
             trace.setdefault("top_logprobs", []).append(values[i, : signals.top_logprobs])
             trace.setdefault("top_ids", []).append(tokens[i, : signals.top_logprobs])
-        if kind == "confidence":
-            trace.setdefault("confidence", []).append(confidence[i])
+        if kind:
+            seen = {"logprob": chosen, "entropy": entropy, "confidence": confidence}[kind]
+            trace.setdefault("watched", list(job.request.watched)).append(seen[i])
         for layer in signals.hidden:
             trace.setdefault(f"hidden{layer}", []).append(hidden[layer][i].float().cpu().numpy().copy())

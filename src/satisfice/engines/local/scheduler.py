@@ -337,9 +337,8 @@ class Loop:
         top = job.trace.get("top_ids")
         job.result = Sampled(
             ids=tuple(ids[job.begin :]), reason=reason, cut=len(ids) if cut is None else cut, match=match,
-            prefilled=job.prefilled,
-            logprobs=column("logprobs") if job.request.signals.logprobs else None,
-            entropy=column("entropy") if job.request.signals.entropy else None,
+            prefilled=job.prefilled, logprobs=column("logprobs"), entropy=column("entropy"),
+            watched=tuple(job.trace.get("watched", ())[-job.request.watch.window :]) if job.request.watch else (),
             top_logprobs=column("top_logprobs"), top_ids=None if top is None else np.array(top, dtype=np.int64),
             hidden={n: np.stack(v) for n in job.request.signals.hidden if (v := job.trace.get(f"hidden{n}"))},
         )  # fmt: skip
@@ -358,8 +357,7 @@ def _unread(state: SequenceState) -> int:
 def _crossed(job: Job) -> bool:
     watch = job.request.watch
     assert watch is not None
-    values = job.trace["logprobs" if watch.signal == "logprob" else watch.signal]
-    return watch.crossed(values)
+    return watch.crossed(job.trace["watched"])
 
 
 def wake_in(home: asyncio.AbstractEventLoop, calls: Sequence[Callable[[], None]]) -> None:
