@@ -14,7 +14,9 @@ from satisfice.tasks import load_task
 
 SPECS = {
     "answer-consistency": "answer-consistency(k=3)",
+    "deepconf-line": "deepconf-line(window=32, below=none, above=13.8)",
     "dynasor-cot": "dynasor-cot(chunk=16, k=2)",
+    "entropy-settled": "entropy-settled(window=16)",
     "es-cot": "es-cot(d_min=3)",
     "fixed-budget": "fixed-budget(tokens=40, at=step)",
 }
@@ -56,7 +58,10 @@ def test_every_rule_runs_on_the_pocket_model_and_keeps_its_books() -> None:
         assert all(s.text for s in solutions), f"{name} leaves problems without an answer"
     full = by_rule["full"]
     assert [s.spans for s in by_rule["loop-guard"]] == [s.spans for s in full], "no chain of these loops"
-    for name in ("answer-consistency", "dynasor-cot", "eot-temperature", "fixed-budget", "no-wait", "nothinking"):
+    for name in (
+        "answer-consistency", "deepconf-line", "dynasor-cot", "end-mass", "entropy-settled", "eot-temperature",
+        "fixed-budget", "no-wait", "nothinking",
+    ):  # fmt: skip
         assert sum(s.ledger.kept for s in by_rule[name]) < sum(s.ledger.kept for s in full), name
     cues = ("Check", "Wait", "Hmm")
     assert not any(cue in s.thinking for s in by_rule["no-wait"] for cue in cues)

@@ -10,10 +10,13 @@ _METHODS: Methods[Policy] = Methods(
     {
         "answer-consistency": "answer_consistency:AnswerConsistency",
         "concise": "concise:Concise",
+        "deepconf-line": "deepconf_line:DeepConfLine",
         "deer": "deer:Deer",
         "deer-pro": "deer_pro:DeerPro",
         "dynasor-cot": "dynasor_cot:DynasorCot",
+        "end-mass": "end_mass:EndMass",
         "entropy-reduction": "entropy_reduction:EntropyReduction",
+        "entropy-settled": "entropy_settled:EntropySettled",
         "eot-temperature": "eot_temperature:EotTemperature",
         "es-cot": "es_cot:EsCot",
         "first-cue": "first_cue:FirstCue",

@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
+
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.session import Session
+from satisfice.core.stepping import Hold, Move, Place, Rows, Vocabulary
+from satisfice.methods.stopping.stepwise import follow
 
 Mode = Literal["add", "shifted-scale", "raw-scale"]
 
@@ -37,6 +41,10 @@ class EotTemperature:
         ours=("beta", "mode", "scale", "min_tokens"),
     )
 
+    at: ClassVar[Place] = "token"
+    line: ClassVar = None
+    measure: ClassVar = "thinking tokens"
+
     beta: Annotated[float, Range(-100, 100)] = 2.0  # mode add: nats added to the score
     mode: Mode = "add"
     scale: Annotated[float, Range(0.01, 1)] = 0.5  # the other modes: T
@@ -46,19 +54,37 @@ class EotTemperature:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
-        end = session.engine.encode(session.engine.profile.think_close)[0]
-        chain = session.chain()
-        await chain.think(limit=self.min_tokens)
-        if self.mode == "add":
-            await chain.think(bias={end: self.beta})
-        elif session.temperature > 0:
-            await chain.think(sampler=EndScale(token=end, mode=self.mode, scale=self.scale))
-        else:
+        if self.mode != "add" and session.temperature <= 0:
             raise BadInput(
                 f"eot-temperature: mode {self.mode} changes how tokens are drawn, and at temperature 0 none are. Use "
                 "mode add, or a temperature above 0."
             )
-        return await chain.finish()
+        return await follow(self, session)
+
+    def step(self, rows: Rows) -> Move:
+        """Never close; change the score of the end once there are `min_tokens`."""
+        early = rows.thought < self.min_tokens
+        bias: Any = None
+        if self.mode == "add":
+            bias = np.where(early, 0.0, self.beta)[:, None]
+        elif rows.scores is not None:
+            end = rows.targets[0]
+            bias = scaled_end(rows.scores, end, self.mode, self.scale) - rows.scores[:, end]
+            bias[early | ~np.isfinite(np.asarray(bias.tolist()))] = 0.0  # a token that is cut stays so
+            bias = bias[:, None]
+        return Move(close=np.zeros(len(early), dtype=bool), value=rows.thought, bias=bias)
+
+    def hold(self, thought: int, targets: tuple[int, ...]) -> Hold:
+        """Nothing changes before `min_tokens`, nor after them."""
+        if thought < self.min_tokens:
+            return Hold(tokens=self.min_tokens - thought)
+        return Hold(
+            sampler=None if self.mode == "add" else EndScale(token=targets[0], mode=self.mode, scale=self.scale)
+        )
+
+    def targets(self, words: Vocabulary) -> tuple[int, ...]:
+        """The end of thinking."""
+        return (words.encode(words.profile.think_close)[0],)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +105,16 @@ class EndScale:
 
     def __call__(self, logits: Any) -> Any:
         changed = logits * 1.0
-        low = 0.0
-        if self.mode == "shifted-scale":
-            reachable = logits * 1.0
-            reachable[reachable == float("-inf")] = float("inf")  # tokens that a filter has cut do not count
-            low = reachable.min(-1)
-            low = getattr(low, "values", low)  # torch gives the places too
-        changed[..., self.token] = (logits[..., self.token] - low) / self.scale + low
+        changed[..., self.token] = scaled_end(logits, self.token, self.mode, self.scale)
         return changed
+
+
+def scaled_end(logits: Any, token: int, mode: Mode, scale: float) -> Any:
+    """Return the changed score of one token, `[rows]`, of scores `[rows, vocab]` of numpy or torch."""
+    low: Any = 0.0
+    if mode == "shifted-scale":
+        reachable = logits * 1.0
+        reachable[reachable == float("-inf")] = float("inf")  # tokens that a filter has cut do not count
+        low = reachable.min(-1)
+        low = getattr(low, "values", low)  # torch gives the places too
+    return (logits[..., token] - low) / scale + low

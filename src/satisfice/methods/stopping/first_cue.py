@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import numpy as np
+
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.engine import random_key
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.ladder import Ladder
 from satisfice.core.session import Session
-from satisfice.methods.stopping.trial import think_to_cue
+from satisfice.core.stepping import Hold, Move, Place, Rows
+from satisfice.methods.stopping.stepwise import follow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,10 @@ class FirstCue:
 
     ladders: ClassVar = (Ladder(field="every", values=(8, 6, 5, 4, 3, 2, 1)),)
 
+    at: ClassVar[Place] = "cue"
+    line: ClassVar = None
+    measure: ClassVar = "cue"
+
     every: Annotated[int, Range(1)] = 1  # cues
     chance: Annotated[float, Range(0, 1)] = 1.0  # probability of stopping at such a cue
 
@@ -40,13 +47,16 @@ class FirstCue:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
-        chain = session.chain()
-        cue = 0
-        while await think_to_cue(chain):
-            cue += 1
-            drawn = random_key(session.seed, session.problem.id, chain.name, "first-cue", cue) / 2**64
-            stop = cue % self.every == 0 and drawn < self.chance
-            chain.look("cue", cue, stop=stop)
-            if stop:
-                return await chain.close_thinking()
-        return await chain.finish()
+        return await follow(self, session)
+
+    def step(self, rows: Rows) -> Move:
+        """Close at each `every`-th cue, with probability `chance`."""
+        close = rows.cues % self.every == 0
+        if self.chance < 1:
+            drawn = [random_key(key, "first-cue", cue) / 2**64 for key, cue in zip(rows.keys, rows.cues, strict=True)]
+            close &= np.array(drawn) < self.chance
+        return Move(close=close, value=rows.cues)
+
+    def hold(self, thought: int, targets: tuple[int, ...]) -> Hold:
+        """Nothing changes before a cue."""
+        return Hold(place="cue")

@@ -10,6 +10,8 @@ from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.session import Session
+from satisfice.core.stepping import Hold, Move, Place, Rows
+from satisfice.methods.stopping.stepwise import follow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,10 @@ class LoopGuard:
         ours=("times", "longest", "least", "every"),
     )
 
+    at: ClassVar[Place] = "token"
+    line: ClassVar = None
+    measure: ClassVar = "repeated pattern"
+
     times: Annotated[int, Range(2)] = 4  # repetitions
     longest: Annotated[int, Range(1)] = 128  # pattern, tokens
     least: Annotated[int, Range(1)] = 32  # tokens that are repetition; short patterns are common in sound work
@@ -39,15 +45,18 @@ class LoopGuard:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
-        chain = session.chain()
-        prompt = len(chain.ids)
-        while await chain.think(limit=self.every):
-            pattern = repeated(chain.ids[prompt:], times=self.times, longest=self.longest, least=self.least)
-            if pattern:
-                text = session.engine.decode(chain.ids[-pattern:])
-                chain.look("repeated pattern", pattern, stop=True, text=text)
-                return await chain.close_thinking()
-        return await chain.finish()
+        return await follow(self, session)
+
+    def step(self, rows: Rows) -> Move:
+        """Every `every` tokens, close where the end is a repetition."""
+        pattern = np.zeros(len(rows.thought), dtype=np.int64)
+        for row in np.flatnonzero((rows.thought % self.every == 0) & (rows.thought > 0)):
+            pattern[row] = repeated(rows.tokens[row], times=self.times, longest=self.longest, least=self.least)
+        return Move(close=pattern > 0, value=pattern)
+
+    def hold(self, thought: int, targets: tuple[int, ...]) -> Hold:
+        """Nothing changes before the next search."""
+        return Hold(tokens=self.every - thought % self.every)
 
 
 def repeated(ids: Sequence[int], *, times: int, longest: int, least: int = 1) -> int:

@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import numpy as np
+
 from satisfice.core.card import Card, Need
 from satisfice.core.chain import Chain
 from satisfice.core.errors import Unfit
 from satisfice.core.fields import Range, check_fields
 from satisfice.core.session import Session
+from satisfice.core.stepping import Hold, Move, Place, Rows, Vocabulary
+from satisfice.methods.stopping.stepwise import follow
 from satisfice.methods.stopping.trial import word_ids
 
 
@@ -41,6 +45,9 @@ class NoWait:
         ours=("strength",),
     )
     words: ClassVar = NoWaitWords()
+    at: ClassVar[Place] = "token"
+    line: ClassVar = None
+    measure: ClassVar = "thinking tokens"
 
     strength: Annotated[float, Range(0, 100)] = 100.0  # nats taken off the score; 100 is never
 
@@ -48,11 +55,21 @@ class NoWait:
         check_fields(self)
 
     async def __call__(self, session: Session) -> Chain:
-        profile = session.engine.profile
-        words = profile.words(self.card.id, self.words)
-        suppressed = word_ids(session.engine, words.reflections)
+        return await follow(self, session)
+
+    def step(self, rows: Rows) -> Move:
+        """Never close; lower the scores of all its words, always."""
+        never = np.zeros(len(rows.thought), dtype=bool)
+        return Move(close=never, value=rows.thought, bias=np.full((len(never), len(rows.targets)), -self.strength))
+
+    def hold(self, thought: int, targets: tuple[int, ...]) -> Hold:
+        """Nothing ever changes."""
+        return Hold()
+
+    def targets(self, words: Vocabulary) -> tuple[int, ...]:
+        """The reflection words that are single tokens."""
+        own = words.profile.words(self.card.id, self.words)
+        suppressed = word_ids(words, own.reflections)
         if not suppressed:
-            raise Unfit(f"no-wait: none of {profile.name}'s reflection words is a single token of this model.")
-        chain = session.chain()
-        await chain.think(bias=dict.fromkeys(sorted(suppressed), -self.strength))
-        return await chain.finish()
+            raise Unfit(f"no-wait: none of {words.profile.name}'s reflection words is a single token of this model.")
+        return tuple(sorted(suppressed))

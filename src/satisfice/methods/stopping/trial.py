@@ -1,7 +1,7 @@
 """What several rules do at a cue: get there, and ask a copy of the chain for its answer now."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.core.chain import Chain
-from satisfice.core.engine import Engine, Sampled, Signals
+from satisfice.core.engine import Sampled, Signals
+from satisfice.core.stepping import Vocabulary
 
 T = TypeVar("T")
 
@@ -62,20 +63,21 @@ async def ask_trial(
     )
 
 
-async def think_to_cue(chain: Chain) -> bool:
+async def think_to_cue(chain: Chain, *, signals: Signals = _TEXT, bias: Mapping[int, float] | None = None) -> bool:
     """Think on to just before the next cue word; False once thinking is over.
 
     A cue inside a longer word ("await", "Waiter") is none, as far as its own tokens tell.
     """
-    while await chain.think(until=chain.session.engine.profile.cues):
+    while await chain.think(until=chain.session.engine.profile.cues, signals=signals, bias=bias):
         if is_word(chain):
             return True
     return False
 
 
-async def think_to_step(chain: Chain) -> bool:
+async def think_to_step(chain: Chain, *, signals: Signals = _TEXT, bias: Mapping[int, float] | None = None) -> bool:
     """Think on to the end of the step, its delimiter included; False once thinking is over."""
-    return await chain.think(until=(chain.session.engine.profile.step,)) and await chain.think(limit=0)
+    step = (chain.session.engine.profile.step,)
+    return await chain.think(until=step, signals=signals, bias=bias) and await chain.think(limit=0)
 
 
 def is_word(chain: Chain) -> bool:
@@ -114,7 +116,13 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-def word_ids(engine: Engine, words: Sequence[str]) -> frozenset[int]:
+def cue_ids(words: Vocabulary) -> frozenset[int]:
+    """Tokens that are a cue of the model by themselves, with a space before it or without."""
+    tokens = [words.encode(space + cue) for cue in words.profile.cues for space in ("", " ")]
+    return frozenset(ids[0] for ids in tokens if len(ids) == 1)
+
+
+def word_ids(engine: Vocabulary, words: Sequence[str]) -> frozenset[int]:
     """Tokens that are one of the words by themselves: as written, in lower case or capitals, with a space or without.
 
     A word that takes several tokens has none: its first piece begins other words too.
