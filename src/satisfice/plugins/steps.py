@@ -50,7 +50,6 @@ class Kept:
     """A request that left its row, with all that was known of it."""
 
     asker: Asker
-    seen: int  # tokens of its output that were taken in
     whole: NDArray[np.int64]
     real: NDArray[np.float64]
 
@@ -84,8 +83,7 @@ class Steps:
         self._settle()
         if (asker := self.askers.pop(row, None)) is None:
             return None
-        seen = int(self._seen[row])
-        return Kept(asker=asker, seen=seen, whole=self._whole[:, row].copy(), real=self._real[:, row].copy())
+        return Kept(asker=asker, whole=self._whole[:, row].copy(), real=self._real[:, row].copy())
 
     def move(self, source: int, target: int, *, swap: bool) -> None:
         """Follow a request from one row to another; the one that is there takes its place, or goes."""

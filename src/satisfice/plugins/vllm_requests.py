@@ -95,9 +95,9 @@ class Departed:
     def take(self, asker: Asker) -> Kept | None:
         """Return what was known of a request that comes with an output already: the one that began in the same way."""
         for number, kept in reversed(self._kept.items()) if len(asker.output) else ():
-            old, seen = kept.asker, kept.seen
-            same = old.fitted == asker.fitted and 0 < seen <= len(asker.output)
-            if same and list(asker.output[:seen]) == list(old.output[:seen]) and list(asker.prompt) == list(old.prompt):
+            old, known = kept.asker, [token for token in kept.asker.output if token >= 0]
+            begun = len(known) > 0 and known == list(asker.output[: len(known)])
+            if begun and old.fitted == asker.fitted and list(old.prompt) == list(asker.prompt):
                 del self._kept[number]
                 asker.key = old.key
                 return kept
