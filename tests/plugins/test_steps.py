@@ -14,7 +14,7 @@ import torch
 from satisfice.catalog import build
 from satisfice.core.errors import BadInput, Unfit
 from satisfice.engines.local.engine import LocalEngine
-from satisfice.methods.stopping import Deer
+from satisfice.methods.stopping.deer import Deer
 from satisfice.models.resolve import model_folder
 from satisfice.plugins.fitted import BARE, CUE, ModelWords, fit
 from satisfice.plugins.steps import CLOSING, OVER, THINKING, WAITING, Asker, Steps

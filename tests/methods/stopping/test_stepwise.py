@@ -17,16 +17,14 @@ from satisfice.core.problem import Problem
 from satisfice.core.session import Session, solve
 from satisfice.core.stepping import Biased, Rows, Stepping, asked
 from satisfice.engines.scripted import END, SCRIPTED, ScriptedEngine
-from satisfice.methods.stopping import (
-    FAMILY,
-    DeepConfLine,
-    EndMass,
-    EntropySettled,
-    EotTemperature,
-    FixedBudget,
-    Full,
-)  # fmt: skip
-from satisfice.methods.stopping.end_mass import end_share
+from satisfice.methods.stopping import FAMILY
+from satisfice.methods.stopping.deepconf_line import DeepConfLine
+from satisfice.methods.stopping.end_mass import EndMass, end_share
+from satisfice.methods.stopping.entropy_settled import EntropySettled
+from satisfice.methods.stopping.eot_temperature import EotTemperature
+from satisfice.methods.stopping.fixed_budget import FixedBudget
+from satisfice.methods.stopping.full import Full
+from satisfice.methods.stopping.no_wait import NoWait
 
 STEPPING = sorted(name for name, rule in FAMILY.methods.items() if hasattr(rule, "step"))
 SPECS = (
@@ -217,8 +215,6 @@ def test_a_rule_that_never_fires_changes_nothing() -> None:
 
 
 def test_no_model_without_reflection_words() -> None:
-    from satisfice.methods.stopping import NoWait
-
     engine = ScriptedEngine("", profile=SCRIPTED)
     engine.encode = lambda text: [1, 2]  # type: ignore[method-assign]
     with pytest.raises(Unfit, match="is a single token of this model"):
