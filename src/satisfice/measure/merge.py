@@ -43,7 +43,10 @@ def read_runs(paths: Sequence[Path]) -> dict[str, Any]:
                     f"{row['policy']} with seed {row['seed']}. Give each part of a run once."
                 )
             samples.append(numbers_of(row))
-    rows = result_rows(samples, subjects=subjects_in(config), tasks=config["tasks"], margin=config["margin"])
+    rows = result_rows(
+        samples, subjects=subjects_in(config), tasks=config["tasks"], margin=config["margin"],
+        always=config.get("until_decided", False),
+    )  # fmt: skip
     environment = {**runs[0]["environment"], "samples": len(samples)}
     return {"schema_version": SCHEMA_VERSION, "config": config, "environment": environment, "rows": rows}
 

@@ -14,9 +14,12 @@ from satisfice.core.problem import Problem
 from satisfice.core.session import Policy
 from satisfice.core.spec import split as split_specs
 from satisfice.measure.samples import SampleKey, question_digest
-from satisfice.measure.subject import Subject, baseline_of, cross
+from satisfice.measure.subject import BASELINE, Subject, baseline_of, cross
 from satisfice.methods.sampling import Truncation
 from satisfice.tasks import Split, Task, load_tasks
+
+LATER: Mapping[str, Any] = {"until_decided": False}
+"""Settings that came later, with the value under which a run is what it was before: older runs go on."""
 
 OWN = "own"
 """What `--sampler` calls the model's own sampling."""
@@ -64,6 +67,7 @@ class BenchPlan:
     margin: Annotated[float, Flag("Accuracy that a rule may lose, as a fraction.")] = 0.02
     concurrency: Annotated[int, Range(1), Flag("Problems at once.", decides=False)] = 64
     shard: Annotated[str | None, Flag("One part of the problems: 3/16 is the third of sixteen.")] = None
+    until_decided: Annotated[bool, Flag("Stop each comparison once its verdict is certain.")] = False
     timed: bool = True  # False: replayed, so the time that it takes says nothing about the model
 
     def __post_init__(self) -> None:
@@ -83,6 +87,11 @@ class BenchPlan:
         models = ", ".join(self.models)
         require("model", models, bool(models) and len(set(self.models)) == len(self.models), "at least one, named once")
         part_of(self.shard)
+        if self.until_decided:
+            undividable = "its verdicts are looked for as problems come in, so all must come to one process"
+            require("until-decided", f"on with shard {self.shard}", self.shard is None, f"off: {undividable}")
+            require("until-decided", f"on with models {models}", len(self.models) == 1, "off, or model only one")
+            require("until-decided", "on without full", BASELINE in self.policies, "off, or full among the policies")
 
     @property
     def subjects(self) -> list[Subject]:
@@ -148,7 +157,7 @@ class BenchPlan:
             "tasks": [task.name for task in self.tasks],
             "problems": {task.name: {"n": len(task.problems), "digest": task.digest} for task in self.tasks},
             "policies": list(self.policies),
-            **deciding(self),
+            **{name: value for name, value in deciding(self).items() if value != LATER.get(name, ...)},
             **({"recording": recording[self.models[0]]} if recording else {}),  # replayed, not run
         }
 

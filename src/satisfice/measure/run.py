@@ -8,7 +8,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,14 +27,17 @@ from satisfice.core.session import Session, Solution, solve
 from satisfice.measure.compute import costs, sample_flops, shape_of
 from satisfice.measure.plan import BenchJob, BenchPlan
 from satisfice.measure.samples import SCHEMA_VERSION, SampleKey, key_of, numbers_of, question_digest
-from satisfice.measure.statistics import result_rows
+from satisfice.measure.statistics import is_decided, result_rows
 from satisfice.measure.store import RunFolder
+from satisfice.measure.subject import BASELINE, Subject, subject_of
 from satisfice.measure.trace import first_right, span_rows, thinking_tokens
 from satisfice.tasks.judge import Judge, Judging
 
 SYNC_S = 0.5  # longest time that a finished sample waits to be written together with others
 REFRESH_S = 10.0  # at least so long between two versions of results.json and the report while the run goes on
 REFRESH_SHARE = 0.05  # of the time at most goes into them
+
+BLOCK = 50  # problems between two looks at whether a comparison is decided
 
 Draw = Callable[[Path, dict[str, Any], Iterator[dict[str, Any]]], None]
 """Draws a report into a folder from results and samples."""
@@ -86,7 +89,8 @@ async def run_bench(
                     ready = plan.ready(engines[model])
                     if left := [job for job in ready.jobs() if job.key in undone and job.subject.model == model]:
                         async with engines[model]:
-                            await run.work(left, engines[model], judging)
+                            work = run.work_until_decided if plan.until_decided else run.work
+                            await work(left, engines[model], judging)
         return await asyncio.to_thread(run.refresh, final=True)
 
 
@@ -123,6 +127,24 @@ class _Run:
         finally:
             await settle_tasks([refresher])
 
+    async def work_until_decided(self, jobs: list[BenchJob], engine: Engine, judge: Judging) -> None:
+        """Solve the jobs problem by problem, and leave out what is decided already: see `until_decided`."""
+        for task in self.plan.tasks:
+            still = {subject for subject in self.plan.subjects if subject.policy != BASELINE}
+            of_task = [job for job in jobs if job.task.name == task.name]
+            for begin in range(0, len(task.problems), BLOCK):
+                block = {problem.id for problem in task.problems[begin : begin + BLOCK]}
+                wanted = [j for j in of_task if j.problem.id in block and (j.subject in still or j.name == BASELINE)]
+                if still and wanted:
+                    await self.work(wanted, engine, judge)
+                still -= self.decided(task.name, still)
+
+    def decided(self, task: str, subjects: Collection[Subject]) -> set[Subject]:
+        """Return those whose comparison on a task is over."""
+        here = [row for row in self.samples.values() if row["task"] == task]
+        rows = result_rows(here, subjects=self.plan.subjects, tasks=[task], margin=self.plan.margin, always=True)
+        return {subject for row in rows if is_decided(row) and (subject := subject_of(row)) in subjects}
+
     async def keep_fresh(self) -> None:
         """Renew results and report now and then, the less often the longer it takes."""
         pause = REFRESH_S
@@ -140,7 +162,9 @@ class _Run:
     def _refresh(self, *, final: bool) -> dict[str, Any]:
         done = [dict(row) for row in list(self.samples.values())]
         tasks = [task.name for task in self.plan.tasks]
-        rows = result_rows(done, subjects=self.plan.subjects, tasks=tasks, margin=self.plan.margin)
+        rows = result_rows(
+            done, subjects=self.plan.subjects, tasks=tasks, margin=self.plan.margin, always=self.plan.until_decided
+        )
         results = self.folder.write_results({**environment(self.engines, self.plan), "samples": len(done)}, rows)
         self.listener.rows(rows)
         if self.draw is None:

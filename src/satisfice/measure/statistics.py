@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from satisfice.measure.intervals import Floats, bootstrapped_ratio, bounded_mean, weighted_bounds
+from satisfice.measure.sequential import always_bounded_mean, always_ratio
 from satisfice.measure.subject import BASELINE, Subject, baseline_of, subject_of
 
 Sample = Mapping[str, Any]
@@ -31,11 +32,17 @@ TIMINGS = ("wall_s", "p50_s", "p95_s")
 
 
 def result_rows(
-    samples: Iterable[Sample], *, subjects: Sequence[Subject], tasks: Sequence[str], margin: float = MARGIN
+    samples: Iterable[Sample],
+    *,
+    subjects: Sequence[Subject],
+    tasks: Sequence[str],
+    margin: float = MARGIN,
+    always: bool = False,
 ) -> list[dict[str, Any]]:
     """Return one row for each subject and task that has samples, in the order given, whatever the samples' order.
 
-    The baseline is the first subject's model and sampler under `full`.
+    The baseline is the first subject's model and sampler under `full`. `always` gives comparisons intervals that hold
+    at all times, for runs that stop when they are decided.
     """
     cells: dict[tuple[str, Subject], dict[tuple[str, int], Sample]] = {}
     for sample in samples:
@@ -46,7 +53,7 @@ def result_rows(
         here = {subject: cells[task, subject] for subject in subjects if (task, subject) in cells}
         for subject, cell in here.items():
             full = here.get(baseline) if baseline is not None else None
-            compared = paired(cell, full, margin=margin, is_baseline=subject == baseline)
+            compared = paired(cell, full, margin=margin, is_baseline=subject == baseline, always=always)
             told = {**subject.as_row(), "task": task, "is_baseline": subject == baseline}
             rows.append({**told, **summary(cell), **compared, **_gains(subject, here)})
     return rows
@@ -129,13 +136,15 @@ def paired(
     *,
     margin: float = MARGIN,
     is_baseline: bool = False,
+    always: bool = False,
 ) -> dict[str, Any]:
     """Compare a policy with the baseline on the problems and seeds that both have, and whose verdicts are both known.
 
     `pairs` counts answers, `paired` different questions. `delta_accuracy` is a difference of accuracies; `saving` is
     1 - (tokens spent) / (tokens the baseline spent), a ratio of sums over the same pairs. Both are None where a sample
     of the policy failed, or its partner. `mcnemar_p` is exact and given where each question has one pair: several
-    answers to one question are not independent.
+    answers to one question are not independent. With `always` both intervals hold at all times (`sequential`), however
+    often one looks; they are wider.
     """
     both = [(cell[key], baseline[key]) for key in sorted(cell) if key in baseline] if baseline else []
     failed = any(s["error"] for s in cell.values()) or any(theirs["error"] for _, theirs in both)
@@ -151,8 +160,9 @@ def paired(
         for ours, theirs in pairs
     )  # fmt: skip
     columns = sums.T if len(sums) else np.zeros((5, 0))
-    difference = bounded_mean(columns[0], columns[1], -1, 1)
-    cost = bootstrapped_ratio(columns[2], columns[3])
+    mean, ratio = (always_bounded_mean, always_ratio) if always else (bounded_mean, bootstrapped_ratio)
+    difference = mean(columns[0], columns[1], -1, 1)
+    cost = ratio(columns[2], columns[3])
     row: dict[str, Any] = {
         "pairs": len(pairs),
         "paired": len(sums),
@@ -197,6 +207,20 @@ def verdict(row: Mapping[str, Any], *, baseline_right: int) -> str:
     if low > -row["margin"]:
         return "saves" if saving_low >= row["least_saving"] else "no saving"
     return "worse" if high < 0 else "no claim"
+
+
+def is_decided(row: Mapping[str, Any]) -> bool:
+    """Return whether more problems cannot be expected to change the verdict of a row whose intervals always hold.
+
+    It saves; or it is as accurate and saves less than would count; or it surely loses more than the margin. A sample
+    that failed ends a comparison too: nothing is concluded from it.
+    """
+    if row["verdict"] in ("saves", "error", "no baseline"):
+        return True
+    if row["verdict"] == "no saving":
+        return bool(row["saving_high"] is not None and row["saving_high"] < row["least_saving"])
+    high = row["delta_accuracy_high"]
+    return bool(row["verdict"] == "worse" and high is not None and high < -row["margin"])
 
 
 def mcnemar_p(gained: int, lost: int) -> float:

@@ -131,6 +131,8 @@ def describe_run(results: Mapping[str, Any], outcomes: Sequence[Outcome]) -> dic
     subjects = subjects_in(config)
     size = sum(len(range(part, about["n"], of)) for about in asked.values() for part, of in parts)
     size *= len(subjects) * seeds
+    if config.get("until_decided"):
+        size = len(outcomes)  # comparisons end by themselves; how many samples that takes nobody knows
     cores = environment.get("cores")
     machine = [environment.get("device", ""), environment.get("platform", ""), f"{cores} cores" if cores else ""]
     return {
