@@ -39,7 +39,7 @@ def plan_of(questions: Path, policies: str = "full,first-cue,cap:2", **rest: Any
     return make_plan(model="scripted", tasks=[str(questions)], policies=policies, limit=None, **rest)
 
 
-def run(plan: Plan, out: Path, listener: Listener | None = None) -> dict[str, Any]:
+def run(plan: BenchPlan, out: Path, listener: Listener | None = None) -> dict[str, Any]:
     return asyncio.run(run_bench(plan, ScriptedEngine(script), out, listener=listener))
 
 

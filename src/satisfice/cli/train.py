@@ -32,6 +32,14 @@ def train(
     tasks: Tasks = "chain-sum:easy,chain-sum:hard",
     limit: Annotated[int, typer.Option(help="Problems per task to train on.", min=1)] = 1000,
     eval_limit: Annotated[int, typer.Option(help="Problems per task for before and after; 0: none.", min=0)] = 200,
+    stop_when: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop on held-out problems: a condition such as 'net<-0.01 or gain<0.005' (fractions), or a halter.",
+            autocompletion=complete.methods_of("halter"),
+        ),
+    ] = None,
+    held_out: Annotated[int, typer.Option(help="Problems per task of the calibration split to look at.", min=1)] = 200,
     config: Config = None,
     as_json: Json = False,
     **settings: Any,
@@ -52,6 +60,11 @@ def train(
         loaded = load_tasks(names(tasks), split="train", limit=limit)
         if eval_limit:  # what the models are compared on afterwards must be there before
             load_tasks(names(tasks), limit=eval_limit)
+        if stop_when is not None:
+            from satisfice.training.halting import halter_of
+
+            settings["stop_when"] = halter_of(stop_when, allow_files=True)
+            settings["held_out"] = load_tasks(names(tasks), split="calibration", limit=held_out)
         plan = TrainPlan(model=model, tasks=loaded, shaper=method, **settings)
     with Bar(err_console, plan.steps, "looking at the untrained model") as bar:
         run = training.train(plan, out, Judge(plan.tasks), watcher=_listening(bar, training.Watcher))

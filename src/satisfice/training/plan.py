@@ -8,11 +8,12 @@ from satisfice.catalog import as_json, canonical
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Range
 from satisfice.core.flags import Flag, check_settings, deciding
+from satisfice.core.halter import Halter
 from satisfice.core.problem import Problem
 from satisfice.core.shaper import RewardRange, Shaper, reads, reward_range
 from satisfice.tasks import Task
 
-LATER = {"lora": 0, "rollout_dtype": "float32"}
+LATER = {"lora": 0, "rollout_dtype": "float32", "stop_every": 5}
 """Settings that came after the first release, at which older trainings ran: left out of the config there."""
 
 
@@ -50,6 +51,9 @@ class TrainPlan:
     reward_range: Annotated[
         RewardRange | None, Flag("What right and wrong are worth. Default: what the method is made for.", decides=False)
     ] = None
+    stop_when: Halter | None = None  # asked after every look at the held-out problems
+    held_out: tuple[Task, ...] = ()  # problems of another split, for `stop_when`
+    stop_every: Annotated[int, Range(1), Flag("Steps between two looks at held-out problems, for --stop-when.")] = 5
     lora: Annotated[int, Range(0), Flag("Rank of an adapter, a few MB, to train in place of the weights; 0: none.")] = 0
 
     def __post_init__(self) -> None:
@@ -73,6 +77,8 @@ class TrainPlan:
         names = [task.name for task in self.tasks]
         require("tasks", ", ".join(names), bool(names) and len(set(names)) == len(names), "at least one, each once")
         require("tasks", ", ".join(names), all(task.problems for task in self.tasks), "tasks that have problems")
+        held = sum(len(task.problems) for task in self.held_out)
+        require("stop-when", "without held-out problems", self.stop_when is None or held > 0, "with some: --held-out")
         n = len(self.problems)
         require("prompts", self.prompts, self.prompts <= n, f"at most {n}, the number of different problems there are")
 
@@ -122,4 +128,11 @@ class TrainPlan:
             "shaper_fields": as_json(self.shaper),
             "reward_range": self.rewards,
             **{name: value for name, value in deciding(self).items() if value != LATER.get(name, ...)},
+            **self._stopping(),
         }
+
+    def _stopping(self) -> dict[str, Any]:
+        if self.stop_when is None:
+            return {}
+        held = {task.name: {"n": len(task.problems), "digest": task.digest} for task in self.held_out}
+        return {"stop_when": canonical(self.stop_when), "held_out": held}

@@ -21,6 +21,7 @@ from satisfice.core.engine import random_key
 from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
 from satisfice.core.files import replace_file
 from satisfice.core.fit import require
+from satisfice.core.halter import Decision
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.shaper import Monitoring, caps_for, reads, start, with_request
 from satisfice.core.steering import Steering
@@ -28,11 +29,13 @@ from satisfice.models.resolve import model_folder, weights_mark
 from satisfice.tasks.judge import Judging
 from satisfice.training.adapter import save_adapter, with_adapter
 from satisfice.training.checkpoint import latest_checkpoint
+from satisfice.training.halting import LOOKS, HeldOut, Look, Watch, look_of
 from satisfice.training.plan import TrainPlan
 from satisfice.training.preflight import Alarms, check_hope, examine
 from satisfice.training.rollout import Ask, AskGroup, Rollout, as_row, batch_of, column_names
 from satisfice.training.source import check_trl, made_for
 from satisfice.training.trl import ShapedTrainer
+from satisfice.training.trl_hooks import LookingAhead
 from satisfice.training.trl_source import LiveEngine, LocalSource, TrlSource
 from satisfice.training.value_head import without_value_head
 
@@ -84,17 +87,20 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, watcher: Watcher | None
             if resumed is not None:
                 trainer.load_shaper_state(resumed)
                 done = int(resumed.name.partition("-")[2]) // plan.updates
+            held = _watched(plan, trainer, source, out, done, watcher)
             watcher.start(done, plan.steps)
             if trainer.is_world_process_zero():
                 _forget_after(out / STEPS, done)
             with _quiet():
-                if done < plan.steps:
+                if done < plan.steps and not (held and held.watch.decision.stop):
                     trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
-                else:  # ended between its last checkpoint and its model: `train` would do a step more
+                elif resumed is not None:  # it ended before it wrote its model; `train` would do a step more
                     trainer._load_from_checkpoint(str(resumed))
             if trainer.is_world_process_zero():
                 run["wall_s"] = round(sum(row["step_time"] for row in read_steps(out)), 1)  # killed attempts left out
                 run["state"] = dict(trainer.shaper_state)
+                if held is not None:
+                    run["halting"] = held.summary()
                 run["environment"] = {
                     **engine.describe(),
                     "threads": torch.get_num_threads(),
@@ -237,6 +243,35 @@ def _trainer(
     if plan.keep_every:
         trainer.add_callback(_Keep(plan, trainer, folder, out))
     return trainer
+
+
+def _watched(
+    plan: TrainPlan, trainer: ShapedTrainer, source: LocalSource, out: Path, done: int, watcher: Watcher
+) -> HeldOut | None:
+    """Let a halter look at the held-out problems while the trainer trains; None where there is no halter."""
+    if plan.stop_when is None:
+        return None
+    held_out = [with_request(plan.shaper, start(plan.shaper), p) for task in plan.held_out for p in task.problems]
+    asks = [
+        Ask(problem=p, group=g, limit=plan.max_tokens, key=random_key(plan.seed, "held out", p.id))
+        for g, p in enumerate(held_out)
+    ]
+
+    def look() -> Look:
+        source.update(trainer.accelerator.unwrap_model(trainer.model))
+        return look_of(source.sample(asks))
+
+    def stopped(step: int, decision: Decision) -> None:
+        rows = read_steps(out)
+        left = (plan.steps - step) * float(np.mean([row["rollouts/spent"] for row in rows])) if rows else 0.0
+        watcher.note(
+            f"Stopped after step {step} of {plan.steps}: {decision.why}. Looking took {held.watch.spent:,.0f} tokens; "
+            f"the other steps would have taken about {left:,.0f}."
+        )
+
+    held = HeldOut(Watch(plan.stop_when, out / LOOKS, until=done, writes=_first_process()))
+    trainer.add_callback(LookingAhead(held, look, every=plan.stop_every, updates=plan.updates, told=stopped))
+    return held
 
 
 # While it runs

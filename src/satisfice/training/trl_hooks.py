@@ -1,10 +1,18 @@
-"""What TRL calls while it trains: for rollouts, for rewards, and after it has saved a checkpoint."""
+"""What TRL calls while it trains: for rollouts, for rewards, after it has saved, and to ask whether to stop.
+
+`Halting` stops any trainer of transformers or TRL at its own evaluations:
+
+    SFTTrainer(..., args=SFTConfig(eval_strategy="steps", eval_steps=20), callbacks=[Halting(Patience(watch="-loss"))])
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+
+from satisfice.core.halter import Decision, Halter
+from satisfice.training.halting import HeldOut, Look, Watch
 
 
 class AfterSaving(TrainerCallback):
@@ -27,3 +35,52 @@ def rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
 def shaped_reward(shaped_reward: list[float | None], **rest: Any) -> list[float | None]:
     """Return what the shaper made of each rollout, so that TRL's own logs show it."""
     return shaped_reward
+
+
+class Halting(TrainerCallback):
+    """Asks a halter at each evaluation of a trainer, and ends the training when it says so.
+
+    Metrics have the names that the trainer gives them, without `eval_`. `file` keeps what was seen, so that a resumed
+    training decides as if it had not been interrupted. What an evaluation took (`runtime`, seconds) is its cost.
+    """
+
+    def __init__(self, halter: Halter, file: Path | None = None) -> None:
+        self.watch = Watch(halter, file)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        plain = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+        numbers = {name: float(value) for name, value in plain.items() if isinstance(value, int | float)}
+        decision = self.watch.seen(state.global_step, numbers, cost=numbers.get("runtime", 0.0))
+        if decision.stop:
+            control.should_training_stop = True
+
+
+class LookingAhead(TrainerCallback):
+    """Looks at the held-out problems every so many steps, and ends the training when the halter says so.
+
+    `look` answers them with the weights of this moment; `told` hears of a stop. A stop saves a checkpoint too.
+    """
+
+    def __init__(
+        self,
+        held: HeldOut,
+        look: Callable[[], Look],
+        *,
+        every: int,
+        updates: int,
+        told: Callable[[int, Decision], None],
+    ) -> None:
+        self._held, self._look, self._every, self._updates, self._told = held, look, every, updates, told
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self._held.is_begun:
+            self._held.see(0, self._look())
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        step, rest = divmod(int(state.global_step), self._updates)
+        if rest or step % self._every:
+            return
+        decision = self._held.see(step, self._look())
+        if decision.stop:
+            control.should_training_stop = control.should_save = True
+            self._told(step, decision)
