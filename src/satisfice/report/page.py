@@ -13,8 +13,9 @@ from typing import Any
 from satisfice.core.errors import CannotWrite, MissingExtra
 from satisfice.core.files import replace_file
 from satisfice.measure.statistics import LEAST_PROBLEMS, LEAST_SAVING
-from satisfice.measure.subject import Subject, subject_of, subjects_in
+from satisfice.measure.subject import Subject, baseline_of, subject_of, subjects_in
 from satisfice.report.reader import PROBLEMS_PER_TASK, choose, pack
+from satisfice.report.remaining import remaining_words
 from satisfice.report.samples import (
     FULL,
     Outcome,
@@ -106,6 +107,7 @@ def write_report(run_dir: Path, results: Mapping[str, Any], samples: Iterable[Ma
                 "axes": axes,
                 "more": _folded([cells for _, cells in told]),
                 "stops": _stops(found, labels),
+                "remaining": remaining_words(outcomes, task, baseline_of(subjects)),
             }
         )
     families = _families(rows, tasks)
