@@ -27,8 +27,11 @@ from satisfice.cli.methods import methods
 from satisfice.cli.options import MODEL, POLICIES, Json, Model, Tasks, names, options_of, with_preset
 from satisfice.cli.recommend import recommend
 from satisfice.cli.record import export, record, replay
+from satisfice.cli.restart import restart
 from satisfice.cli.serve import serve
 from satisfice.cli.train import train
+from satisfice.cli.tune import tune
+from satisfice.cli.until_decided import tell_need, tell_used
 from satisfice.core.errors import BadInput, MissingExtra, SatisficeError
 from satisfice.measure.plan import BenchPlan, make_plan
 from satisfice.tasks.load import MOST
@@ -106,6 +109,8 @@ def bench(
             f"there is nothing to compare with. Put {BASELINE} among --policies.[/]",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
+    if plan.until_decided:
+        tell_need(plan)
     engines = {name: load(name) for name in plan.models}
     from satisfice.measure.run import run_bench
     from satisfice.report.page import draw
@@ -114,6 +119,8 @@ def bench(
         results = asyncio.run(run_bench(plan, engines, out, listener=progress.listener, draw=draw))
     for note in progress.notes:
         err_console.print(note, highlight=False, markup=False)
+    if plan.until_decided:
+        tell_used(plan, results)
     if as_json:
         print_json(results)
     else:
@@ -325,5 +332,7 @@ app.command()(calibrate)
 app.command()(record)
 app.command()(serve)
 app.command()(replay)
+app.command()(restart)
 app.command()(export)
 app.command()(train)
+app.command()(tune)
