@@ -55,7 +55,8 @@ class LoopbackServer:
         logprobs: bool = True, top: int = 20, honest: bool = True, stops: bool = True, cached: bool = True,
         form: bool = True, usage: bool = True, key: str = "", pause_s: float = 0.0, models: tuple[str, ...] = ("toy",),
         budget: str = "", lists: bool = True, burst: int = 1, chokes_on: str = "", leaves: bool = False,
-        chat_logprobs: bool = False, slot: int | None = None,
+        chat_logprobs: bool = False, slot: int | None = None, form_end: str = OPEN, special: bool = False,
+        strips: bool = False, wraps: bool = False,
     ) -> None:  # fmt: skip
         self.script, self.tokenizer = script, tokenizer
         self.extended = tokenizer is not None if extended is None else extended
@@ -65,6 +66,10 @@ class LoopbackServer:
         self.leaves = leaves  # it announces to keep a connection and is gone when that is used again
         self.chat_logprobs = chat_logprobs  # log-probabilities come in the form of chat completions
         self.slot = slot  # its context, told at /props alone, and where it cuts an answer off
+        self.form_end = form_end  # what its chat form ends in
+        self.special = special  # it shows the end of the turn as text
+        self.strips = strips  # it leaves the tags of thinking out of what it sends, and goes on with one that repeats
+        self.wraps = wraps  # it puts prompts of completions into its chat form
         self.burst = burst  # tokens whose text is sent together
         self.lists = lists  # its list of models; without it asking for one fails
         self.budget = budget  # the field of a thinking budget that it obeys; it ignores all others
@@ -171,7 +176,7 @@ class LoopbackServer:
             return await _reply(writer, 200, {"data": rows})
         if path == "/apply-template" and self.form and self.tokenizer is None:
             said = "".join(f"<|{message['role']}|>{message.get('content') or ''}" for message in body["messages"])
-            return await _reply(writer, 200, {"prompt": f"{said}<|assistant|>{OPEN}"})
+            return await _reply(writer, 200, {"prompt": f"{said}<|assistant|>{self.form_end}"})
         if path == "/props" and self.slot:
             return await _reply(writer, 200, {"default_generation_settings": {"n_ctx": self.slot}})
         if path == "/v1/completions":
@@ -217,7 +222,10 @@ class LoopbackServer:
         self, body: dict[str, Any], fault: Fault, writer: asyncio.StreamWriter, gone: "asyncio.Task[bytes]"
     ) -> bool:
         prompt = body["prompt"] if isinstance(body["prompt"], str) else self.tokenizer.decode(body["prompt"])
+        if self.wraps:
+            prompt = body["prompt"] = f"<|user|>{prompt}<|assistant|>{OPEN}"
         question, _, so_far = prompt.partition(OPEN)
+        copies = self.strips and prompt.endswith(3 * CLOSE)
         tokens = self._tokens(prompt if self.tokenizer is None else body["prompt"])
         cached, self._seen = self._look_up(tokens), self._seen | {tuple(tokens[: n + 1]) for n in range(len(tokens))}
         text, waiting, finish, count = "", "", "length", 0
@@ -229,8 +237,8 @@ class LoopbackServer:
                 return False
             if fault.kind != "none" and count == fault.after and (ended := await self._fail(fault, writer)) is not None:
                 return ended
-            rest = CLOSE if self._must_close(body, so_far + text) else self.script(question, so_far + text)
-            token = self._tokens(rest)[0]
+            rest = CLOSE if copies or self._must_close(body, so_far + text) else self.script(question, so_far + text)
+            token = self._tokens(rest or END)[0]
             piece = token if self.tokenizer is None else self.tokenizer.decode([token])
             count, self.sent, text = count + 1, self.sent + 1, text + piece
             ended_turn = piece == END
@@ -238,6 +246,7 @@ class LoopbackServer:
             if ended_turn or token in body.get("stop_token_ids", ()) or stopped:
                 finish = "stop"
             hide = ended_turn or (finish == "stop" and not stopped and not body.get("include_stop_str_in_output"))
+            hide = (hide and not (ended_turn and self.special)) or (self.strips and piece in (OPEN, CLOSE))
             choice: dict[str, Any] = {"index": 0, "text": "" if hide else piece, "finish_reason": None}
             if stopped and not body.get("include_stop_str_in_output"):
                 choice["text"] = ""

@@ -31,6 +31,9 @@ TAGS: Mapping[tuple[str, str], str] = {
 }
 """Pairs that thinking is known to stand between, and a name for each."""
 
+HARMONY_TURN = "<|start|>assistant"
+"""How gpt-oss's chat form ends."""
+
 ON: Mapping[str, Any] = {"enable_thinking": True, "thinking": True}
 """Given to every template, so that models that think on request are asked to; other templates ignore them."""
 
@@ -133,9 +136,37 @@ def _by_tags(template: str, prompt: str, vocabulary: Sequence[str], kind: str, f
     if not seen:
         return R1
     found["thinking"] = f"{best[0].strip()} ... {best[1]}: {'; '.join(seen)}"
-    if TAGS[best] != "r1":
-        return with_tags(TAGS[best], *best)
-    return QWEN3 if kind.startswith("qwen3") else R1
+    return QWEN3 if TAGS[best] == "r1" and kind.startswith("qwen3") else _profile_of(best)
+
+
+def family_of(form: str, words: str = "") -> tuple[Profile, str] | None:
+    """Return how a model thinks and what shows it, by its chat form and the first words that it writes after that.
+
+    None where neither shows thinking, or none of a kind that is known.
+
+    >>> family_of("<|user|>1 + 1<|assistant|><think>\\n")[1]
+    'its chat form ends in <think>'
+    >>> family_of("[INST]1 + 1[/INST]", "[THINK]One")[0].name
+    'mistral'
+    >>> family_of("<|user|>1 + 1<|assistant|>", "It is 2")
+    """
+    bare, said = form.rstrip(), words.lstrip()
+    for tags in TAGS:
+        opens, closes = tags[0].strip(), tags[1].strip()
+        if bare.endswith(opens):
+            return _profile_of(tags), f"its chat form ends in {opens}"
+        if bare.endswith(closes) and bare.removesuffix(closes).rstrip().endswith(opens):
+            return _profile_of(tags), f"its chat form ends in empty thinking, {opens} {closes}"
+    if bare.endswith(HARMONY_TURN):
+        return HARMONY, f"its chat form ends in {HARMONY_TURN}"
+    for tags in TAGS:
+        if said.startswith(tags[0].strip()):
+            return _profile_of(tags), f"it begins with {tags[0].strip()}"
+    return None
+
+
+def _profile_of(tags: tuple[str, str]) -> Profile:
+    return R1 if TAGS[tags] == "r1" else with_tags(TAGS[tags], *tags)
 
 
 def _opened_by(prompt: str, profile: Profile) -> str:

@@ -59,6 +59,10 @@ class TokenizerWords:
     def encode(self, text: str) -> list[int]:
         return list(self._encode(text))
 
+    def form(self, question: str) -> str:
+        """Return the question in the model's chat form, which may leave thinking to be opened."""
+        return self._form([{"role": "user", "content": question}], ON)
+
     def render(self, question: str, profile: Profile) -> str:
         """Return the question in the model's chat form, with thinking open."""
         return self.render_chat([{"role": "user", "content": question}], profile)
@@ -67,11 +71,15 @@ class TokenizerWords:
         self, messages: list[dict[str, Any]], profile: Profile, variables: Mapping[str, Any] | None = None
     ) -> str:
         """A conversation in the model's chat form, with thinking open unless `variables` of the template say no."""
+        form = {**ON, **(variables or {})}
+        text = self._form(messages, form)
+        return profile.opened(text) if all(form[name] for name in ON) else text
+
+    def _form(self, messages: list[dict[str, Any]], variables: Mapping[str, Any]) -> str:
         if not self.tokenizer.chat_template:
             raise BadInput(f"the tokenizer in {self.folder} has no chat template. Give one that has: template=...")
-        form = {"add_generation_prompt": True, **ON, **(variables or {})}
-        text = str(self.tokenizer.apply_chat_template(messages, tokenize=False, **form))
-        return profile.opened(text) if all(form[name] for name in ON) else text
+        form = {"add_generation_prompt": True, **variables}
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **form))
 
     def is_special(self, text: str) -> bool:
         """Return whether a text is one special token, which servers may leave out of what they send."""

@@ -51,22 +51,29 @@ class Chunk(NamedTuple):
             for i, logprob, line in zip(self.ids, chosen, lines, strict=True)
         ]
 
-    def by_text(self, words: TextWords, before: str = "", stops: tuple[str, ...] = ()) -> list[Token]:
+    def by_text(
+        self, words: TextWords, before: str = "", stops: tuple[str, ...] = (), leaks: str | None = None
+    ) -> list[Token]:
         """Its tokens by their text: as the server splits it where it tells, else all of it as one.
 
         Where nobody tells, a stop text that ends in it is kept apart from what stands around it; `before` is the text
-        that it follows.
+        that it follows. `leaks` is how the server writes the end of the turn, where it shows that.
         """
+
+        def number(piece: str) -> int:
+            return words.END if piece == leaks else words.number(piece)
+
         pieces = self.pieces
         if pieces is None:
-            return [Token(id=words.number(part)) for part in _around(before, self.text, stops)]
+            ends = stops if leaks is None else (*stops, leaks)
+            return [Token(id=number(part)) for part in _around(before, self.text, ends)]
         end: list[Token] = []
         if self.finish == "stop" and pieces and not (pieces[-1] and self.text.endswith(pieces[-1])):
             *rest, _ = pieces  # the end of the turn has a name but no text
             pieces, end = tuple(rest), [Token(id=words.END, logprob=self.logprobs[-1])]
         if "".join(pieces) != self.text and pieces:  # part of a character, or a token that has no text
             pieces = ("",) * (len(pieces) - 1) + (self.text,)
-        return [Token(id=words.number(p), logprob=lp) for p, lp in zip(pieces, self.logprobs, strict=False)] + end
+        return [Token(id=number(p), logprob=lp) for p, lp in zip(pieces, self.logprobs, strict=False)] + end
 
 
 def _around(before: str, text: str, stops: tuple[str, ...]) -> list[str]:

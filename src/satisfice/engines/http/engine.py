@@ -116,7 +116,7 @@ class HttpEngine:
         found = _in_a_loop_of_its_own(
             find_out(self.address, model=model, tokenizer=folder, template=template, profile=profile)
         )
-        self.server, self.profile = found.server, found.profile
+        self.server, self.profile, self._thinking = found.server, found.profile, found.thinking
         self._render, self._tokenizer = found.render, found.words
         self.words: TokenizerWords | TextWords = found.words if found.words and self.server.ids else TextWords()
         self.end_ids = self.words.end_ids
@@ -184,7 +184,7 @@ class HttpEngine:
     def describe(self) -> dict[str, Any]:
         return {
             "engine": self.name, "address": self.address.base, **asdict(self.server),
-            "tokens": "the server's" if self.server.ids else "by text",
+            "tokens": "the server's" if self.server.ids else "by text", "thinking": self._thinking,
             "prefilled": "as the server reports" if self.server.cached else "at most: the server does not report it",
         }  # fmt: skip
 
@@ -304,7 +304,8 @@ class HttpEngine:
     def _keep(self, take: Collector, request: Request, chunk: Chunk, patience: Patience) -> None:
         words, counters = self.words, self.counters
         if isinstance(words, TextWords):
-            tokens = chunk.by_text(words, words.decode(take.ids[-_TAIL:]), request.stop_texts)
+            before = words.decode(take.ids[-_TAIL:])
+            tokens = chunk.by_text(words, before, request.stop_texts, self.server.leaks)
         else:
             tokens = chunk.by_id()
         if tokens:

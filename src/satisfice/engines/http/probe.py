@@ -1,7 +1,7 @@
 """What a server can do, found out by asking it: never guessed from a name or a version."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,17 @@ from typing import Any
 import aiohttp
 
 from satisfice.core.errors import BadInput, EngineError, Refused
-from satisfice.core.profile import R1, Profile
+from satisfice.core.profile import Profile
 from satisfice.engines.http.chunk import Chunk, Usage, read_chunk
+from satisfice.engines.http.family import Ask, check_text, find_family, leaked_end
 from satisfice.engines.http.wire import Address, Broken, ask, check_status, open_stream
+from satisfice.models.recognise import ON
 from satisfice.models.words import TokenizerWords
 
 SENTINEL = "QUESTION-GOES-HERE-7f3a91"
 TRIED_TOP = (20, 5, 1, None)  # likeliest tokens asked for, in this order; 20 is what rules read, 5 what OpenAI gives
 
 Render = Callable[[str], str]
-Ask = Callable[[dict[str, Any]], Awaitable[list[Chunk]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Server:
     stops: bool  # ends at a stop text by itself and shows it, so that closing the stream is not needed
     budget: str | None  # the field, one of `BUDGETS`, by which it ends thinking after a number of tokens; it was tried
     cached: bool  # says how much of a prompt it had in its cache
+    leaks: str | None  # the end of the turn as it stands in answers, where the server shows it as text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class Found:
     words: TokenizerWords | None
     profile: Profile
     render: Render
+    thinking: str  # what shows that the model thinks as the profile says
 
 
 EXTENDED: dict[str, Any] = {
@@ -81,8 +84,13 @@ async def find_out(
             listed, software = await _models(address, needed=model is None)
             name, row = _choose(model, listed, address)
             words = _tokenizer(tokenizer, name, row)
-            said = profile or (words.profile if words else R1)
-            render = await _renderer(client, address, name, words, template, said)
+            form = await _form(client, address, name, words, template)
+            speak = completions(client, address, name)
+            said, thinking = await find_family(address, name, form, speak, profile, words)
+
+            def render(question: str) -> str:
+                return said.opened(form(question))
+
             server = await _capabilities(client, address, name, row, software, words, render, said)
         except Broken as error:
             raise BadInput(
@@ -101,7 +109,7 @@ async def find_out(
             f"{address.base}: {said.think_close!r} is a special token of {name}, and this server leaves special tokens "
             "out of what it sends, so nothing shows where thinking ends. Use a server that shows them, such as vLLM."
         )
-    return Found(server=server, words=words, profile=said, render=render)
+    return Found(server=server, words=words, profile=said, render=render, thinking=thinking)
 
 
 async def _models(address: Address, *, needed: bool) -> tuple[list[dict[str, Any]], str]:
@@ -140,26 +148,26 @@ def _tokenizer(given: Path | None, name: str, row: dict[str, Any]) -> TokenizerW
     return None
 
 
-async def _renderer(
-    client: aiohttp.ClientSession, address: Address, model: str, words: TokenizerWords | None, template: str | None,
-    profile: Profile,
-) -> Render:  # fmt: skip
+async def _form(
+    client: aiohttp.ClientSession, address: Address, model: str, words: TokenizerWords | None, template: str | None
+) -> Render:
     """Who puts a question into the chat form: a given template, the tokenizer, or the server, asked once."""
     if template is not None:
         if template.count("{question}") != 1:
             raise BadInput(f"template must hold {{question}} once, got {template!r}.")
         before, after = template.split("{question}")
     elif words is not None:
-        return lambda question: words.render(question, profile)
+        return words.form
     else:
-        prompt = await chat_form(client, address, model, [{"role": "user", "content": SENTINEL}])
+        asked = [{"role": "user", "content": SENTINEL}]
+        prompt = await chat_form(client, address, model, asked, {"chat_template_kwargs": dict(ON)})
         if prompt is None or prompt.count(SENTINEL) != 1:
             raise BadInput(
                 f"{address.base} does not show the chat form of {model}. Give its tokenizer's folder "
                 f"({address.base}?tokenizer=FOLDER) or the form itself (template=TEXT, with {{question}} in it)."
             )
         before, after = prompt.split(SENTINEL)
-    return lambda question: profile.opened(before + question + after)
+    return lambda question: before + question + after
 
 
 async def chat_form(
@@ -187,16 +195,23 @@ async def chat_form(
     return None
 
 
+def completions(client: aiohttp.ClientSession, address: Address, model: str) -> Ask:
+    """Return what asks a server's model for one completion and gives the whole of it."""
+
+    async def ask(body: dict[str, Any]) -> list[Chunk]:
+        async with open_stream(client, address, {"model": model, "seed": 1, **body}) as events:
+            return [read_chunk(event) async for event in events]
+
+    return ask
+
+
 async def _capabilities(
     client: aiohttp.ClientSession, address: Address, model: str, row: dict[str, Any], software: str,
     words: TokenizerWords | None, render: Render, profile: Profile,
 ) -> Server:  # fmt: skip
     prompt = render("What is 12 + 34 - 5678?")
 
-    async def ask(body: dict[str, Any]) -> list[Chunk]:
-        async with open_stream(client, address, {"model": model, "seed": 1, **body}) as events:
-            return [read_chunk(event) async for event in events]
-
+    ask = completions(client, address, model)
     numbers = words.encode(prompt) if words else None
     extended, top, base, got = await _first_answer(ask, prompt, numbers)
     usage = next((c.usage for c in reversed(got) if c.usage), None)
@@ -206,6 +221,7 @@ async def _capabilities(
     if not ids:
         base = {k: v for k, v in base.items() if not k.startswith("return_token")} | {"prompt": prompt}
         got = await ask(base)
+        await check_text(address, model, ask, base, profile)
     seen = _gap(got)
     raw = False
     if seen is not None:
@@ -220,6 +236,7 @@ async def _capabilities(
         top=min(top or 0, min(given)) if raw and given and ids else 0,
         stops=ids and await _stops_itself(ask, base), cached=usage is not None and usage.cached is not None,
         budget=await _budget_field(ask, base, profile) if extended else None,
+        leaks=None if ids else await leaked_end(ask, base, profile),
     )  # fmt: skip
 
 
