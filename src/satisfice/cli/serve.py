@@ -54,7 +54,7 @@ def serve(
         from satisfice.gateway.app import Gateway, create_app
         from satisfice.gateway.config import read_config, settings_from
     except ModuleNotFoundError as error:
-        if error.name in {"uvicorn", "prometheus_client", "pydantic", "starlette"}:
+        if error.name in {"aiohttp", "uvicorn", "prometheus_client", "pydantic", "starlette"}:
             raise MissingExtra("satisfice serve", "serve") from error
         raise
     limits = {setting.field: settings.pop(setting.field) for setting in settings_of(Limits)}

@@ -322,10 +322,13 @@ class Upstream(Protocol):
         """What the server calls its model."""
         ...
 
-    def ask(self, path: str, body: Mapping[str, Any]) -> AbstractAsyncContextManager[Any]:
-        """Send a request for its model to `path` of its interface and give aiohttp's response, as it comes.
+    def ask(
+        self, path: str, body: Mapping[str, Any] | None, *, seconds: float | None = None
+    ) -> AbstractAsyncContextManager[Any]:
+        """Give aiohttp's response to a request, as it comes. `path` begins with a slash; without a body it is a GET.
 
-        `EngineError` when it does not answer, or breaks off while the block runs.
+        Where the body names a model it becomes the server's own. `EngineError` when it does not answer, breaks off
+        while the block runs, or takes more than `seconds`.
         """
         ...
 

@@ -12,11 +12,11 @@ from typing import Any
 from satisfice.core.errors import EngineError, SatisficeError
 from satisfice.core.ledger import Ledger
 from satisfice.core.profile import Profile
+from satisfice.engines.http.upstream import HttpUpstream
 from satisfice.gateway.generation import Outcome
 from satisfice.gateway.passing import ANOTHER, events_of, refused
 from satisfice.gateway.reasoning import Delta
 from satisfice.gateway.request import GenerationRequest
-from satisfice.gateway.upstream import Remote
 
 MARK = "MARKED-THOUGHT-4c1e"
 CONTINUE: Mapping[str, Any] = {"continue_final_message": True, "add_generation_prompt": False}
@@ -47,7 +47,7 @@ class Written:
         self.reasoning_tokens = details.get("reasoning_tokens") or self.reasoning_tokens
 
 
-async def keeps_thinking(server: Remote, profile: Profile) -> bool:
+async def keeps_thinking(server: HttpUpstream, profile: Profile) -> bool:
     """Whether the upstream's chat form keeps thinking that stands at the beginning of the assistant's message."""
     thinking = profile.think_open + profile.after_open + MARK + profile.close_thinking
     messages = [{"role": "user", "content": "1 + 1"}, {"role": "assistant", "content": thinking}]
@@ -59,7 +59,13 @@ async def keeps_thinking(server: Remote, profile: Profile) -> bool:
 
 
 async def answer(
-    request: GenerationRequest, server: Remote, thinking: str, max_tokens: int, written: Written, *, seconds: float
+    request: GenerationRequest,
+    server: HttpUpstream,
+    thinking: str,
+    max_tokens: int,
+    written: Written,
+    *,
+    seconds: float,
 ) -> AsyncIterator[Delta]:
     """The answer, piece by piece; `written` holds what the upstream said of it.
 
@@ -79,7 +85,7 @@ async def answer(
 
 
 async def relay(
-    body: Mapping[str, Any], server: Remote, written: Written, *, stream: bool, seconds: float
+    body: Mapping[str, Any], server: HttpUpstream, written: Written, *, stream: bool, seconds: float
 ) -> AsyncIterator[Delta]:
     """Yield the whole response of the upstream's chat route, thinking and answer, piece by piece; else as `answer`."""
     async with aclosing(_chat(dict(body), server, written, stream=stream, seconds=seconds)) as deltas:
@@ -88,7 +94,7 @@ async def relay(
 
 
 async def _chat(
-    body: dict[str, Any], server: Remote, written: Written, *, stream: bool, seconds: float
+    body: dict[str, Any], server: HttpUpstream, written: Written, *, stream: bool, seconds: float
 ) -> AsyncGenerator[Delta]:
     body["stream"] = stream
     body.pop("stream_options", None)

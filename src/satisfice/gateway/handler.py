@@ -15,6 +15,7 @@ from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput, EngineError, Refused, SatisficeError, Unfit
 from satisfice.core.ledger import Ledger
 from satisfice.core.race import settle_tasks
+from satisfice.engines.http.upstream import HttpUpstream
 from satisfice.gateway.answering import Written, answer, keeps_thinking, relay
 from satisfice.gateway.events import dumps
 from satisfice.gateway.failures import RequestRefused, Unavailable, failure_of
@@ -31,7 +32,7 @@ from satisfice.gateway.reasoning import Delta, content_of
 from satisfice.gateway.request import GenerationRequest
 from satisfice.gateway.response import ResponseWriter, keep_alive
 from satisfice.gateway.settings import Settings
-from satisfice.gateway.upstream import Remote, Source, Sources
+from satisfice.gateway.upstream import Source, Sources
 from satisfice.methods.stopping.full import Full
 from satisfice.methods.stopping.no_thinking import NoThinking
 
@@ -318,7 +319,7 @@ class RequestHandler:
             raise BadInput(f"{field} cannot go with the policy {request.policy!r}: {reason}. Leave out one of them.")
         return field
 
-    async def _can_write(self, source: Source, server: Remote) -> bool:
+    async def _can_write(self, source: Source, server: HttpUpstream) -> bool:
         """Return whether the upstream's chat route goes on from thinking; asked once for each upstream."""
         if source.keeps_thinking is None:
             source.keeps_thinking = await keeps_thinking(server, _engine(source).profile)
@@ -347,7 +348,7 @@ class RequestHandler:
                 self._first = self._first and not writer.started
         source.worked()
 
-    async def _relay(self, server: Remote, body: dict[str, Any], writer: ResponseWriter, why: str) -> None:
+    async def _relay(self, server: HttpUpstream, body: dict[str, Any], writer: ResponseWriter, why: str) -> None:
         """Have the upstream's chat route write the response, and translate it into the client's protocol."""
         written, deltas, seconds = Written(), list[Delta](), self.settings.limits.passed_seconds
         coming: AsyncIterator[Delta] = relay(body, server, written, stream=self.request.stream, seconds=seconds)

@@ -25,11 +25,11 @@ from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput
 from satisfice.core.fields import Counts, field_types
 from satisfice.core.session import POLICY, Policy, Session
+from satisfice.engines.http.upstream import HttpUpstream
 from satisfice.gateway.fields import FIELDS, OURS, no_tools, speaks, treated
 from satisfice.gateway.request import GenerationRequest
 from satisfice.gateway.settings import Settings
 from satisfice.gateway.thinking import EVERYTHING, SPELLINGS, Amount
-from satisfice.gateway.upstream import Remote
 from satisfice.methods.sampling.filter import Truncation, Unbound
 from satisfice.methods.stopping.full import Full
 from satisfice.methods.stopping.no_thinking import NoThinking
@@ -98,7 +98,12 @@ class Parameters:
 
 
 def make_parameters(
-    request: GenerationRequest, settings: Settings, engine: Engine, server: Remote | None = None, *, thinks: bool = True
+    request: GenerationRequest,
+    settings: Settings,
+    engine: Engine,
+    server: HttpUpstream | None = None,
+    *,
+    thinks: bool = True,
 ) -> Parameters:
     """Return how a request is generated that a policy can serve.
 
@@ -128,7 +133,7 @@ def make_parameters(
 
 
 def _sampling(
-    request: GenerationRequest, engine: Engine, server: Remote | None, policy: Policy
+    request: GenerationRequest, engine: Engine, server: HttpUpstream | None, policy: Policy
 ) -> tuple[dict[str, Any] | None, Truncation | None, dict[int, float], tuple[str, ...]]:
     """Settings for a server, or filter and bias for a model in this process with the fields that it ignores."""
     fields = request.fields

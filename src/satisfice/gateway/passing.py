@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from satisfice.core.errors import BadInput, EngineError, Refused
+from satisfice.engines.http.upstream import HttpUpstream
 from satisfice.gateway.fields import treated
 from satisfice.gateway.request import GenerationRequest
 from satisfice.gateway.response import ResponseWriter
 from satisfice.gateway.settings import Limits
-from satisfice.gateway.upstream import Remote
 
 ANOTHER = frozenset({502, 503, 504})  # an upstream that says this was not reached by the request
 TAIL = 4096  # bytes at the end of a response, where its counts stand
 
 
-def passed_body(request: GenerationRequest, server: Remote, limits: Limits) -> dict[str, Any]:
+def passed_body(request: GenerationRequest, server: HttpUpstream, limits: Limits) -> dict[str, Any]:
     """The body of a request as the upstream gets it: with its own model's name, and a budget in its spelling.
 
     Raises:

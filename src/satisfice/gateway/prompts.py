@@ -74,11 +74,9 @@ async def _rendered(messages: list[dict[str, Any]], variables: dict[str, Any], s
     alone = len(messages) == 1 and messages[0].get("role") == "user"
     if alone and not variables and isinstance(messages[0].get("content"), str):
         return engine.render(messages[0]["content"])
-    if source.server is None:
-        return await engine.render_chat([_for_template(message) for message in messages], variables)
-    return await source.server.render(messages if not source.server.takes_ids else [
-        _for_template(message) for message in messages
-    ], variables)  # fmt: skip
+    if source.server is not None and not source.server.takes_ids:
+        return await engine.render_chat(messages, variables)
+    return await engine.render_chat([_for_template(message) for message in messages], variables)
 
 
 def _for_template(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,114 +4,21 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 from satisfice.core.engine import Engine
-from satisfice.core.errors import BadInput, EngineError, SatisficeError
+from satisfice.core.errors import BadInput, SatisficeError
 from satisfice.core.race import settle_tasks
+from satisfice.engines.http.upstream import HttpUpstream
+from satisfice.engines.http.wire import Broken
 from satisfice.gateway.failures import Unavailable
 
 log = logging.getLogger("satisfice.gateway")
 
 REST_S = (1.0, 15.0)  # a server that failed is left alone for so long at first, and at most
-CHECK_S = 5.0  # how often each server is asked whether it is there
-
-
-class Remote:
-    """What a gateway can ask of a server besides completions."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-
-    @property
-    def model(self) -> str:
-        """What the server calls its model."""
-        return str(self._engine.server.model)
-
-    @property
-    def takes_ids(self) -> bool:
-        """Whether it takes and gives token ids."""
-        return bool(self._engine.server.ids)
-
-    @property
-    def known_length(self) -> int | None:
-        """Its context in tokens; None where nobody knows."""
-        from satisfice.engines.http.engine import UNKNOWN_LENGTH
-
-        length = int(self._engine.max_length)
-        return length if length < UNKNOWN_LENGTH else None
-
-    def budget(self, tokens: int) -> dict[str, Any]:
-        """Return the field by which this server ends thinking after so many tokens; none where it does not."""
-        from satisfice.engines.http.probe import BUDGETS
-
-        name = self._engine.server.budget
-        return {} if name is None else BUDGETS[name](tokens)
-
-    async def render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
-        """Return a conversation in the model's chat form, thinking not yet opened where the form does not.
-
-        Raises:
-            EngineError: nobody answers there.
-            BadInput: the server does not show its form.
-        """
-        from satisfice.models.recognise import ON
-        from satisfice.models.words import TokenizerWords
-
-        engine = self._engine
-        if isinstance(engine.words, TokenizerWords):
-            return str(
-                engine.words.render_chat([dict(message) for message in messages], engine.profile, dict(variables))
-            )
-        named = {name: variables[name] for name in ("tools", "documents") if name in variables}
-        arguments = {**ON, **{name: value for name, value in variables.items() if name not in named}}
-        form = await self.form(messages, {**named, "chat_template_kwargs": arguments})
-        if form is None:
-            raise BadInput("messages: this model's server does not show its chat form, so it takes one user message.")
-        return form
-
-    async def form(self, messages: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]) -> str | None:
-        """Return a conversation as the server itself writes it; None when it does not show that."""
-        from satisfice.engines.http.probe import chat_form
-        from satisfice.engines.http.wire import Broken
-
-        engine = self._engine
-        try:
-            return await chat_form(engine.client, engine.address, self.model, [dict(m) for m in messages], dict(fields))
-        except Broken as error:
-            raise EngineError(str(error)) from error
-
-    @contextlib.asynccontextmanager
-    async def ask(
-        self, path: str, body: Mapping[str, Any] | None, *, seconds: float | None = None
-    ) -> AsyncIterator[Any]:
-        """The server's own response to a request, while it comes; `path` begins with a slash.
-
-        The model's name is the server's own. Raises `EngineError` when nobody answers.
-        """
-        from satisfice.engines.http.wire import Broken, ask
-
-        engine = self._engine
-        sent = None if body is None else {**body, **({"model": self.model} if "model" in body else {})}
-        url = engine.address.root + path
-        try:
-            async with (
-                asyncio.timeout(seconds),
-                ask(engine.client, engine.address, url, sent, first_s=seconds) as response,
-            ):
-                yield response
-        except Broken as error:
-            raise EngineError(f"the upstream failed: {error}") from error
-        except TimeoutError as error:
-            raise EngineError(f"the upstream took more than {seconds:g} s") from error
-
-    async def check(self) -> None:
-        """Ask whether the server is there; `EngineError` when it is not."""
-        async with self.ask("/v1/models", None, seconds=CHECK_S) as response:
-            if response.status >= 500:
-                raise EngineError(f"the upstream answered {response.status}")
+EVERY_S = 5.0  # how often each server is asked whether it is there
 
 
 @dataclass(eq=False, kw_only=True)
@@ -127,7 +34,7 @@ class Source:
     running: int = 0
     faults: int = 0  # in a row
     rested: float = 0.0  # monotonic seconds; not before
-    server: Remote | None = None
+    server: HttpUpstream | None = None
     keeps_thinking: bool | None = None  # the server's chat route goes on from thinking; None: nobody has asked
     stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
@@ -136,7 +43,7 @@ class Source:
         try:
             engine = await asyncio.to_thread(self.make)
             self.engine = await self.stack.enter_async_context(engine)
-            self.server = None if engine.upstream is None else Remote(engine)
+            self.server = cast("HttpUpstream | None", engine.upstream)
             self._say("")
         except SatisficeError as error:
             self.permanent = isinstance(error, BadInput) and not _may_pass(error)
@@ -176,8 +83,6 @@ class Source:
 
 def _may_pass(error: BaseException) -> bool:
     """Return whether the reason is that nobody answered, which may change."""
-    from satisfice.engines.http.wire import Broken
-
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, Broken):
@@ -234,7 +139,7 @@ async def _watch(source: Source) -> None:
         await source.open()
         pause = min(REST_S[1], 2 * pause)
     while source.engine is not None:
-        await asyncio.sleep(CHECK_S if not source.problem else min(CHECK_S, REST_S[0]))
+        await asyncio.sleep(EVERY_S if not source.problem else REST_S[0])
         await source.check()
 
 

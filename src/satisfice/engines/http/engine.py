@@ -41,15 +41,15 @@ from satisfice.engines.checks import check_prompt
 from satisfice.engines.collector import Collector, Token, logprobs_wanted, top_wanted
 from satisfice.engines.http.address import base_of
 from satisfice.engines.http.chunk import Chunk, Usage, read_chunk
-from satisfice.engines.http.probe import BUDGETS, EXTENDED, Found, chat_form, find_out
-from satisfice.engines.http.wire import FAREWELL_S, Address, Broken, Gate, Patience, ask, open_stream
+from satisfice.engines.http.probe import BUDGETS, EXTENDED, Found, find_out
+from satisfice.engines.http.upstream import UNKNOWN_LENGTH, HttpUpstream
+from satisfice.engines.http.wire import FAREWELL_S, Address, Broken, Gate, Patience, open_stream
 from satisfice.engines.stateless import ComputedPrefix, StatelessSequence, computed_again
 from satisfice.models.recognise import ON
 from satisfice.models.words import TextWords, TokenizerWords
 
 _SHOWN = {name: value for name, value in EXTENDED.items() if name not in ("top_k", "min_p", "repetition_penalty")}
 _TAIL = 32  # pieces of text before a new one within which a stop text may have begun
-UNKNOWN_LENGTH = 1 << 20  # tokens, where a server does not say how long a sequence may be
 
 
 @dataclass(kw_only=True)
@@ -141,7 +141,7 @@ class HttpEngine:
         return self._client
 
     @property
-    def upstream(self) -> "HttpUpstream":
+    def upstream(self) -> HttpUpstream:
         return HttpUpstream(self)
 
     def open(self, question: str, label: str) -> StatelessSequence:
@@ -164,19 +164,17 @@ class HttpEngine:
         return self._render(question)
 
     async def render_chat(self, messages: list[dict[str, Any]], variables: Mapping[str, Any] | None = None) -> str:
-        if len(messages) == 1 and messages[0]["role"] == "user" and not variables:
-            return self.render(messages[0]["content"])
-        if isinstance(self._tokenizer, TokenizerWords):
+        variables = variables or {}
+        if self._tokenizer is not None:
             return self._tokenizer.render_chat(messages, self.profile, variables)
-        try:
-            form = await chat_form(self.client, self.address, self.server.model, messages, variables)
-        except Broken as error:
-            raise EngineError(str(error)) from error
+        if len(messages) == 1 and messages[0].get("role") == "user" and not variables:
+            return self.render(messages[0]["content"])
+        named = {name: variables[name] for name in ("tools", "documents") if name in variables}
+        arguments = {**ON, **{name: value for name, value in variables.items() if name not in named}}
+        form = await self.upstream.form(messages, {**named, "chat_template_kwargs": arguments})
         if form is None:
-            raise BadInput(
-                "messages: the upstream does not show its chat form, so only one message, a user's, is taken."
-            )
-        return self.profile.opened(form) if all((variables or {}).get(name, True) for name in ON) else form
+            raise BadInput("messages: this model's server does not show its chat form, so it takes one user message.")
+        return self.profile.opened(form) if all(arguments[name] for name in ON) else form
 
     def unembedding(self) -> NDArray[np.float32]:
         raise Unfit(f"{self.address.base} does not give the output matrix of its model.")
@@ -341,27 +339,6 @@ class HttpEngine:
             take.reason = "length"
         if take.reason is None and len(take.ids) == begin:
             raise EngineError("the server ended the answer without a token and without a reason")
-
-
-class HttpUpstream:
-    """The server of an `HttpEngine`, for requests that are handed on as they are."""
-
-    def __init__(self, engine: HttpEngine) -> None:
-        self._engine = engine
-
-    @property
-    def model(self) -> str:
-        return self._engine.server.model
-
-    @contextlib.asynccontextmanager
-    async def ask(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
-        engine = self._engine
-        url = f"{engine.address.base}/{path}"
-        try:
-            async with ask(engine.client, engine.address, url, {**body, "model": self.model}) as response:
-                yield response
-        except Broken as error:
-            raise EngineError(f"the upstream failed: {error}") from error
 
 
 async def _farewell(events: AsyncIterator[dict[str, Any]]) -> Usage | None:
