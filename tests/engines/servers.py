@@ -56,7 +56,7 @@ class LoopbackServer:
         form: bool = True, usage: bool = True, key: str = "", pause_s: float = 0.0, models: tuple[str, ...] = ("toy",),
         budget: str = "", lists: bool = True, burst: int = 1, chokes_on: str = "", leaves: bool = False,
         chat_logprobs: bool = False, slot: int | None = None, form_end: str = OPEN, special: bool = False,
-        strips: bool = False, wraps: bool = False,
+        strips: bool = False, wraps: bool = False, opens: str = OPEN, end: str = END,
     ) -> None:  # fmt: skip
         self.script, self.tokenizer = script, tokenizer
         self.extended = tokenizer is not None if extended is None else extended
@@ -68,7 +68,8 @@ class LoopbackServer:
         self.slot = slot  # its context, told at /props alone, and where it cuts an answer off
         self.form_end = form_end  # what its chat form ends in
         self.special = special  # it shows the end of the turn as text
-        self.strips = strips  # it leaves the tags of thinking out of what it sends, and goes on with one that repeats
+        self.strips = strips  # it leaves special tokens out of what it sends, and goes on with a text that repeats
+        self.opens, self.end = opens, end  # the tag behind which the script goes on; the token that ends a turn
         self.wraps = wraps  # it puts prompts of completions into its chat form
         self.burst = burst  # tokens whose text is sent together
         self.lists = lists  # its list of models; without it asking for one fails
@@ -224,8 +225,8 @@ class LoopbackServer:
         prompt = body["prompt"] if isinstance(body["prompt"], str) else self.tokenizer.decode(body["prompt"])
         if self.wraps:
             prompt = body["prompt"] = f"<|user|>{prompt}<|assistant|>{OPEN}"
-        question, _, so_far = prompt.partition(OPEN)
-        copies = self.strips and prompt.endswith(3 * CLOSE)
+        question, _, so_far = prompt.partition(self.opens)
+        repeats = re.fullmatch(r"(.+?)\1{5,}", prompt, re.DOTALL) if self.strips else None
         tokens = self._tokens(prompt if self.tokenizer is None else body["prompt"])
         cached, self._seen = self._look_up(tokens), self._seen | {tuple(tokens[: n + 1]) for n in range(len(tokens))}
         text, waiting, finish, count = "", "", "length", 0
@@ -237,16 +238,17 @@ class LoopbackServer:
                 return False
             if fault.kind != "none" and count == fault.after and (ended := await self._fail(fault, writer)) is not None:
                 return ended
-            rest = CLOSE if copies or self._must_close(body, so_far + text) else self.script(question, so_far + text)
-            token = self._tokens(rest or END)[0]
+            rest = CLOSE if self._must_close(body, so_far + text) else self.script(question, so_far + text)
+            rest = (100 * repeats[1])[len(text) :] if repeats else rest
+            token = self._tokens(rest or self.end)[0]
             piece = token if self.tokenizer is None else self.tokenizer.decode([token])
             count, self.sent, text = count + 1, self.sent + 1, text + piece
-            ended_turn = piece == END
+            ended_turn = piece == self.end
             stopped = next((s for s in body.get("stop", ()) if s in text), None) if self.stops else None
             if ended_turn or token in body.get("stop_token_ids", ()) or stopped:
                 finish = "stop"
             hide = ended_turn or (finish == "stop" and not stopped and not body.get("include_stop_str_in_output"))
-            hide = (hide and not (ended_turn and self.special)) or (self.strips and piece in (OPEN, CLOSE))
+            hide = (hide and not (ended_turn and self.special)) or (self.strips and piece.startswith("<"))
             choice: dict[str, Any] = {"index": 0, "text": "" if hide else piece, "finish_reason": None}
             if stopped and not body.get("include_stop_str_in_output"):
                 choice["text"] = ""

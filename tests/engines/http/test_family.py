@@ -83,9 +83,35 @@ def test_a_server_that_wraps_prompts_again_is_refused():
 def test_a_server_that_strips_the_tag_is_refused():
     with (
         LoopbackServer(strips=True, extended=True) as server,
-        pytest.raises(BadInput, match=r"8 tokens after '</think>' came without text.*--special"),
+        pytest.raises(BadInput, match=r"12 times '</think>' lacks that tag.*--special"),
     ):
         HttpEngine(server.url)
+
+
+@pytest.mark.parametrize("strips", [True, False])
+def test_gpt_oss_where_special_tokens_are_shown_and_where_they_are_not(strips):
+    """Its tags are made of special tokens and words; a server that strips them leaves `assistantfinal`."""
+    opens = "<|channel|>analysis<|message|>"
+    final = "<|end|><|start|>assistant<|channel|>final<|message|>"
+
+    def script(question, so_far):
+        whole = f"so 46\nWait, so 46{final}46<|return|>"
+        _, closed, said = so_far.partition(final)
+        if closed and not whole.startswith(so_far):
+            return "46<|return|>"[len(said) :]
+        return whole[len(so_far) :]
+
+    form = {"form_end": "<|start|>assistant", "opens": opens, "end": "<|return|>", "extended": True}
+    with LoopbackServer(script, strips=strips, **form) as server:
+        if strips:
+            with pytest.raises(BadInput, match="leaves special tokens"):
+                HttpEngine(server.url)
+            return
+        engine = HttpEngine(server.url)
+        assert engine.profile.name == "harmony"
+        whole, cut = solved(engine), solved(engine, "first-cue")
+        assert (whole.error, whole.thinking, whole.text) == ("", "so 46\nWait, so 46", "46")
+        assert (cut.error, cut.thinking, cut.text) == ("", "so 46\n", "46")
 
 
 @pytest.mark.parametrize("logprobs", [True, False])

@@ -18,6 +18,7 @@ FIRST_WORDS = 8  # tokens within which a model that opens its thinking itself ha
 ALONE = 3  # most tokens of a prompt of one digit: with a token that begins a text, and one that splits off before it
 COPIES = 12  # of a tag, after which any model goes on with it
 AN_ANSWER = 48  # tokens within which an answer that stands already has ended
+ANY_CONTROL = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z]{2,20}\]")  # tokens that are no text
 CONTROL = re.compile(r"<[^<>\s]{1,40}>\Z")  # how tokens that end a turn are written
 
 PROFILES_OF = "profile=r1, qwen3, gpt-oss or a FILE.json"
@@ -80,22 +81,31 @@ async def check_text(address: Address, model: str, ask: Ask, base: dict[str, Any
             "form once more, and no text can be continued there. Use its raw completions, or another server, such as "
             "vLLM or llama-server."
         )
-    chunks = await ask({**calm, "prompt": profile.think_close * COPIES, "max_tokens": FIRST_WORDS})
-    if not _text(chunks).strip() and any(c.finish == "length" for c in chunks):
+    try:
+        chunks = await ask({**calm, "prompt": profile.think_close * COPIES, "max_tokens": FIRST_WORDS})
+    except Refused:  # a context too small for this
+        return
+    said, bare = _text(chunks), ANY_CONTROL.sub("", profile.think_close).strip()
+    lacking = said.lstrip().startswith(bare) if bare else not said
+    if lacking and profile.think_close.strip() not in said and any(chunk.finish == "length" for chunk in chunks):
         raise BadInput(
-            f"{address.base}: {FIRST_WORDS} tokens after {profile.think_close!r} came without text, so this server "
+            f"{address.base}: what comes after {COPIES} times {profile.think_close!r} lacks that tag, so this server "
             f"leaves special tokens such as {model}'s out of what it sends, and nothing shows where thinking ends. Use "
             "a server that shows them: vLLM, or llama-server with --special."
         )
 
 
-async def leaked_end(ask: Ask, base: dict[str, Any], profile: Profile) -> str | None:
+async def leaked_end(ask: Ask, base: dict[str, Any], profile: Profile, prompt: str) -> str | None:
     """Return the text of the token that ends a turn, where the server lets it stand in answers; else None.
 
-    llama-server does so when it is started with `--special`.
+    `prompt` asks `QUESTION`. llama-server does so when it is started with `--special`.
     """
-    answered = f"{base['prompt']} 46.{profile.close_thinking}{profile.written('46')}"
-    chunks = await ask({**base, "prompt": answered, "temperature": 0.0, "max_tokens": AN_ANSWER})
+    thought = f"12 + 34 = 46. So the answer is 46.{profile.close_thinking}"
+    answered = f"{prompt}{thought}The answer is {profile.written('46')}."
+    try:
+        chunks = await ask({**base, "prompt": answered, "temperature": 0.0, "max_tokens": AN_ANSWER})
+    except Refused:  # a context too small for this
+        return None
     if not any(chunk.finish == "stop" for chunk in chunks):
         return None
     end = CONTROL.search(_text(chunks).rstrip())
