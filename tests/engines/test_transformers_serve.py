@@ -97,3 +97,24 @@ def test_chains_and_verdicts_are_those_of_the_local_engine(address, folder):
 def test_tags_that_it_would_not_send_are_refused(address):
     with pytest.raises(BadInput, match="special token"):
         load_engine(f"{address}?model={model_folder('pocket')}")
+
+
+def test_its_chat_route_has_whole_answers_for_policies_that_take_those(address, folder):
+    served, local = load_engine(f"{address}?route=chat&model={folder}&connections=2"), LocalEngine(str(folder))
+    problems = load_task("chain-sum:easy", limit=3).problems
+    with pytest.raises(Unfit, match="first-cue needs"):
+        check_fit([build("first-cue")], served.name, served.provides)
+
+    async def work():
+        async with local, served:
+            pairs = zip(*[await solved(engine, "full", problems) for engine in (local, served)], strict=True)
+            for ours, theirs in pairs:
+                assert (theirs.error, theirs.ended) == ("", "model")
+                assert (theirs.thinking, theirs.text) == (ours.thinking, ours.text)
+            for policy in ("first-finish(n=2)", "self-consistency(n=3)"):
+                for solution in await solved(served, policy, problems):
+                    assert solution.error == ""
+                    assert solution.text
+                    assert solution.ledger.dropped > 0
+
+    asyncio.run(work())

@@ -12,12 +12,15 @@ class Imitation(LoopbackServer):
 
     `context` is how many tokens (as it counts them) prompt and answer may have: a longer prompt is refused with
     `overflow`, a longer answer is cut with `length`. `keeps` says whether its chat form keeps thinking in front of the
-    answer. `refuses` is a refusal of every completion while it is set: status, body, headers.
+    answer. With `parses` its parser of reasoning takes an answer for thinking that has not ended. `refuses` is a
+    refusal of every completion while it is set: status, body, headers.
     """
 
-    def __init__(self, *args: Any, context: int | None = None, keeps: bool = True, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, context: int | None = None, keeps: bool = True, parses: bool = False, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
-        self.context, self.keeps = context, keeps
+        self.context, self.keeps, self.parses = context, keeps, parses
         self.refuses: tuple[int, dict[str, Any], dict[str, str]] | None = None
         self.chats: list[dict[str, Any]] = []  # bodies of chat completions
         self.forms: list[dict[str, Any]] = []  # bodies of requests for the chat form
@@ -65,7 +68,8 @@ class Imitation(LoopbackServer):
             }
             said: dict[str, Any] = {"tool_calls": [call]}
         else:
-            said = {"content": '{"answer": 46}' if body.get("response_format") else "46"}
+            name = "reasoning_content" if self.parses else "content"
+            said = {name: '{"answer": 46}' if body.get("response_format") else "46"}
         finish = "tool_calls" if body.get("tools") else "stop"
         usage = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
         if not body.get("stream"):

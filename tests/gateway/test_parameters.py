@@ -174,7 +174,7 @@ def test_on_a_model_in_this_process_settings_are_filters_and_bias_and_the_rest_i
 class TextServer:
     """An upstream that knows text alone."""
 
-    takes_ids, known_length = False, 4096
+    takes_ids, known_length, whole = False, 4096, False
 
 
 def over(server: Any, **fields: Any) -> Parameters:

@@ -280,6 +280,24 @@ def test_the_upstream_writes_the_answer_after_thinking_under_a_rule(
             assert json.loads(said["content"]) == {"answer": 46}
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_a_parser_of_reasoning_takes_for_thinking_after_its_end_is_the_answer(stream: bool) -> None:
+    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    with (
+        Imitation(extended=True, parses=True) as server,
+        served(upstream(server.url), Settings(policy=build("first-cue"))) as gateway,
+    ):
+        response = ask(gateway, stream=stream, response_format=schema)
+        if stream:
+            deltas = [row["choices"][0]["delta"] for row in events(response.text) if row["choices"]]
+            said = {name: "".join(d.get(name) or "" for d in deltas) for name in ("reasoning", "content")}
+        else:
+            said = response.json()["choices"][0]["message"]
+        assert json.loads(said["content"]) == {"answer": 46}
+        assert "46" in said["reasoning"]
+        assert "answer" not in said["reasoning"]
+
+
 def test_without_a_rule_tools_go_through_as_they_came(server: Imitation) -> None:
     with served(upstream(server.url)) as gateway:
         response = ask(gateway, tools=[TOOL])

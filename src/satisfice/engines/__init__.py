@@ -18,7 +18,8 @@ def load_engine(model: str = "pocket", **options: Any) -> Engine:
     - `pocket`, `smollm2`, or a folder with config, tokenizer and safetensors, and `MODEL+ADAPTER` with a LoRA adapter:
       in this process, on torch (`LocalEngine`), with options as in `FOLDER?dtype=bfloat16&device=cuda`;
     - `vllm:FOLDER`: in this process, on vLLM (`VllmEngine`), with options as in `vllm:FOLDER?dtype=float32`;
-    - `http://...`: a server that speaks OpenAI's completions (`HttpEngine`); options may stand in the address.
+    - `http://...`: a server that speaks OpenAI's completions (`HttpEngine`), or with `?route=chat` one that has a chat
+      route alone (`ChatEngine`); options may stand in the address, and win.
 
     Options are those of the engine.
 
@@ -29,11 +30,10 @@ def load_engine(model: str = "pocket", **options: Any) -> Engine:
     name = read_name(model)
     if name.engine == "http":
         try:
-            from satisfice.engines.http.address import options_in
-            from satisfice.engines.http.engine import HttpEngine
+            from satisfice.engines.http.make import make_engine
         except ModuleNotFoundError as error:
             raise _missing(error, "the http engine", "http", {"aiohttp"}) from error
-        return HttpEngine(model, **options_in(model), **options)
+        return make_engine(model, **options)
     if name.engine == "vllm":
         try:
             from satisfice.engines.vllm import IN_NAME, VllmEngine

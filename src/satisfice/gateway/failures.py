@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from satisfice.core.errors import BadInput, ContextExceeded, EngineError, Refused, SatisficeError, Unfit
 
-_OVERFLOW = re.compile(r"(?i)context[ _](length|size|window)|maximum context|exceeds? the (available )?context")
+_OVERFLOW = re.compile(
+    r"(?i)context[ _](length|size|window)|maximum context|exceeds? the (available )?context|tokens exceed"
+)
 _OURS = frozenset({401, 403})  # of an upstream: it is the operator's key that it did not take
 
 

@@ -126,8 +126,8 @@ class Generation:
                     continue
                 await settle_tasks([work])
                 lead = self._lead(session)
-                if why:  # the time for the answer is over too: what there is of it is the answer
-                    return lead, why
+                if why or self.parameters.whole:  # no time for an answer, or no way to it: what there is counts
+                    return lead, why or "time"
                 work, why, over = session.start(lead.close_thinking()), "time", over + self.limits.answer_seconds
                 alarm = clock.call_at(over, self._wakeup.set)
         finally:
@@ -144,7 +144,9 @@ class Generation:
 
     def _lacks_answer(self, chain: Chain) -> bool:
         """Whether a chain ended its turn without anything for a client to read, and can still be made to answer."""
-        if not (self.parameters.thinks and self.parameters.answers) or self.parameters.raw or chain.phase != "done":
+        parameters = self.parameters
+        can = parameters.thinks and parameters.answers and not parameters.whole and not parameters.raw
+        if not can or chain.phase != "done":
             return False
         tokens = chain.after_prompt()
         if self.parser.count >= len(tokens) or not tokens or tokens[-1] not in self._session.end_ids:

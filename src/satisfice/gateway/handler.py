@@ -295,6 +295,8 @@ class RequestHandler:
             BadInput: the request names a policy, or there is no upstream, and the field cannot go with that.
         """
         request, server = self.request, source.server
+        if server is not None and server.whole and not request.chat:
+            raise BadInput("prompt: the upstream has a chat route alone. Send messages to /v1/chat/completions.")
         own = [*treated(request.fields, "upstream"), *([request.has_media] if request.has_media else [])]
         if server is not None and not server.takes_ids and not all(isinstance(text, str) for text in request.prompts):
             own.append("prompt")  # token ids that nobody here can read

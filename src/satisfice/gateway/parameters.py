@@ -35,6 +35,7 @@ from satisfice.methods.stopping.full import Full
 from satisfice.methods.stopping.no_thinking import NoThinking
 
 LONGEST = 1 << 16  # the greatest whole number that a request may set in a policy
+_TAGS = 2  # tokens that a whole answer gets here: the tag that ends thinking, and the end of the turn
 LIKELIEST = 100  # the most tokens that a policy may see at each position
 
 
@@ -82,12 +83,13 @@ class Parameters:
     options: Mapping[str, Any] | None = None  # for a server: sampling settings by its names, and no others
     raw: bool = False  # one text, as `/v1/completions` gives it, in place of thinking and answer
     thinks: bool = True  # the prompt leaves thinking open
+    whole: bool = False  # the server writes thinking and answer in one go, and nothing can be put between them
     answers: bool = True  # the chain goes on to its answer; otherwise the server's own chat route writes it
     ignored: tuple[str, ...] = ()  # fields that a model in this process does nothing about
 
     def reserve(self, room: int, answer_tokens: int) -> int:
         """Return how many of `room` tokens are kept back for the answer: at most half, unless a budget says more."""
-        if not self.thinks:
+        if not self.thinks or self.whole:
             return 0
         least = min(answer_tokens, room // 2)
         if self.thinking.tokens is not None:
@@ -111,7 +113,10 @@ def make_parameters(
         BadInput: unknown or contradictory wishes; a field that cannot go with the policy or this model.
         Unfit: the engine lacks what the policy needs.
     """
+    whole = server is not None and server.whole
     policy = choose_policy(request, settings, thinks=thinks) if thinks or request.policy else Plain()
+    if whole and not request.thinking.on and request.policy is None:
+        policy = Full()  # the field that says so reaches the server, which has its own way
     if not thinks and request.policy is not None and not isinstance(policy, NoThinking):
         raise BadInput(
             f"prompt: it leaves no thinking open, so the policy {request.policy!r} has nothing to decide. "
@@ -120,11 +125,15 @@ def make_parameters(
     name = _spec_if_fit(policy, engine) if thinks else "plain"
     fields, known = request.fields, None if server is None else server.known_length
     longest = engine.max_length if server is None else known or engine.profile.max_tokens
+    longest = min(request.max_tokens or longest, settings.limits.tokens or longest, longest)
     options, sampler, bias, ignored = _sampling(request, engine, server, policy)
+    if whole and options is not None:
+        thinking = {name.partition(".")[0] for name, _ in SPELLINGS} - {"chat_template_kwargs"}
+        options |= {name: fields[name] for name in thinking if name in fields} | {"max_tokens": longest}
     return Parameters(
         policy=(Whole() if type(policy) is Full else policy) if thinks else Plain(), name=name,
         live=not thinks or _is_live(policy), thinking=request.thinking, effort_of=engine.profile.max_tokens,
-        chain_limit=min(request.max_tokens or longest, settings.limits.tokens or longest, longest),
+        chain_limit=longest + _TAGS * whole, whole=whole,
         temperature=fields.get("temperature"), top_p=fields.get("top_p"), raw=not request.chat, thinks=thinks,
         seed=secrets.randbits(62) if request.seed is None else request.seed, stop=request.stop,
         stop_ids=frozenset(fields.get("stop_token_ids") or ()), sampler=sampler, bias=bias, options=options,
@@ -140,7 +149,12 @@ def _sampling(
     sampler = _sampler(request, engine)
     if server is not None:
         penalties = treated({name: fields.get(name) for name in ("frequency_penalty", "presence_penalty")}, "emulated")
-        if penalties and not server.takes_ids and not isinstance(policy, Full | Plain | NoThinking):
+        if (
+            penalties
+            and not server.takes_ids
+            and not server.whole
+            and not isinstance(policy, Full | Plain | NoThinking)
+        ):
             raise BadInput(
                 f"{next(iter(penalties))}: this model's server takes no token ids, so the policy cannot carry it from "
                 'one call to the next. Leave it out, or ask for {"satisfice": {"policy": "full"}}.'

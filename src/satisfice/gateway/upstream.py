@@ -11,6 +11,8 @@ from typing import cast
 from satisfice.core.engine import Engine
 from satisfice.core.errors import BadInput, SatisficeError
 from satisfice.core.race import settle_tasks
+from satisfice.engines.http.address import base_of
+from satisfice.engines.http.make import make_engine
 from satisfice.engines.http.upstream import HttpUpstream
 from satisfice.engines.http.wire import Broken
 from satisfice.gateway.failures import Unavailable
@@ -145,10 +147,5 @@ async def _watch(source: Source) -> None:
 
 def http_source(address: str, *, key_env: str) -> Source:
     """Return a server. Unless its address says otherwise, it is given 20 s without a token before another is tried."""
-    from satisfice.engines.http.address import base_of, options_in
-    from satisfice.engines.http.engine import HttpEngine
-
-    options = {
-        "key_env": key_env, "patience_s": 20.0, "connections": 1024, "retry_busy": False, **options_in(address)
-    }  # fmt: skip
-    return Source(name=base_of(address), make=lambda: HttpEngine(address, **options), remote=True)
+    options = {"key_env": key_env, "patience_s": 20.0, "connections": 1024, "retry_busy": False}
+    return Source(name=base_of(address), make=lambda: make_engine(address, **options), remote=True)

@@ -10,6 +10,7 @@ from satisfice.models.names import read_options
 IN_ADDRESS: Mapping[str, type] = {
     "model": str, "tokenizer": str, "template": str, "profile": str, "max_length": int, "connections": int,
     "silence_s": float, "first_s": float, "patience_s": float, "key_env": str,
+    "route": str, "budget": str,
 }  # fmt: skip
 
 

@@ -66,7 +66,7 @@ class Chunk(NamedTuple):
         pieces = self.pieces
         if pieces is None:
             ends = stops if leaks is None else (*stops, leaks)
-            return [Token(id=number(part)) for part in _around(before, self.text, ends)]
+            return [Token(id=number(part)) for part in around(before, self.text, ends)]
         end: list[Token] = []
         if self.finish == "stop" and pieces and not (pieces[-1] and self.text.endswith(pieces[-1])):
             *rest, _ = pieces  # the end of the turn has a name but no text
@@ -76,10 +76,10 @@ class Chunk(NamedTuple):
         return [Token(id=number(p), logprob=lp) for p, lp in zip(pieces, self.logprobs, strict=False)] + end
 
 
-def _around(before: str, text: str, stops: tuple[str, ...]) -> list[str]:
+def around(before: str, text: str, stops: tuple[str, ...]) -> list[str]:
     """Return a text in parts: up to the first stop text that ends in it, to its end, and the rest.
 
-    >>> _around("", "so 46</think>46", ("</think>",)), _around("so </th", "ink>46", ("</think>",))
+    >>> around("", "so 46</think>46", ("</think>",)), around("so </th", "ink>46", ("</think>",))
     (['so 46', '</think>', '46'], ['ink>', '46'])
     """
     begins = ((before + text).find(stop, max(0, len(before) - len(stop) + 1)) - len(before) for stop in stops)

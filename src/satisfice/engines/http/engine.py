@@ -23,9 +23,8 @@ up to ties. Log-probabilities are offered only where they are the model's own, b
 import asyncio
 import collections
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -41,7 +40,8 @@ from satisfice.engines.checks import check_prompt
 from satisfice.engines.collector import Collector, Token, logprobs_wanted, top_wanted
 from satisfice.engines.http.address import base_of
 from satisfice.engines.http.chunk import Chunk, Usage, read_chunk
-from satisfice.engines.http.probe import BUDGETS, EXTENDED, Found, find_out
+from satisfice.engines.http.counters import Counters
+from satisfice.engines.http.probe import BUDGETS, EXTENDED, find_out, in_a_loop_of_its_own
 from satisfice.engines.http.upstream import UNKNOWN_LENGTH, HttpUpstream
 from satisfice.engines.http.wire import FAREWELL_S, Address, Broken, Gate, Patience, open_stream
 from satisfice.engines.stateless import ComputedPrefix, StatelessSequence, computed_again
@@ -50,17 +50,6 @@ from satisfice.models.words import TextWords, TokenizerWords
 
 _SHOWN = {name: value for name, value in EXTENDED.items() if name not in ("top_k", "min_p", "repetition_penalty")}
 _TAIL = 32  # pieces of text before a new one within which a stop text may have begun
-
-
-@dataclass(kw_only=True)
-class Counters:
-    """What went over the wire since the engine was made."""
-
-    streams: int = 0  # requests that the server began to answer
-    faults: int = 0  # tries that failed and were made again, or given up
-    tokens: int = 0  # sampled tokens that arrived
-    surplus: int = 0  # of these, tokens behind a stop, which no chain kept; the server may have computed a few more
-    closed: int = 0  # streams that were closed before their end
 
 
 class HttpEngine:
@@ -113,7 +102,7 @@ class HttpEngine:
             from satisfice.models.resolve import model_folder
 
             folder = model_folder(tokenizer)
-        found = _in_a_loop_of_its_own(
+        found = in_a_loop_of_its_own(
             find_out(self.address, model=model, tokenizer=folder, template=template, profile=profile)
         )
         self.server, self.profile, self._thinking = found.server, found.profile, found.thinking
@@ -349,9 +338,3 @@ async def _farewell(events: AsyncIterator[dict[str, Any]]) -> Usage | None:
             async for event in events:
                 usage = read_chunk(event).usage or usage
     return usage
-
-
-def _in_a_loop_of_its_own(work: Coroutine[Any, Any, Found]) -> Found:
-    """Run a coroutine in another thread, for callers that may themselves run inside an event loop."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, work).result()

@@ -1,17 +1,19 @@
 """What a server can do, found out by asking it: never guessed from a name or a version."""
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
 from satisfice.core.errors import BadInput, EngineError, Refused
 from satisfice.core.profile import Profile
 from satisfice.engines.http.chunk import Chunk, Usage, read_chunk
-from satisfice.engines.http.family import Ask, check_text, find_family, leaked_end
+from satisfice.engines.http.family import QUESTION, Ask, check_text, find_family, leaked_end
 from satisfice.engines.http.wire import Address, Broken, ask, check_status, open_stream
 from satisfice.models.recognise import ON
 from satisfice.models.words import TokenizerWords
@@ -20,6 +22,7 @@ SENTINEL = "QUESTION-GOES-HERE-7f3a91"
 TRIED_TOP = (20, 5, 1, None)  # likeliest tokens asked for, in this order; 20 is what rules read, 5 what OpenAI gives
 
 Render = Callable[[str], str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,7 @@ EXTENDED: dict[str, Any] = {
 
 BUDGETS: dict[str, Callable[[int], dict[str, Any]]] = {
     "thinking_token_budget": lambda tokens: {"thinking_token_budget": tokens},  # vLLM
+    "reasoning": lambda tokens: {"reasoning": {"max_tokens": tokens}},  # OpenRouter
     "custom_params": lambda tokens: {"custom_params": {"thinking_budget": tokens}},  # SGLang
 }
 """How servers are told after how many tokens the thinking is to end. Those that do not know a field may ignore it."""
@@ -80,9 +84,9 @@ async def find_out(
         BadInput: nobody answers, the key is not accepted, the model or the chat form is not known.
     """
     async with address.connect() as client:
-        try:
-            listed, software = await _models(address, needed=model is None)
-            name, row = _choose(model, listed, address)
+        with problems_of(address, "completions"):
+            listed, software = await list_models(address, needed=model is None)
+            name, row = choose_model(model, listed, address)
             words = _tokenizer(tokenizer, name, row)
             form = await _form(client, address, name, words, template)
             speak = completions(client, address, name)
@@ -92,18 +96,6 @@ async def find_out(
                 return said.opened(form(question))
 
             server = await _capabilities(client, address, name, row, software, words, render, said)
-        except Broken as error:
-            raise BadInput(
-                f"no use of the server at {address.base}: {error}. Is it running, and is this its address?"
-            ) from error
-        except Refused as error:
-            if error.status in (401, 403):
-                raise BadInput(
-                    f"{address.base}: {error}. Put the key into the environment variable {address.key_env}."
-                ) from error
-            raise BadInput(f"{address.base}: {error}") from error
-        except EngineError as error:
-            raise BadInput(f"{address.base} does not speak OpenAI's completions interface: {error}.") from error
     if words and not server.extended and words.is_special(said.think_close):
         raise BadInput(
             f"{address.base}: {said.think_close!r} is a special token of {name}, and this server leaves special tokens "
@@ -112,7 +104,37 @@ async def find_out(
     return Found(server=server, words=words, profile=said, render=render, thinking=thinking)
 
 
-async def _models(address: Address, *, needed: bool) -> tuple[list[dict[str, Any]], str]:
+@contextlib.contextmanager
+def problems_of(address: Address, interface: str) -> Iterator[None]:
+    """Say what is wrong with a server in the words of whoever gave its address.
+
+    Raises:
+        BadInput: anything of it.
+    """
+    alone = " If it has a chat route alone, as most providers do, say so: ?route=chat." * (interface == "completions")
+    try:
+        yield
+    except Broken as error:
+        raise BadInput(
+            f"no use of the server at {address.base}: {error}. Is it running, and is this its address?"
+        ) from error
+    except Refused as error:
+        if error.status in (401, 403):
+            raise BadInput(
+                f"{address.base}: {error}. Put the key into the environment variable {address.key_env}."
+            ) from error
+        raise BadInput(f"{address.base}: {error}.{alone if error.status in (404, 405, 501) else ''}") from error
+    except EngineError as error:
+        raise BadInput(f"{address.base} does not speak OpenAI's {interface} interface: {error}.{alone}") from error
+
+
+def in_a_loop_of_its_own(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in another thread, for callers that may themselves run inside an event loop."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+async def list_models(address: Address, *, needed: bool) -> tuple[list[dict[str, Any]], str]:
     """Return the models that a server lists; none where it has no list, or a broken one that nobody needs."""
     # On a connection of its own: a server that breaks over its list hangs up, and the next question must not meet that.
     try:
@@ -129,7 +151,12 @@ async def _models(address: Address, *, needed: bool) -> tuple[list[dict[str, Any
         raise EngineError("its list of models is not one") from error
 
 
-def _choose(model: str | None, listed: list[dict[str, Any]], address: Address) -> tuple[str, dict[str, Any]]:
+def choose_model(model: str | None, listed: list[dict[str, Any]], address: Address) -> tuple[str, dict[str, Any]]:
+    """Return the name of the server's model that is meant, and its row of the list.
+
+    Raises:
+        BadInput: none is named, and there is not exactly one.
+    """
     if model is not None:  # servers may load models that they do not list
         return model, next((row for row in listed if row["id"] == model), {})
     if len(listed) != 1:
@@ -236,7 +263,7 @@ async def _capabilities(
         top=min(top or 0, min(given)) if raw and given and ids else 0,
         stops=ids and await _stops_itself(ask, base), cached=usage is not None and usage.cached is not None,
         budget=await _budget_field(ask, base, profile) if extended else None,
-        leaks=None if ids else await leaked_end(ask, base, profile),
+        leaks=None if ids else await leaked_end(ask, base, profile, render(QUESTION)),
     )  # fmt: skip
 
 

@@ -259,16 +259,16 @@ def _is_full(response: aiohttp.ClientResponse) -> bool:
 
 @contextlib.asynccontextmanager
 async def open_stream(
-    client: aiohttp.ClientSession, address: Address, body: dict[str, Any]
+    client: aiohttp.ClientSession, address: Address, body: dict[str, Any], *, path: str = "completions"
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-    """The events of one streamed completion. Leaving the block closes the stream, which stops the server.
+    """The events of one streamed answer. Leaving the block closes the stream, which stops the server.
 
     Raises:
         Broken: it may be tried again.
         EngineError: it may not: the server refuses the request, or answers with something that is no stream of events.
     """
     body, first_s = {**body, "stream": True}, max(address.first_s, address.silence_s)
-    async with ask(client, address, f"{address.base}/completions", body, first_s=first_s) as response:
+    async with ask(client, address, f"{address.base}/{path}", body, first_s=first_s) as response:
         await check_status(response, address)
         if response.content_type != "text/event-stream":
             raise EngineError(f"the server does not stream: it answers with {response.content_type}")
