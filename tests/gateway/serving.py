@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -26,10 +26,14 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(sources: Sources, settings: Settings | None = None, **options: Any) -> Iterator[Served]:
-    """Run a gateway until the block ends."""
+def served(
+    sources: Sources, settings: Settings | None = None, wrap: Callable[[Any], Any] = lambda app: app, **options: Any
+) -> Iterator[Served]:
+    """Run a gateway until the block ends; `wrap` puts something around the application."""
     app = create_app(sources, settings or Settings(), **options)
-    config = uvicorn.Config(app, port=0, log_level="error", access_log=False, timeout_graceful_shutdown=5, ws="none")
+    config = uvicorn.Config(
+        wrap(app), port=0, log_level="error", access_log=False, timeout_graceful_shutdown=5, ws="none"
+    )
     server = uvicorn.Server(config)
     loops: list[asyncio.AbstractEventLoop] = []
     up = threading.Event()

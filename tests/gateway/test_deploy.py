@@ -1,6 +1,7 @@
 """What `deploy/` holds, as far as a machine without containers can run it: load balancer, unit, compose file."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,8 @@ import openai
 import pytest
 import yaml
 from tests.engines.servers import LoopbackServer, real_server, steps_script
+
+from satisfice.gateway.metrics import Metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -132,3 +135,22 @@ def test_what_is_deployed_says_what_the_command_takes() -> None:
     used += re.findall(r"--[a-z-]+", unit.partition("satisfice serve")[2].partition("\n")[0])
     assert len(used) > 5
     assert {option for option in used if option not in told} == set()
+
+
+def test_dashboard_alerts_and_page_speak_of_figures_that_there_are() -> None:
+    metrics = Metrics()
+    metrics.began()
+    metrics.ended("ok", 1.0, "anybody")
+    there = set(re.findall(r"^# TYPE (\w+)", metrics.text().decode(), re.MULTILINE))
+    page = (DEPLOY.parent / "docs" / "operating.md").read_text()
+    board, alerts = (DEPLOY / "grafana.json").read_text(), (DEPLOY / "alerts.yaml").read_text()
+    for text in (board, alerts, page):
+        used = {name.removesuffix("_bucket") for name in re.findall(r"satisfice_\w*[a-z]", text)}
+        assert len(used) > 5
+        assert used - there - {"satisfice_compared"} == set()
+    rules = [rule for group in yaml.safe_load(alerts)["groups"] for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    assert all({"expr", "for", "labels", "annotations"} <= rule.keys() for rule in rules)
+    panels = json.loads(board)["panels"]
+    places = [(at["x"], at["y"]) for at in (panel["gridPos"] for panel in panels)]
+    assert len(set(places)) == len(panels)

@@ -39,16 +39,28 @@ def test_a_saving_has_an_interval_and_needs_enough_requests() -> None:
 def test_metrics_speak_prometheus_and_tell_no_strange_names() -> None:
     metrics = Metrics()
     metrics.began()
-    metrics.took(Ledger(kept=5, probe=2, dropped=1, injected=3))
-    metrics.took(Ledger(kept=1))
+    metrics.took(Ledger(kept=5, probe=2, dropped=1, injected=3), "deer(threshold=0.9)", "key-1")
+    metrics.took(Ledger(kept=1), "/secret/my.py:Rule(x=1)", "anybody")
+    metrics.compare("ruled", 8)
+    metrics.compare("control", 20)
+    metrics.shadowed(same=True)
+    metrics.no_answer("deer")
+    metrics.ready({"http://a": True, "http://b": False})
     metrics.stopped("deer(threshold=0.9)", "rule")
     metrics.stopped("/secret/my.py:Rule(x=1)", "rule")
     metrics.first_text(0.2)
-    metrics.ended("ok", 1.5)
+    metrics.ended("ok", 1.5, "key-1")
     text = metrics.text().decode()
     assert 'satisfice_tokens_total{label="kept"} 6.0' in text
     assert 'satisfice_stops_total{by="rule",policy="deer"} 1.0' in text
     assert 'policy="other"' in text
+    for line in (
+        'satisfice_policy_tokens_total{policy="deer"} 8.0', 'satisfice_client_tokens_total{client="key-1"} 8.0',
+        'satisfice_client_requests_total{client="key-1",outcome="ok"} 1.0',
+        'satisfice_compared_tokens_total{group="control"} 20.0', 'satisfice_shadow_answers_total{same="yes"} 1.0',
+        'satisfice_no_answer_total{policy="deer"} 1.0', 'satisfice_upstream_ready{upstream="http://b"} 0.0',
+    ):  # fmt: skip
+        assert line in text
     assert "secret" not in text
     assert "satisfice_requests_running 0.0" in text
     figures = metrics.figures()

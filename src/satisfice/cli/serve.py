@@ -53,6 +53,8 @@ def serve(
 
         from satisfice.gateway.app import Gateway, create_app
         from satisfice.gateway.config import read_config, settings_from
+        from satisfice.gateway.logs import set_up
+        from satisfice.gateway.tracing import on_span, traced
     except ModuleNotFoundError as error:
         if error.name in {"aiohttp", "uvicorn", "prometheus_client", "pydantic", "starlette"}:
             raise MissingExtra("satisfice serve", "serve") from error
@@ -72,8 +74,9 @@ def serve(
     checked = settings_from(options)
     if options["host"] not in LOOPBACK and not checked.keys:
         err_console.print("[yellow]Anybody who reaches this address may use it: give --api-key-env.[/]")
-    level = logging.INFO if options["log_requests"] else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s")
+    if options["log_format"] not in ("text", "json"):
+        raise BadInput(f"serve: log-format must be text or json, got {options['log_format']!r}.")
+    set_up(json_lines=options["log_format"] == "json", requests=options["log_requests"])
 
     def when_open(gateway: Gateway) -> None:
         _keep_what_is_loaded()
@@ -83,7 +86,9 @@ def serve(
             loop.add_signal_handler(signal.SIGHUP, lambda: _reload(gateway, lambda: settings_from(told())))
 
     sources = _sources(options["upstream"], options["model"], options["upstream_key_env"])
-    app = create_app(sources, checked, name=options["name"], when_open=when_open)
+    heard: dict[str, Any] = {"told": on_span} if options["traces"] else {}
+    app: Any = create_app(sources, checked, name=options["name"], when_open=when_open, **heard)
+    app = traced(app) if options["traces"] else app
     err_console.print(
         f"satisfice serves at http://{options['host']}:{options['port']}, its page included.", highlight=False
     )

@@ -49,13 +49,14 @@ def create_app(
     *,
     name: str | None = None,
     when_open: Callable[["Gateway"], None] = lambda gateway: None,
+    told: Callable[[dict[str, Any]], None] = lambda about: None,
 ) -> Starlette:
     """Return the gateway as an ASGI application.
 
     `name` is what the model is called; default: what its engine calls it. `when_open` is called once the engines have
-    been tried for the first time.
+    been tried for the first time, `told` with what became of each request.
     """
-    gateway = Gateway(sources, settings, name)
+    gateway = Gateway(sources, settings, name, told)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -111,13 +112,15 @@ class Generate:
 class Gateway:
     """The state of a running gateway."""
 
-    def __init__(self, sources: Sources, settings: Settings, name: str | None) -> None:
+    def __init__(
+        self, sources: Sources, settings: Settings, name: str | None, told: Callable[[dict[str, Any]], None]
+    ) -> None:
         self.sources, self._name = sources, name
         self.metrics = Metrics()
         self.limiter = ConnectionLimiter(settings.keys, settings.limits)
         self.shared = Shared(
             sources=sources, settings=settings, metrics=self.metrics, limiter=self.limiter, shadow=self.shadow,
-            watch=_watch(settings),
+            watch=_watch(settings), told=told,
         )  # fmt: skip
         self.metrics.registry.register(WatchCollector(self))
         kept = settings.keep_for_calibration
@@ -204,14 +207,14 @@ class Gateway:
             log.warning("the rule failed beside an answer: %s", type(error).__name__)
             return
         ruled, watch = content_of(said), self.shared.watch
-        self.metrics.same_answer.add(float(ruled.strip() == text.strip()))
+        self.metrics.shadowed(same=ruled.strip() == text.strip())
         if watch is not None and parameters.policy == self.settings.policy:
             watch.compared(text, ruled, engine.profile.answer_form)
         if not self.settings.shadow:  # a request of control: the rule ran to be compared, and lengths are counted there
-            self.metrics.took(generation.ledger)
+            self.metrics.took(generation.ledger, parameters.name, "shadow")
             return
-        self.metrics.ruled.add(generation.ledger.spent)
-        self.metrics.control.add(spent)
+        self.metrics.compare("ruled", generation.ledger.spent)
+        self.metrics.compare("control", spent)
         self.metrics.stopped(parameters.name, outcome.stopped)
         if watch is not None and parameters.policy == self.settings.policy:
             watch.saved = watch.saved.pair(spent, outcome.spent)

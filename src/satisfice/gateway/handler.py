@@ -17,6 +17,7 @@ from satisfice.core.ledger import Ledger
 from satisfice.core.race import settle_tasks
 from satisfice.engines.http.upstream import HttpUpstream
 from satisfice.gateway.answering import Written, answer, keeps_thinking, relay
+from satisfice.gateway.choice import Choice, described
 from satisfice.gateway.events import dumps
 from satisfice.gateway.failures import RequestRefused, Unavailable, failure_of
 from satisfice.gateway.fields import no_tools, treated
@@ -50,20 +51,8 @@ class Shared:
     metrics: Metrics
     limiter: ConnectionLimiter
     shadow: Callable[[Parameters, Engine, Prompt, int, str], None]  # a rule, to be run beside an answer that had none
+    told: Callable[[dict[str, Any]], None]  # hears what became of each request
     watch: Watch | None = None  # over the promise of the policy
-
-
-@dataclass(kw_only=True)
-class _Choice:
-    """One choice on its way."""
-
-    index: int
-    prompt: Prompt
-    asked: Parameters  # what the request asks for
-    run: Parameters  # what is done: without its rule in shadow mode, and for the share that shows what rules save
-    generation: Generation
-    deltas: list[Delta]
-    outcome: Outcome | None = None
 
 
 class RequestHandler:
@@ -74,6 +63,7 @@ class RequestHandler:
         self.settings, self.metrics = shared.settings, shared.metrics
         self.id = route.prefix + secrets.token_hex(12)
         self.begin = time.monotonic()
+        self.about: dict[str, Any] = {"client": client.name}  # for the log: nothing of what was said
         self.encoder = route.encoder(
             request, response_id=self.id, created=int(time.time()), model=model, reasoning=self.settings.reasoning
         )  # fmt: skip
@@ -98,8 +88,10 @@ class RequestHandler:
             await self._tell(writer, error)
         finally:
             seconds = time.monotonic() - self.begin
-            self.metrics.ended(became, seconds)
-            log.info("%s %s in %.3f s", self.id, became, seconds)
+            self.metrics.ended(became, seconds, self.client.name)
+            self.about |= {"id": self.id, "route": self.route.path, "outcome": became, "seconds": round(seconds, 3)}
+            log.info("%s %s in %.3f s", self.id, became, seconds, extra={"request": self.about})
+            self.shared.told(self.about)
 
     async def _serve(self, writer: ResponseWriter) -> bool:
         """Serve the request on the first source that works; True when it was passed through."""
@@ -157,14 +149,14 @@ class RequestHandler:
         if request.choices > limits.chains:
             raise BadInput(f"n may be at most {limits.chains} on this server, got {request.choices}. Lower it.")
         written = bool(self._answer_fields())
-        choices: list[_Choice] = []
+        choices: list[Choice] = []
         for index, prompt in enumerate(prompt for prompt in prompts for _ in range(request.n)):
             asked = make_parameters(request, self.settings, engine, source.server, thinks=prompt.thinks)
             asked = replace(asked, seed=asked.seed + index, answers=not written or not prompt.thinks)
             if self._watch is not None and self._watch.off and _is_ruled(asked):
                 asked = _in_full(asked)
             run = self._without_rule(asked)
-            choices.append(_Choice(
+            choices.append(Choice(
                 index=index, prompt=prompt, asked=asked, run=run, deltas=[],
                 generation=Generation(run, engine, prompt, limits),
             ))  # fmt: skip
@@ -174,7 +166,7 @@ class RequestHandler:
         finally:
             await settle_tasks(tasks)
             for choice in choices:
-                self.metrics.took(choice.generation.ledger)
+                self.metrics.took(choice.generation.ledger, choice.run.name, self.client.name)
                 self.client.spend(choice.generation.ledger.spent)
         source.worked()
         await self._finish(choices, writer)
@@ -195,7 +187,7 @@ class RequestHandler:
         """The watch, where the request is one that the promise is about: it leaves the policy to the server."""
         return self.shared.watch if self.request.policy is None else None
 
-    async def _choose(self, choice: _Choice, source: Source, writer: ResponseWriter) -> None:
+    async def _choose(self, choice: Choice, source: Source, writer: ResponseWriter) -> None:
         show = partial(self._show, writer, choice)
         outcome = await choice.generation.go(show)
         if not choice.run.answers:
@@ -204,7 +196,7 @@ class RequestHandler:
         choice.outcome = replace(outcome, prompt=choice.index // self.request.n)
 
     async def _write_answer(
-        self, choice: _Choice, outcome: Outcome, source: Source, show: Callable[[list[Delta]], Any]
+        self, choice: Choice, outcome: Outcome, source: Source, show: Callable[[list[Delta]], Any]
     ) -> Outcome:
         engine, server, generation = source.engine, source.server, choice.generation
         assert engine is not None
@@ -222,11 +214,11 @@ class RequestHandler:
                 async for delta in deltas:
                     await show([delta])
         finally:
-            self.metrics.took(Ledger(kept=written.tokens))
+            self.metrics.took(Ledger(kept=written.tokens), choice.run.name, self.client.name)
             self.client.spend(written.tokens)
         return replace(outcome, finish=written.finish, answer_spent=written.tokens)
 
-    async def _show(self, writer: ResponseWriter, choice: _Choice, deltas: list[Delta]) -> None:
+    async def _show(self, writer: ResponseWriter, choice: Choice, deltas: list[Delta]) -> None:
         begins, self_first = not choice.deltas, self._first
         choice.deltas += deltas
         if self_first:
@@ -238,18 +230,23 @@ class RequestHandler:
             if chunk := self.encoder.chunk(deltas, index=choice.index, first=begins):
                 await writer.events(chunk)
 
-    async def _finish(self, choices: list[_Choice], writer: ResponseWriter) -> None:
+    async def _finish(self, choices: list[Choice], writer: ResponseWriter) -> None:
         outcomes = [choice.outcome for choice in choices if choice.outcome is not None]
         for choice, outcome in zip(choices, outcomes, strict=True):
             self.metrics.stopped(choice.run.name, outcome.stopped)
+            if not choice.answered:
+                self.metrics.no_answer(choice.run.name)
             if not self.settings.shadow and choice.run.thinks:
-                ruled = self.metrics.ruled if choice.run is choice.asked else self.metrics.control
-                ruled.add(outcome.spent)
+                self.metrics.compare("ruled" if choice.run is choice.asked else "control", outcome.spent)
                 if self._watch is not None and choice.asked.policy == self.settings.policy:
                     self._watch.spent(
                         outcome, choice.generation.first_look, choice.run is not choice.asked, self.settings.control
                     )
-        said = self._about(choices, outcomes)
+        said = described(choices, outcomes, shadow=self.settings.shadow)
+        self.about |= {
+            "policy": said["policy"], "stopped": [outcome.stopped for outcome in outcomes],
+            "spent": sum(outcome.ledger.spent for outcome in outcomes),
+        }  # fmt: skip
         if not self.request.stream:
             writer.headers["x-satisfice"] = dumps(said).decode()
             await writer.whole(200, self.encoder.whole([choice.deltas for choice in choices], outcomes, said))
@@ -262,22 +259,6 @@ class RequestHandler:
             data += self.encoder.last_chunk(outcome, choice.index, said if last else None)
         await writer.events(data + self.encoder.end(outcomes))
         await writer.end()
-
-    def _about(self, choices: list[_Choice], outcomes: list[Outcome]) -> dict[str, Any]:
-        """Return what the gateway did: for one choice its rule and ledger; for several, those of each."""
-        rows = []
-        for choice, outcome in zip(choices, outcomes, strict=True):
-            more: dict[str, Any] = {"ignored": list(choice.run.ignored)} if choice.run.ignored else {}
-            if choice.run is not choice.asked:
-                more["shadow" if self.settings.shadow else "control"] = choice.asked.name
-            if choice.generation.looped:
-                more["looped"] = True
-            answered = bool(content_of(choice.deltas).strip()) or any(delta.data for delta in choice.deltas)
-            rows.append({
-                "policy": choice.run.name, "stopped": outcome.stopped, "no_answer": not answered,
-                "chains": outcome.chains, "looks": outcome.looks, "ledger": outcome.ledger.as_row(), **more,
-            })  # fmt: skip
-        return rows[0] if len(rows) == 1 else {"policy": rows[0]["policy"], "choices": rows}
 
     # Through the upstream
 
@@ -337,6 +318,7 @@ class RequestHandler:
         if server is None or not (self.route.passes or self.request.chat):
             raise BadInput(f"{why}: the model of this server cannot do that. Leave it out.")
         body = passed_body(self.request, server, limits)
+        self.about["passed"] = why
         writer.headers["x-satisfice"] = dumps({"passed": why}).decode()
         if not self.route.passes:
             async with self._kept_alive(writer):
@@ -373,7 +355,7 @@ class RequestHandler:
         await writer.end()
 
     def _count(self, tokens: int) -> None:
-        self.metrics.took(Ledger(kept=tokens))
+        self.metrics.took(Ledger(kept=tokens), "passed", self.client.name)
         self.client.spend(tokens)
 
     async def _tell(self, writer: ResponseWriter, error: Exception) -> None:

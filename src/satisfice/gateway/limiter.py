@@ -1,5 +1,6 @@
 """Who may send requests, and how many at once."""
 
+import hashlib
 import hmac
 import time
 from collections import deque
@@ -17,6 +18,7 @@ MINUTE = 60.0  # seconds
 class Client:
     """Whoever holds one key, or everybody where there are no keys."""
 
+    name: str = "anybody"  # of a key a part of its digest, which tells nobody the key
     running: int = 0
     spent: deque[tuple[float, int]] = field(default_factory=deque)  # (monotonic seconds, tokens), one minute of it
 
@@ -31,6 +33,15 @@ class Client:
         return sum(tokens for _, tokens in self.spent)
 
 
+def name_of(key: str) -> str:
+    """Return what metrics and logs call a key: a part of its digest.
+
+    >>> name_of("secret")
+    'key-2bb80d53'
+    """
+    return "key-" + hashlib.sha256(key.encode()).hexdigest()[:8]
+
+
 class ConnectionLimiter:
     """Checks keys and counts what runs. Without keys everybody is one client."""
 
@@ -42,7 +53,7 @@ class ConnectionLimiter:
 
     def configure(self, keys: tuple[str, ...], limits: Limits) -> None:
         """Take new keys and limits; what a kept key has spent stays."""
-        self._clients = {key.encode(): self._clients.get(key.encode(), Client()) for key in keys}
+        self._clients = {key.encode(): self._clients.get(key.encode(), Client(name=name_of(key))) for key in keys}
         self._limits = limits
 
     def client(self, authorization: str, api_key: str = "") -> Client:

@@ -2,9 +2,10 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client import Counter as Count
@@ -73,6 +74,14 @@ class Metrics:
         labels = ("kept", "probe", "dropped", "injected", "prefilled")
         self._tokens = {label: tokens.labels(label) for label in labels}
         self._stops = count("satisfice_stops", "What ended the thinking", ["policy", "by"])
+        self._policies = count("satisfice_policy_tokens", "Tokens sampled under each policy", ["policy"])
+        self._clients = count("satisfice_client_tokens", "Tokens sampled for each key, by its digest", ["client"])
+        self._asked = count("satisfice_client_requests", "Requests of each key", ["client", "outcome"])
+        self._silent = count("satisfice_no_answer", "Responses without an answer", ["policy"])
+        self._compared = count("satisfice_compared_requests", "Requests with a rule, and those to compare", ["group"])
+        self._compared_tokens = count("satisfice_compared_tokens", "Tokens of these requests", ["group"])
+        self._shadows = count("satisfice_shadow_answers", "Whether the rule would have answered alike", ["same"])
+        self._ready = Gauge("satisfice_upstream_ready", "Whether it can be used", ["upstream"], registry=self.registry)
         self._first = time("satisfice_first_token_seconds", "Until a client saw text")
         self._whole = time("satisfice_request_seconds", "Until the answer was complete")
         self._running = Gauge("satisfice_requests_running", "Requests under way", registry=self.registry)
@@ -82,11 +91,12 @@ class Metrics:
         """Count a request that was accepted."""
         self._running.inc()
 
-    def ended(self, outcome: str, seconds: float) -> None:
+    def ended(self, outcome: str, seconds: float, client: str) -> None:
         """Count the end of a request: ok, passed, refused, failed or cancelled."""
         self._running.dec()
         self.requests[outcome] += 1
         self._requests.labels(outcome).inc()
+        self._asked.labels(client, outcome).inc()
         if outcome in ("ok", "passed"):
             self._whole.observe(seconds)
 
@@ -103,18 +113,39 @@ class Metrics:
         """Count an upstream that gave up."""
         self._faults.inc()
 
-    def took(self, ledger: Ledger) -> None:
+    def took(self, ledger: Ledger, policy: str, client: str) -> None:
         """Add the tokens that a request spent, whatever became of it."""
+        self._policies.labels(_known(policy)).inc(ledger.spent)
+        self._clients.labels(client).inc(ledger.spent)
         for label, counter in self._tokens.items():
             counter.inc(getattr(ledger, label))
         self.spent = Ledger(**{name: value + getattr(ledger, name) for name, value in vars(self.spent).items()})
 
     def stopped(self, policy: str, by: str) -> None:
         """Count what ended a thinking; only names of the catalogue have counters."""
-        name = policy.partition("(")[0].partition(":")[0]
-        name = name if name in POLICIES or name == "plain" else "other"
+        name = _known(policy)
         self.stops[name, by or "none"] += 1
         self._stops.labels(name, by or "none").inc()
+
+    def no_answer(self, policy: str) -> None:
+        """Count a response without an answer."""
+        self._silent.labels(_known(policy)).inc()
+
+    def compare(self, group: Literal["ruled", "control"], tokens: int) -> None:
+        """Add a request to those with their rule, or to those that show what it would have cost without."""
+        (self.ruled if group == "ruled" else self.control).add(tokens)
+        self._compared.labels(group).inc()
+        self._compared_tokens.labels(group).inc(tokens)
+
+    def shadowed(self, *, same: bool) -> None:
+        """Count an answer beside which a rule ran."""
+        self.same_answer.add(float(same))
+        self._shadows.labels("yes" if same else "no").inc()
+
+    def ready(self, upstreams: Mapping[str, bool]) -> None:
+        """Note which upstreams can be used."""
+        for name, there in upstreams.items():
+            self._ready.labels(name).set(there)
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' form."""
@@ -132,3 +163,9 @@ class Metrics:
             "control": {"n": self.control.n, "mean": self.control.mean},
             "same_answer": self.same_answer.mean if self.same_answer.n else None,
         }
+
+
+def _known(policy: str) -> str:
+    """Return the name of a policy of the catalogue; others are one, so that requests cannot make counters."""
+    name = policy.partition("(")[0].partition(":")[0]
+    return name if name in POLICIES or name in ("plain", "passed") else "other"

@@ -99,3 +99,5 @@ class Server:
     upstream_key_env: Annotated[str, Flag("Variable with the key for the upstream.")] = "SATISFICE_API_KEY"
     drain_s: Annotated[int, Range(0), Flag("Time for running requests when the server is stopped.")] = 30
     log_requests: Annotated[bool, Flag("One line per request; never its text.")] = False
+    log_format: Annotated[Literal["text", "json"], Flag("Lines of text, or one JSON object per line.")] = "text"
+    traces: Annotated[bool, Flag("Spans by OpenTelemetry; OTEL_* variables say where they go.")] = False

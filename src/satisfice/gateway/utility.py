@@ -83,6 +83,7 @@ def _ready(gateway: "Gateway") -> Answer:
 
 def _metrics(gateway: "Gateway") -> Answer:
     async def answer(request: Request) -> Response:
+        gateway.metrics.ready({source.name: not source.problem for source in gateway.sources.all})
         return Response(gateway.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return answer

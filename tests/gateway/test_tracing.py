@@ -1,0 +1,49 @@
+"""Spans: one for each request and one for each request to the upstream, in one trace, without what was said."""
+
+import httpx
+import pytest
+from tests.engines.servers import LoopbackServer
+from tests.gateway.serving import served, upstream
+
+from satisfice.catalog import build
+from satisfice.gateway.settings import Settings
+
+pytest.importorskip("opentelemetry.sdk.trace", reason="OpenTelemetry is not installed: pip install 'satisfice[otel]'")
+pytest.importorskip("opentelemetry.instrumentation.asgi")
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_request_and_what_it_asks_are_one_trace() -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from satisfice.gateway.tracing import on_span, traced
+
+    found, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(found))
+    settings = Settings(policy=build("first-cue"))
+    with (
+        LoopbackServer() as server,
+        served(upstream(server.url), settings, lambda app: traced(app, provider), told=on_span) as gateway,
+    ):
+        found.clear()
+        begin = len(server.requests)
+        body = {"messages": [{"role": "user", "content": "HIDDEN 12 + 34"}]}
+        headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+        url = gateway.url + "/v1/chat/completions"
+        assert httpx.post(url, json=body, headers=headers, trust_env=False).status_code == 200
+        httpx.get(gateway.url + "/metrics", trust_env=False)
+        asked, told = len(server.requests) - begin, server.headers[begin:]
+    spans = [span for span in found.get_finished_spans() if f"{span.context.trace_id:032x}" == TRACE]
+    ours = [span for span in spans if span.kind.name == "SERVER"]
+    theirs = [span for span in spans if span.kind.name == "CLIENT"]
+    assert (len(ours), len(theirs)) == (1, asked)
+    assert asked >= 2
+    assert all(TRACE in row["traceparent"] for row in told)
+    assert ours[0].attributes["satisfice.policy"] == "first-cue"
+    assert ours[0].attributes["satisfice.outcome"] == "ok"
+    assert ours[0].attributes["satisfice.spent"] > 5
+    assert "HIDDEN" not in "".join(span.to_json() for span in spans)
