@@ -194,6 +194,9 @@ class LoopbackServer:
             return await _reply(writer, 422, {"detail": f"Unexpected fields: {sorted(strange)}"})
         if isinstance(body["prompt"], list) and self.tokenizer is None:
             return await _reply(writer, 400, {"detail": "prompt must be a string."})
+        for name in ("logprobs", "max_tokens", "seed"):
+            if not isinstance(body.get(name) or 0, int):
+                return await _reply(writer, 400, {"error": {"message": f"{name} must be a whole number"}})
         if (body.get("logprobs") or 0) > self.top:
             return await _reply(writer, 400, {"error": {"message": f"logprobs must be at most {self.top}"}})
         if fault.kind == "status":
@@ -204,7 +207,7 @@ class LoopbackServer:
         if fault.kind == "plain":
             return await _reply(writer, 200, {"choices": [{"text": "46"}]})
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        if self.chokes_on in body:
+        if self.chokes_on and self.chokes_on in body:
             await _event(writer, {"error": {"message": f"{self.chokes_on} is set but not configured", "code": 400}})
             await _chunk(writer, b"")
             return True
