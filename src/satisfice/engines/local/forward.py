@@ -1,7 +1,8 @@
 """One forward pass over cache rows: through transformers' modules, or written out for Llama-like models.
 
 A small model on a CPU spends as long between operations as in them. `Fused` computes what the modules of Llama,
-Mistral, Qwen2 and Qwen3 compute with a third of the calls; every other architecture goes through its own modules.
+Mistral, Qwen2 and Qwen3 compute with a third of the calls; every other architecture goes through its own modules. What
+that is worth says `benchmarks/forward.py`.
 """
 
 from collections.abc import Callable
