@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput
 from satisfice.measure.restart import Attempt, Predictor, advise, choose, columns, times
-from satisfice.methods.halting import RobotRestart
+from satisfice.methods.halting.robot_restart import RobotRestart
 
 rates = st.floats(0.05, 0.95)
 spans = st.floats(1, 500)

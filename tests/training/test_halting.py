@@ -14,7 +14,8 @@ import pytest
 from satisfice.catalog import build, canonical
 from satisfice.core.errors import BadInput
 from satisfice.core.shaper import SHAPER
-from satisfice.methods.halting import Patience, StopWhen
+from satisfice.methods.halting.patience import Patience
+from satisfice.methods.halting.stop_when import StopWhen
 from satisfice.tasks import load_task
 from satisfice.training.halting import LOOKS, UNKNOWN_GAIN, HeldOut, Look, Watch, halter_of, metrics
 from satisfice.training.plan import TrainPlan

@@ -59,7 +59,7 @@ def restart(
 
 
 def _from_numbers(given: dict[str, float | None], looking: float, again: float, as_json: bool) -> None:
-    from satisfice.methods.halting import RobotRestart
+    from satisfice.methods.halting.robot_restart import RobotRestart
 
     if missing := [name.replace("_", "-") for name, value in given.items() if value is None]:
         raise BadInput(f"restart: give a recording, or these numbers too: {', '.join(missing)}.")

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Verdict
-from satisfice.methods.halting import RobotRestart
+from satisfice.methods.halting.robot_restart import RobotRestart
 from satisfice.methods.stopping.deer import confidence
 from satisfice.recordings.recording import RecordedChain
 

@@ -26,7 +26,7 @@ from satisfice.core.problem import Problem
 from satisfice.core.session import Policy
 from satisfice.measure.promises import loss_floor
 from satisfice.measure.replay import replay_plan
-from satisfice.methods.stopping import Full
+from satisfice.methods.stopping.full import Full
 from satisfice.recommend.search import Choice, Goal, certify, classes_of, is_for_choosing
 from satisfice.recommend.tables import Outcomes, Table, check_sizes, ladders_of, outcomes
 from satisfice.recordings.recording import Recording

@@ -20,8 +20,8 @@ from satisfice.core.files import replace_file
 from satisfice.core.halter import GO_ON, HALTER, Decision, Halter, Observation
 from satisfice.core.problem import Verdict
 from satisfice.measure.intervals import bounded_mean
-from satisfice.methods.halting import StopWhen
 from satisfice.methods.halting.pos_learning_curves import LEAST_POINTS, fit_power_law
+from satisfice.methods.halting.stop_when import StopWhen
 from satisfice.training.rollout import Rollout
 
 LOOKS = "evaluations.jsonl"

@@ -6,8 +6,14 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from satisfice.core.halter import Observation, follow
-from satisfice.methods.halting import EarlyWarningSignals
-from satisfice.methods.halting.early_warning_signals import detrended, kendall_trend, rolling, surrogates, warning
+from satisfice.methods.halting.early_warning_signals import (
+    EarlyWarningSignals,
+    detrended,
+    kendall_trend,
+    rolling,
+    surrogates,
+    warning,
+)
 
 
 def fold(steps: int, *, drifting: bool, seed: int, dt: float = 0.1, noise: float = 0.1) -> NDArray[np.float64]:

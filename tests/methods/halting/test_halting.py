@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import satisfice.methods.halting
 from satisfice.core.errors import BadInput
 from satisfice.core.halter import Decision, Halter, Observation, State, follow
-from satisfice.methods.halting import FAMILY, Patience
+from satisfice.methods.halting import FAMILY
+from satisfice.methods.halting.patience import Patience
 from satisfice.testing import Faulty, check_method
 
 SHARED = {"prior"}

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from satisfice.core.halter import Observation, follow, next_run
-from satisfice.methods.halting import LcPfn
+from satisfice.methods.halting.lc_pfn import LcPfn
 from satisfice.methods.halting.prior import MEAN, SPREAD, Shapes, posterior
 
 

@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from satisfice.core.halter import Observation, follow, next_run
-from satisfice.methods.halting import NasPerfPrediction
-from satisfice.methods.halting.nas_perf_prediction import features, predict
+from satisfice.methods.halting.nas_perf_prediction import NasPerfPrediction, features, predict
 
 HORIZON = 20
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput
 from satisfice.core.halter import Observation, follow
-from satisfice.methods.halting import PosLearningCurves
-from satisfice.methods.halting.pos_learning_curves import at_prediction_level, fit_power_law
+from satisfice.methods.halting.pos_learning_curves import PosLearningCurves, at_prediction_level, fit_power_law
 
 
 @given(st.floats(0.01, 3), st.floats(0.1, 3), st.floats(0, 1), st.sampled_from([1.0, 5.0, 1000.0]))

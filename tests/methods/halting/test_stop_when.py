@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from satisfice.catalog import build, canonical
 from satisfice.core.errors import BadInput
 from satisfice.core.halter import HALTER, Observation
-from satisfice.methods.halting import StopWhen
-from satisfice.methods.halting.stop_when import parse
+from satisfice.methods.halting.stop_when import StopWhen, parse
 
 numbers = st.sampled_from(["-0.01", "0", "1e-3", ".5", "+2", "0.005"])
 simple = st.builds(

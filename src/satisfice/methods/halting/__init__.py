@@ -4,37 +4,25 @@ A halter sees a row of metrics at a time and says whether to stop. `satisfice tr
 evaluation.
 """
 
-from satisfice.core.halter import HALTER
-from satisfice.core.method import Family
-from satisfice.methods.halting.early_warning_signals import EarlyWarningSignals
-from satisfice.methods.halting.lc_pfn import LcPfn
-from satisfice.methods.halting.nas_perf_prediction import NasPerfPrediction
-from satisfice.methods.halting.patience import Patience
-from satisfice.methods.halting.pos_learning_curves import PosLearningCurves
-from satisfice.methods.halting.robot_restart import RobotRestart
-from satisfice.methods.halting.stop_when import StopWhen
+from typing import Any
 
-FAMILY = Family(
-    name="halting",
-    kind=HALTER,
-    methods={
-        "early-warning-signals": EarlyWarningSignals,
-        "lc-pfn": LcPfn,
-        "nas-perf-prediction": NasPerfPrediction,
-        "patience": Patience,
-        "pos-learning-curves": PosLearningCurves,
-        "robot-restart": RobotRestart,
-        "stop-when": StopWhen,
+from satisfice.core.halter import HALTER, Halter
+from satisfice.core.method import Family, Methods
+
+_METHODS: Methods[Halter] = Methods(
+    __name__,
+    {
+        "early-warning-signals": "early_warning_signals:EarlyWarningSignals",
+        "lc-pfn": "lc_pfn:LcPfn",
+        "nas-perf-prediction": "nas_perf_prediction:NasPerfPrediction",
+        "patience": "patience:Patience",
+        "pos-learning-curves": "pos_learning_curves:PosLearningCurves",
+        "robot-restart": "robot_restart:RobotRestart",
+        "stop-when": "stop_when:StopWhen",
     },
 )
+FAMILY = Family(name="halting", kind=HALTER, methods=_METHODS)
 
-__all__ = [
-    "FAMILY",
-    "EarlyWarningSignals",
-    "LcPfn",
-    "NasPerfPrediction",
-    "Patience",
-    "PosLearningCurves",
-    "RobotRestart",
-    "StopWhen",
-]
+
+def __getattr__(name: str) -> Any:
+    return _METHODS.class_named(name)
