@@ -95,7 +95,7 @@ docs: .venv/installed-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
 clean:
-	rm -rf .venv $(VLLM_ENV) $(VERL_ENV) $(LLAMA_ENV) $(CLIENTS_ENV) tests/clients/node_modules docs/_build docs/api docs/methods docs/studies docs/commands.md dist runs
+	rm -rf .venv $(VLLM_ENV) $(VERL_ENV) $(LLAMA_ENV) $(CLIENTS_ENV) tests/clients/node_modules docs/_build docs/api docs/methods docs/studies docs/gallery docs/commands.md dist runs
 
 # One stamp per set of extras: installing happens again only when what is to be installed has changed.
 .venv/installed-%: pyproject.toml constraints.txt

@@ -6,6 +6,7 @@
 import importlib
 import inspect
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import altair
 import griffe
+import vl_convert
 from griffe2md import ConfigDict, render_object_docs
 
 from satisfice import catalog
@@ -23,6 +26,7 @@ from satisfice.core.trainer import trainer_asks
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src"
 STUDIES = DOCS.parent / "studies"
+GALLERY = DOCS.parent / "gallery"
 FAMILIES = tuple(catalog.FAMILIES)
 INTRO = """# Methods
 
@@ -38,6 +42,7 @@ def main() -> int:
     pages = {DOCS / "methods" / f"{name}.md": text for name, text in method_pages()}
     pages |= {DOCS / "api" / f"{name}.md": text for name, text in api_pages()}
     pages |= {DOCS / "studies" / f"{name}.md": text for name, text in study_pages()}
+    pages |= {DOCS / "gallery" / f"{name}.md": text for name, text in gallery_pages()}
     pages[DOCS / "commands.md"] = commands_page()
     for path, text in pages.items():
         path.parent.mkdir(exist_ok=True)
@@ -160,6 +165,33 @@ def study_pages() -> Iterator[tuple[str, str]]:
         yield name, text
     intro = "What was compared with what, with the commands that made every figure."
     yield "index", f"# Studies\n\n{intro}\n\n```{{toctree}}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```\n"
+
+
+# Gallery: each page runs, holds what it says, and draws
+
+
+def gallery_pages() -> Iterator[tuple[str, str]]:
+    names = sorted(path.stem for path in GALLERY.glob("*.py"))
+    (DOCS / "gallery").mkdir(exist_ok=True)
+    for name in names:
+        path = GALLERY / f"{name}.py"
+        module = runpy.run_path(str(path))
+        found = module["simulate"]()
+        module["check"](found)
+        chart: altair.Chart = module["draw"](found)
+        png = vl_convert.vegalite_to_png(chart.to_json(), scale=2)
+        (DOCS / "gallery" / f"{name}.png").write_bytes(png)
+        numbers = "".join(f"| {key} | {value:.4g} |\n" for key, value in found.items() if isinstance(value, float))
+        code = path.read_text("utf-8").partition('"""\n\nimport')[2]
+        yield (
+            name,
+            (
+                f"{inspect.cleandoc(module['__doc__'])}\n\n![{name}]({name}.png)\n\n| number | value |\n| --- | --- |\n"
+                f"{numbers}\n`python` runs it: `gallery/{name}.py`.\n\n```python\nimport{code}```\n"
+            ),
+        )
+    intro = "One idea per page: a short program that runs, draws, and checks what it says."
+    yield "index", f"# Gallery\n\n{intro}\n\n```{{toctree}}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```\n"
 
 
 def _doc(thing: object) -> str:
