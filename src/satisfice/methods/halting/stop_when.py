@@ -15,7 +15,7 @@ from satisfice.core.halter import Decision, Observation, State
 LONGEST = 500  # characters
 DEEPEST = 20  # parentheses within parentheses
 _TOKEN = re.compile(
-    r"\s*(?:(?P<name>[A-Za-z_][\w/.-]*)|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"\s*(?:(?P<name>[A-Za-z_][\w/.@-]*)|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<sign><=|>=|<|>|\(|\)))"
 )
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {

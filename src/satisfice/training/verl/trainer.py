@@ -25,6 +25,7 @@ from satisfice.core.trainer import REFRESH, require_trainer
 from satisfice.training.verl import keeper
 from satisfice.training.verl.batch import More, rollouts_of
 from satisfice.training.verl.estimator import VERL, check_trained, from_data
+from satisfice.training.verl.halting import after_validation, watch_of
 from satisfice.training.verl.judging import stated
 from satisfice.training.verl.loop import LIMIT, NAME, STATE
 
@@ -46,6 +47,11 @@ class ShapedTrainer(PPOTrainerSync):
         self.shaper = self.estimator.shaper
         self.estimator.by_trainer = self.estimator.kept = True
         self._check()
+        done = keeper.resumed_from(config.trainer)
+        self._watch = watch_of(
+            config.algorithm.get("stop_when"), Path(config.trainer.default_local_dir),
+            0 if done is None else int(done.name.rpartition("_")[2]),
+        )  # fmt: skip
 
     def _check(self) -> None:
         shaper, config = self.shaper, self.config
@@ -64,6 +70,13 @@ class ShapedTrainer(PPOTrainerSync):
         held = frozenset(dict(self.train_dataset[0].get("extra_info") or {}))
         if from_data(self.shaper) - held and self.config.reward.custom_reward_function.path is None:
             require(self.shaper, "the data", reads(self.shaper) - from_data(self.shaper) | held, host="data")
+
+    def _validate(self, *args: Any, **more: Any) -> Any:
+        """Validate, and ask the halter whether this step is to be the last; a stop saves a checkpoint."""
+        metrics = super()._validate(*args, **more)
+        if self._watch is not None and after_validation(self, self._watch, metrics).stop:
+            self._save_checkpoint()
+        return metrics
 
     # Before sampling
 
