@@ -100,7 +100,7 @@ def test_on_digits_with_two_labels_in_five_wrong_it_ends_near_its_early_peak_and
         model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
         optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
         early, curve = EarlyLearning(examples=1000, classes=10), []
-        for _ in range(150):
+        for _ in range(100):
             for rows in torch.randperm(1000).split(100):
                 z = model(inputs[train[rows]])
                 loss = functional.cross_entropy(z, noisy[rows]) if name == "plain" else early(z, noisy[rows], rows)

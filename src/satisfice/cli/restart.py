@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -63,7 +63,7 @@ def _from_numbers(given: dict[str, float | None], looking: float, again: float, 
 
     if missing := [name.replace("_", "-") for name, value in given.items() if value is None]:
         raise BadInput(f"restart: give a recording, or these numbers too: {', '.join(missing)}.")
-    numbers = {name: value for name, value in given.items() if value is not None}
+    numbers: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     some = RobotRestart(**numbers, looking=looking, restart=again)
     told = {"waiting": some.waiting, "dropping": some.dropping, "affordable": some.affordable, "pays": some.pays}
     if as_json:

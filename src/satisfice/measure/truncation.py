@@ -27,7 +27,7 @@ def step_weights(gamma: float, steps: int) -> Floats:
         raise BadInput(
             f"step_weights: gamma must be above 0 and at most 1, and steps at least 1; got {gamma}, {steps}."
         )
-    powers: Floats = gamma ** np.arange(steps)
+    powers = np.asarray(gamma ** np.arange(steps), dtype=np.float64)
     rest = np.cumsum(powers)[::-1]  # 1 + gamma + ... of the steps from t to the end
     return powers**2 * (2 * rest - 1)  # the formula, without its cancellation near gamma = 1
 

@@ -62,7 +62,7 @@ def surrogates(residuals: ArrayLike, count: int, seed: int = 0) -> Floats:
     made[:, 0] = noise[:, 0]
     for step in range(1, len(r)):
         made[:, step] = rho * made[:, step - 1] + np.sqrt(1 - rho**2) * noise[:, step]
-    return made
+    return np.asarray(made)
 
 
 def warning(

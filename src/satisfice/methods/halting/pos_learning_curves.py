@@ -25,7 +25,7 @@ class PowerLaw:
     c: float
 
     def __call__(self, x: float) -> float:
-        return self.c - self.a * x**-self.b
+        return float(self.c - self.a * x**-self.b)
 
 
 def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLaw:
