@@ -29,6 +29,7 @@ from satisfice.cli.recommend import recommend
 from satisfice.cli.record import export, record, replay
 from satisfice.cli.restart import restart
 from satisfice.cli.serve import serve
+from satisfice.cli.shorten import shorten
 from satisfice.cli.train import train
 from satisfice.cli.tune import tune
 from satisfice.cli.until_decided import tell_need, tell_used
@@ -334,5 +335,6 @@ app.command()(serve)
 app.command()(replay)
 app.command()(restart)
 app.command()(export)
+app.command()(shorten)
 app.command()(train)
 app.command()(tune)

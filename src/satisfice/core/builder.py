@@ -113,9 +113,9 @@ def ending(trace: Trace, look: Look | None) -> tuple[Part, ...]:
     return written(trace.profile.close_thinking), Part(text=look.text, ids=look.ids)
 
 
-def cut(trace: Trace, look: Look | None, note: str = "") -> Row:
-    """Return a chain whose thinking ends at a look, with the answer that it gave there; None: as it is."""
-    if look is None:
+def cut(trace: Trace, at: int, look: Look | None, note: str = "") -> Row:
+    """Return a chain whose thinking ends after `at` tokens, with the answer of a look there or its own last (None)."""
+    if look is None and at >= trace.thinking:
         return whole(trace, note)
-    parts = (*((piece(trace, 0, look.at),) if look.at else ()), *ending(trace, look))
-    return Row(trace=trace, parts=parts, verdict=look.verdict, note=note)
+    parts = (*((piece(trace, 0, at),) if at else ()), *ending(trace, look))
+    return Row(trace=trace, parts=parts, verdict=trace.verdict if look is None else look.verdict, note=note)

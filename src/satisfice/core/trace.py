@@ -12,6 +12,7 @@ from satisfice.core.profile import R1, Profile
 from satisfice.core.span import Ended
 
 LOOKS = Requirement("looks", "answers that were asked for at cues or steps (`satisfice record --at cue`)")
+STATED = Requirement("stated", "answers that the thinking itself states (`stated_answer` in the profile)")
 SEVERAL = Requirement("several", "several chains of a problem (`satisfice record --chains 8`)")
 CERTAINTY = Requirement("certainty", "log-probabilities of trial answers")
 SOURCES = Requirement("sources", "chains of two models: the recording of the long one, then that of the short one")
@@ -56,6 +57,8 @@ class Trace:
     answer: str | None
     verdict: Verdict
     looks: tuple[Look, ...] = ()  # by place
+    stated: tuple[tuple[int, Verdict], ...] = ()
+    """Where the thinking itself states an answer, as the profile knows it: tokens up to its end, and its verdict."""
     seed: int = 0
     name: str = "0"  # number of the chain within its session
     source: int = 0  # number of the recording that it is from
@@ -137,6 +140,8 @@ def provided(traces: Collection[Trace]) -> frozenset[str]:
     found = set()
     if any("start" not in look.why for trace in traces for look in trace.looks):
         found.add(LOOKS.name)
+    if any(trace.stated for trace in traces):
+        found.add(STATED.name)
     if any(look.certainty is not None for trace in traces for look in trace.looks):
         found.add(CERTAINTY.name)
     if any(len(group) > 1 for group in by_problem(traces)):

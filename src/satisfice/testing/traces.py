@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -60,7 +60,7 @@ def trace(
         problem=Problem(id=problem, task=task, question=f"What is {problem}?", answer="4"), prompt=(2, 3),
         ids=tuple(map(_token, pieces)), pieces=tuple(pieces), thinking=thinking, ended=ended,
         answer=answer if ended == "model" else None, verdict=VERDICTS[last] if ended == "model" else Verdict.WRONG,
-        looks=tuple(looks), name=name, source=source, profile=profile,
+        looks=tuple(looks), stated=tuple(_stated(pieces[:thinking])), name=name, source=source, profile=profile,
         absence=None if absence is None else tuple(absence),
     )  # fmt: skip
 
@@ -104,6 +104,12 @@ def _look(at: int, why: str, verdict: str, certainty: float | None = None) -> Lo
         at=at, why=frozenset({why}), answer=answer, verdict=VERDICTS[verdict], ids=(_token(answer), END), text=answer,
         complete=True, certainty=certainty,
     )  # fmt: skip
+
+
+def _stated(pieces: Sequence[str]) -> Iterator[tuple[int, Verdict]]:
+    for at in range(1, len(pieces)):
+        if pieces[at - 1] == "so " and (at == 1 or pieces[at - 2].endswith("\n")):
+            yield at + 1, VERDICTS["r" if pieces[at].strip() == "4" else "w"]
 
 
 def _answer(verdict: str) -> str:

@@ -23,6 +23,7 @@ from satisfice.testing.builders import forms
 
 SETTINGS = (
     "first-correct(samples=shortest)", "first-correct-plus-one(samples=shortest)", "first-correct(at=any)",
+    "first-correct(at=stated)", "first-correct-plus-one(at=stated)",
     "self-braking-exact(threshold=0.0)", "self-braking-exact(threshold=0.0, brake_first=true, masked=0)",
     "self-braking-dynamic(threshold=0.0, margin=0.0)", "first-try-data(candidates=2, more_than=1)",
     "first-try-data(candidates=1, more_than=0, tokens=100)", "recut(aim=accuracy)", "recut(reject=longest)",

@@ -14,6 +14,7 @@ from satisfice.methods.tuning.dualformer import Dualformer, level_drawn
 from satisfice.methods.tuning.first_correct import FirstCorrect
 from satisfice.methods.tuning.first_correct_plus_one import FirstCorrectPlusOne
 from satisfice.methods.tuning.first_try_data import FirstTryData
+from satisfice.methods.tuning.length_priming import LengthPriming
 from satisfice.methods.tuning.pir import Pir, importance, pruned
 from satisfice.methods.tuning.recut import Recut, reward
 from satisfice.methods.tuning.self_braking_dynamic import SelfBrakingDynamic
@@ -49,6 +50,18 @@ def test_plus_one_keeps_the_look_that_confirms() -> None:
     assert row.parts[0].text == FIRST + "Wait, 5\n" + AGAIN + AGAIN + "</think>4"  # right, lost, right, confirmed
     (row,) = FirstCorrectPlusOne()([trace(FIRST, LOOK)])
     assert row.parts[0].ids == row.trace.ids  # confirmed by its end
+
+
+def test_what_the_thinking_states_may_count_in_place_of_what_the_model_answers_when_it_is_asked() -> None:
+    chain = trace(FIRST, LOOK, AGAIN, verdicts="wrr")  # asked after the first solution, it says something else
+    (asked,), (stated,) = FirstCorrect()([chain]), FirstCorrect(at="stated")([chain])
+    assert [text for text, _ in told(asked)] == [FIRST + LOOK, "</think>", "4"]
+    assert [text for text, _ in told(stated)] == [FIRST, "</think>4"]
+    (confirmed,) = FirstCorrectPlusOne(at="stated")([chain])
+    assert [text for text, _ in told(confirmed)] == [FIRST + LOOK, "</think>4"]
+    mended = trace("so 5\n", "Wait, no\nso 4\n", AGAIN, verdicts="rrr")
+    (row,) = FirstCorrect(at="stated")([mended])
+    assert row.parts[0].text == "so 5\nWait, no\nso 4\n"
 
 
 def test_a_cue_before_the_first_answer_ends_no_solution() -> None:
@@ -183,6 +196,19 @@ def test_shortest_against_longest() -> None:
     assert (pair.chosen.trace, pair.rejected.trace) == (chains[0], chains[2])
     assert ShortLong()(chains[:1]) == []
     assert ShortLong(gap=0.9)(chains) == []
+
+
+def test_primed_prompts_state_three_numbers_that_agree() -> None:
+    rows = LengthPriming()([trace(FIRST, LOOK, AGAIN)])
+    assert [len(row.trace.steps) for row in rows] == [4, 4, 4]
+    assert [row.note for row in rows] == ["2 steps", "3 steps", "4 steps"]
+    assert [row.question.splitlines()[-1] for row in rows] == [
+        f"A full solution has 4 steps. Think in {n} of them: leave {4 - n} out." for n in (2, 3, 4)
+    ]
+    assert [row.parts[0].text for row in rows][:2] == [FIRST, FIRST + LOOK]
+    assert len(LengthPriming(least=2)([trace(FIRST, LOOK, AGAIN)])) == 2
+    (row,) = LengthPriming()([trace(FIRST)])
+    assert "leave 0 out" in row.question
 
 
 def test_levels_of_dropping() -> None:

@@ -19,6 +19,7 @@ _METHODS: Methods[Builder] = Methods(
         "first-correct": "first_correct:FirstCorrect",
         "first-correct-plus-one": "first_correct_plus_one:FirstCorrectPlusOne",
         "first-try-data": "first_try_data:FirstTryData",
+        "length-priming": "length_priming:LengthPriming",
         "pir": "pir:Pir",
         "recut": "recut:Recut",
         "self-braking-dynamic": "self_braking_dynamic:SelfBrakingDynamic",

@@ -65,7 +65,8 @@ class Adar1:
         check_fields(self)
 
     def __call__(self, traces: Sequence[Trace]) -> list[Pair]:
-        return [pair for group in by_problem(trace for trace in traces if trace.whole) for pair in self._pairs(group)]
+        some = [trace for trace in traces if trace.whole]
+        return [pair for group in by_problem(some) for pair in self._pairs(group)]
 
     def _pairs(self, group: Sequence[Trace]) -> list[Pair]:
         first = min(trace.source for trace in group)

@@ -1,7 +1,7 @@
 """What several builders do: order chains, find where a chain could have ended, draw for one chain."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -9,7 +9,15 @@ from satisfice.core.engine import random_key
 from satisfice.core.problem import Verdict
 from satisfice.core.trace import Look, Trace, by_problem
 
-At = Literal["cue", "step", "any"]
+At = Literal["cue", "stated", "step", "any"]
+
+
+class Ending(NamedTuple):
+    """Where a chain could have ended: after so many tokens, with the answer of a look or its own last one (None)."""
+
+    at: int
+    look: Look | None
+    verdict: Verdict
 
 
 def ordered(traces: Iterable[Trace]) -> list[Trace]:
@@ -17,18 +25,27 @@ def ordered(traces: Iterable[Trace]) -> list[Trace]:
     return sorted(traces, key=lambda trace: trace.key)
 
 
-def endings(trace: Trace, at: At = "cue") -> list[tuple[Look | None, Verdict]]:
-    """Return where a chain could have ended, with the verdict of its answer there: its looks, then itself (None).
+def endings(trace: Trace, at: At = "cue") -> list[Ending]:
+    """Return where a chain could have ended, with the verdict of its answer there; last where it did end.
 
-    `cue`: where a solution ends; `step`: after a step; `any`: at every look. A look at the very start says nothing of
-    the chain, and one whose answer was cut off has no answer to train on.
+    `cue`: where a solution ends, by what the model answered when it was told to stop there. `stated`: at the same
+    places, by the answer that the thinking itself had stated last; the chain's own answer then follows. `step`: after a
+    step; `any`: at every look. A look at the very start says nothing of the chain, and one whose answer was cut off has
+    no answer to train on.
     """
+    last = Ending(trace.thinking, None, trace.verdict)
     if at == "cue":
-        return [(solution.look, solution.verdict) for solution in trace.solutions]
+        return [*(Ending(one.end, one.look, one.verdict) for one in trace.solutions[:-1]), last]
+    if at == "stated":
+        found = []
+        for one in trace.solutions[:-1]:
+            said = [verdict for place, verdict in trace.stated if place <= one.end]
+            found.append(Ending(one.end, None, said[-1] if said else Verdict.UNKNOWN))
+        return [*found, last]
     looks = [look for look in trace.looks if 0 < look.at < trace.thinking and look.complete]
     if at == "step":
         looks = [look for look in looks if "step" in look.why]
-    return [*((look, look.verdict) for look in looks), (None, trace.verdict)]
+    return [*(Ending(look.at, look, look.verdict) for look in looks), last]
 
 
 def shortest_right(traces: Sequence[Trace]) -> list[Trace]:

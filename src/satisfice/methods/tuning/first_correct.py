@@ -18,6 +18,9 @@ class FirstCorrect:
 
     A solution ends before a cue at which the recording asked the model for its answer. The row ends in the answer that
     the model itself gave there. A chain whose first solution is its last stays as it is.
+
+    Asked too soon, a model may answer something else than it has just worked out. With `at=stated` a solution is right
+    if the answer is that the thinking itself states, and the row ends in the chain's own answer.
     """
 
     card: ClassVar = Card(
@@ -32,7 +35,7 @@ class FirstCorrect:
     makes: ClassVar[Makes] = "rows"
     constant: ClassVar = ""
 
-    at: At = "cue"  # where a chain may end: cue, step or any
+    at: At = "cue"  # where a chain may end, and by which answer it is right there
     samples: Literal["all", "shortest"] = "all"  # right chains of a problem that rows are made of
 
     def __post_init__(self) -> None:
@@ -41,7 +44,7 @@ class FirstCorrect:
     def __call__(self, traces: Sequence[Trace]) -> list[Row]:
         some = shortest_right(traces) if self.samples == "shortest" else ordered(traces)
         return [
-            cut(trace, next(look for look, verdict in endings(trace, self.at) if verdict is Verdict.RIGHT))
+            cut(trace, *next(one for one in endings(trace, self.at) if one.verdict is Verdict.RIGHT)[:2])
             for trace in some
             if trace.right
         ]

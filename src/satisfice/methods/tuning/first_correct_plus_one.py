@@ -20,6 +20,9 @@ class FirstCorrectPlusOne:
     As `first-correct`, but the chain ends with the solution after the first right one, if that is right too; else with
     the first right one that the next confirms. A chain that confirms nothing stays as it is. The paper recommends it
     over `first-correct` for hard problems.
+
+    With `at=stated` a solution is right if the answer is that the thinking itself had stated last, and the row ends in
+    the chain's own answer.
     """
 
     card: ClassVar = Card(
@@ -34,7 +37,7 @@ class FirstCorrectPlusOne:
     makes: ClassVar[Makes] = "rows"
     constant: ClassVar = ""
 
-    at: At = "cue"  # where a chain may end: cue, step or any
+    at: At = "cue"  # where a chain may end, and by which answer it is right there
     samples: Literal["all", "shortest"] = "all"  # right chains of a problem that rows are made of
 
     def __post_init__(self) -> None:
@@ -46,6 +49,6 @@ class FirstCorrectPlusOne:
         for trace in some:
             if trace.right:
                 pairs = itertools.pairwise(endings(trace, self.at))
-                confirmed = (b[0] for a, b in pairs if a[1] is Verdict.RIGHT is b[1])
-                rows.append(cut(trace, next(confirmed, None)))
+                confirmed = (b[:2] for a, b in pairs if a.verdict is Verdict.RIGHT is b.verdict)
+                rows.append(cut(trace, *next(confirmed, (trace.thinking, None))))
         return rows

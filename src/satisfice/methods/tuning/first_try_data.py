@@ -50,7 +50,8 @@ class FirstTryData:
         for trace in ordered(traces):
             solutions = trace.solutions
             if trace.right and len(solutions) > self.more_than and len(solutions) >= self.candidates:
-                row = cut(trace, solutions[self.candidates - 1].look)
+                one = solutions[self.candidates - 1]
+                row = cut(trace, one.end, one.look)
                 rows += [row] if row.verdict is Verdict.RIGHT else []
         if self.tokens is None:
             return rows
