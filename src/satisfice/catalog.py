@@ -24,20 +24,12 @@ from satisfice.core.fit import require
 from satisfice.core.method import Family, Kind, Method, join
 from satisfice.core.session import POLICY, Policy
 from satisfice.core.spec import parse, split
-from satisfice.methods import halting, parallel, sampling, scoring, shaping, stopping, tuning
+from satisfice.methods import denoising, halting, parallel, sampling, scoring, shaping, stopping, tuning
 
 T = TypeVar("T")
 
 FAMILIES: Mapping[str, Family[Any]] = join(
-    (
-        stopping.FAMILY,
-        parallel.FAMILY,
-        sampling.FAMILY,
-        shaping.FAMILY,
-        scoring.FAMILY,
-        tuning.FAMILY,
-        halting.FAMILY,
-    )
+    tuple(package.FAMILY for package in (stopping, parallel, sampling, shaping, scoring, tuning, denoising, halting))
 )
 KINDS: Mapping[str, Kind[Any]] = {family.kind.name: family.kind for family in FAMILIES.values()}
 METHODS: Mapping[str, type[Method]] = ChainMap(*(cast(Any, family.methods) for family in FAMILIES.values()))

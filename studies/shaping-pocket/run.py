@@ -230,7 +230,8 @@ class Study:
 
     def train(self, name: str, seed: int, steps: int) -> str | None:
         """The folder of a trained model; trains what is left of it. None when the pre-flight sees no hope."""
-        from satisfice.training.run import Watcher, train
+        from satisfice.training.run import train
+        from satisfice.training.watcher import Watcher
 
         args, out = self.args, self.args.out / "train" / f"{name}-{seed}"
         tasks = tuple(load_task(task, split="train", limit=args.limit) for task in TRAINED_ON)
@@ -377,7 +378,7 @@ class Study:
 
     def curve(self, name: str) -> list[dict[str, float]]:
         """Accuracy and length of each step's rollouts."""
-        from satisfice.training.run import read_steps
+        from satisfice.training.folder import read_steps
 
         fields = {
             "accuracy": "rollouts/accuracy", "tokens": "rollouts/length", "entropy": "loss/entropy",

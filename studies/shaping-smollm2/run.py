@@ -99,7 +99,8 @@ def plan_of(args: argparse.Namespace, name: str) -> TrainPlan:
 
 def do_train(args: argparse.Namespace) -> None:
     """Train what is not yet trained; a method that the pre-flight sees no hope for is named and left out."""
-    from satisfice.training.run import Watcher, train
+    from satisfice.training.run import train
+    from satisfice.training.watcher import Watcher
 
     for name in args.only.split(","):
         plan = plan_of(args, name)
@@ -189,7 +190,7 @@ def before(args: argparse.Namespace, split: Split) -> list[Sample]:
 
 def do_keep(args: argparse.Namespace) -> None:
     """Put the numbers of all samples and the curves of the trainings into two small files, and write the cards."""
-    from satisfice.training.run import read_steps
+    from satisfice.training.folder import read_steps
 
     folders = [folder for split in SPLITS for folder in sorted((args.out / split).glob("*"))]
     keep(args.results / SAMPLES, {str(folder.relative_to(args.out)): folder for folder in folders})

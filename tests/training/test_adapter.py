@@ -20,9 +20,10 @@ from satisfice.core.shaper import SHAPER
 from satisfice.models.resolve import model_folder
 from satisfice.tasks import load_task
 from satisfice.training.adapter import plain_weights, save_adapter, with_adapter
+from satisfice.training.folder import read_steps
 from satisfice.training.plan import TrainPlan
 from satisfice.training.rollout import DirectJudge
-from satisfice.training.run import read_steps, train
+from satisfice.training.run import train
 
 # peft 0.21 asks transformers 5 for a name that is on its way out.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

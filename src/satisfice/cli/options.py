@@ -43,7 +43,8 @@ def options_of(plan: type, **defaults: Any) -> Callable[[Callable[..., None]], C
     """Give a command an option for each setting of a plan, in the place of its `**settings`.
 
     What was typed arrives there under the names of the plan's fields, ready for the plan. `defaults` are those of the
-    command where it has others than the plan; None makes an option that may be left out.
+    command where it has others than the plan; None makes an option that may be left out. A command may have the options
+    of two plans; what both name is one option, as the inner one has it.
     """
     made = list(settings(plan))
     if unknown := defaults.keys() - {setting.field for setting in made}:
@@ -52,12 +53,18 @@ def options_of(plan: type, **defaults: Any) -> Callable[[Callable[..., None]], C
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True).parameters.values()
         parameters = [parameter for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
-        parameters += [_parameter(setting, defaults.get(setting.field, setting.default)) for setting in made]
+        there = {parameter.name for parameter in parameters}  # of another plan, under this one
+        parameters += [
+            _parameter(setting, defaults.get(setting.field, setting.default))
+            for setting in made
+            if setting.field not in there
+        ]
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
             for setting in made:
-                given[setting.field] = _value(setting, given[setting.field])
+                if setting.field not in there:
+                    given[setting.field] = _value(setting, given[setting.field])
             command(**given)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -39,6 +39,34 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def data_card(
+    run: Mapping[str, Any], header: Mapping[str, Any], steps: Sequence[Mapping[str, Any]],
+    compared: Sequence[Mapping[str, Any]],
+) -> str:  # fmt: skip
+    """Return the card of a model that was trained on data: a page in Markdown.
+
+    `run` is `train.json`, `header` the data's `data.json`, `compared` the rows of the trained model against the first.
+    """
+    config = run["config"]
+    base = config["model"]
+    names = ("loss", "epochs", "batch", "learning_rate", "warmup", "beta", "gamma", "bf16", "seed", "lora")
+    constant = f" What chosen and rejected have in common: {header['constant']}." if header.get("constant") else ""
+    parts = [
+        f"# {base}, trained on {config['data'].partition('(')[0]}",
+        f"`{base}` (weights `{config['weights']}`), trained with `{config['loss']}` on {config['rows']:,} "
+        f"{header['makes']} that `{config['data']}` made of {sum(one['chains'] for one in header['recordings']):,} "
+        f"recorded chains of `{header['model']}`.{constant} Made by `satisfice shorten` and `satisfice train`.",
+        "## Accuracy and length",
+        _results(compared, base) if compared else "Not measured (`--eval-limit 0`).",
+        "## Training",
+        "| setting | value |\n| --- | --- |\n"
+        + "\n".join(f"| {name} | {config[name]} |" for name in names if name in config),
+        f"{len(steps)} updates, {run.get('processor_s', 0.0):.0f} seconds of processor time without recording."
+        + (f" Loss {steps[0]['loss']:.3f} in the first update, {steps[-1]['loss']:.3f} in the last." if steps else ""),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
 def _results(rows: Sequence[Mapping[str, Any]], base: str) -> str:
     lines = ["| task | n | accuracy before | after | difference (95 %) | tokens before | after | saving (95 %) |"]
     lines.append("|" + " --- |" * 8)

@@ -1,14 +1,9 @@
 """Run a training: look first, train, keep what a killed run needs to go on, and leave a model that can be loaded."""
 
-import contextlib
-import fcntl
 import importlib.util
 import json
-import os
-import shutil
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, T
 from trl.trainer.grpo_config import GRPOConfig
 
 from satisfice.core.engine import random_key
-from satisfice.core.errors import BadInput, CannotWrite, MissingExtra
-from satisfice.core.files import replace_file
+from satisfice.core.errors import BadInput, MissingExtra
 from satisfice.core.fit import require
 from satisfice.core.halter import Decision
 from satisfice.core.problem import Problem, Verdict
@@ -27,8 +21,21 @@ from satisfice.core.shaper import Monitoring, caps_for, reads, start, with_reque
 from satisfice.core.steering import Steering
 from satisfice.models.resolve import model_folder, weights_mark
 from satisfice.tasks.judge import Judging
-from satisfice.training.adapter import save_adapter, with_adapter
+from satisfice.training.adapter import with_adapter
 from satisfice.training.checkpoint import latest_checkpoint
+from satisfice.training.folder import (
+    MODEL,
+    RUN,
+    STEPS,
+    forget_after,
+    is_first_process,
+    open_folder,
+    processes_started,
+    quiet,
+    read_steps,
+    save_model,
+    write_json,
+)
 from satisfice.training.halting import LOOKS, HeldOut, Look, Watch, look_of
 from satisfice.training.plan import TrainPlan
 from satisfice.training.preflight import Alarms, check_hope, examine
@@ -37,22 +44,11 @@ from satisfice.training.source import check_trl, made_for
 from satisfice.training.trl import ShapedTrainer
 from satisfice.training.trl_hooks import LookingAhead
 from satisfice.training.trl_source import LiveEngine, LocalSource, TrlSource
-from satisfice.training.value_head import without_value_head
+from satisfice.training.watcher import Watcher
 
-SCHEMA_VERSION = 1
-RUN, STEPS, MODEL = "train.json", "steps.jsonl", "model"
 LOOKED_AT = 24  # problems that the pre-flight samples
 MEASURED = frozenset({"pass_rate", "reference_accuracy", "reference_length"})
 """Columns that are measured before the training, on every problem, when a method reads them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watcher:
-    """What a training tells whoever watches it. All optional."""
-
-    start: Callable[[int, int], None] = lambda done, size: None  # steps done in an earlier run, steps in all
-    step: Callable[[dict[str, Any]], None] = lambda row: None  # figures of a step
-    note: Callable[[str], None] = lambda text: None  # something a person should know
 
 
 def train(plan: TrainPlan, out: Path, judge: Judging, *, watcher: Watcher | None = None) -> dict[str, Any]:
@@ -73,7 +69,7 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, watcher: Watcher | None
         raise BadInput(f"report-to: {plan.report_to} is not installed. Type: pip install {plan.report_to}")
     folder = model_folder(plan.model)
     config = plan.config(weights_mark(folder))
-    with _opened(out, config) as run:
+    with open_folder(out, config) as run:
         if (out / MODEL).is_dir():  # it comes there whole
             watcher.start(plan.steps, plan.steps)
             return run
@@ -90,8 +86,8 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, watcher: Watcher | None
             held = _watched(plan, trainer, source, out, done, watcher)
             watcher.start(done, plan.steps)
             if trainer.is_world_process_zero():
-                _forget_after(out / STEPS, done)
-            with _quiet():
+                forget_after(out / STEPS, done)
+            with quiet():
                 if done < plan.steps and not (held and held.watch.decision.stop):
                     trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
                 elif resumed is not None:  # it ended before it wrote its model; `train` would do a step more
@@ -104,21 +100,11 @@ def train(plan: TrainPlan, out: Path, judge: Judging, *, watcher: Watcher | None
                 run["environment"] = {
                     **engine.describe(),
                     "threads": torch.get_num_threads(),
-                    "processes": _processes(),
+                    "processes": processes_started(),
                 }
-                _write(out / RUN, run)
-                _save_model(plan, trainer, folder, out)  # last: where there is a model, all is done
+                write_json(out / RUN, run)
+                save_model(trainer, folder, out, base=plan.model, lora=plan.lora > 0)  # last: then all is done
     return run
-
-
-def read_steps(out: Path) -> list[dict[str, Any]]:
-    """Return the figures of each step so far; a torn last line is left out."""
-    rows = []
-    with contextlib.suppress(FileNotFoundError):
-        for line in (out / STEPS).read_text("utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                rows.append(json.loads(line))
-    return rows
 
 
 # Before
@@ -133,7 +119,7 @@ def _prepared(
     require(
         plan.shaper, "the trainer", made_for(plan.shaper) | column_names(problems, plan.shaper) | MEASURED, host="data"
     )
-    check_trl(plan.shaper, steers=plan.rollouts == "local", processes=_processes())
+    check_trl(plan.shaper, steers=plan.rollouts == "local", processes=processes_started())
     if wanted - column_names(problems, plan.shaper):
         problems = _measured(plan, source, problems, out)
     looked = run.get("preflight")
@@ -154,8 +140,8 @@ def _prepared(
         )
         for note in looked["notes"]:
             watcher.note(note)
-        if _first_process():
-            _write(out / RUN, {**run, "preflight": looked})
+        if is_first_process():
+            write_json(out / RUN, {**run, "preflight": looked})
     return problems, looked
 
 
@@ -201,8 +187,8 @@ def _measured(plan: TrainPlan, source: LocalSource, problems: Sequence[Problem],
             right = float(np.mean([rollout.verdict is Verdict.RIGHT for rollout in some]))
             length = float(np.mean([len(rollout.ids) for rollout in some]))
             table[problem.id] = {"pass_rate": right, "reference_accuracy": right, "reference_length": length}
-        if _first_process():
-            _write(path, table)
+        if is_first_process():
+            write_json(path, table)
     else:
         table = json.loads(path.read_text("utf-8"))
     return [replace(problem, metadata={**problem.metadata, **table[problem.id]}) for problem in problems]
@@ -211,10 +197,10 @@ def _measured(plan: TrainPlan, source: LocalSource, problems: Sequence[Problem],
 def _trainer(
     plan: TrainPlan, folder: Path, source: LocalSource, problems: list[Problem], out: Path, watcher: Watcher
 ) -> ShapedTrainer:
-    processes = _processes()
+    processes = processes_started()
     parts = plan.parts(processes)
     rows = plan.prompts * plan.group // processes // plan.updates // parts
-    with _quiet():
+    with quiet():
         args = GRPOConfig(
             output_dir=str(out / "checkpoints"), max_steps=plan.steps * plan.updates, num_generations=plan.group,
             per_device_train_batch_size=rows, gradient_accumulation_steps=parts,
@@ -269,7 +255,7 @@ def _watched(
             f"the other steps would have taken about {left:,.0f}."
         )
 
-    held = HeldOut(Watch(plan.stop_when, out / LOOKS, until=done, writes=_first_process()))
+    held = HeldOut(Watch(plan.stop_when, out / LOOKS, until=done, writes=is_first_process()))
     trainer.add_callback(LookingAhead(held, look, every=plan.stop_every, updates=plan.updates, told=stopped))
     return held
 
@@ -312,87 +298,4 @@ class _Keep(TrainerCallback):
             return
         name = f"{MODEL}-{step}"
         if not (self._out / name).exists():
-            _save_model(self._plan, self._trainer, self._folder, self._out, name)
-
-
-def _forget_after(path: Path, step: int) -> None:
-    """Leave out the rows of steps that are done again."""
-    rows = [row for row in read_steps(path.parent) if row["step"] <= step]
-    replace_file(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-# The folder
-
-
-@contextlib.contextmanager
-def _opened(out: Path, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The run's record, with the folder locked; refuses a folder of something else."""
-    run: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "config": dict(config)}
-    if (out / RUN).is_file():
-        run = json.loads((out / RUN).read_text("utf-8"))
-        there = {"reward_range": "0/1", **run["config"]}  # not written before runs could choose it
-        changed = sorted(key for key in {*config, *there} if config.get(key) != there.get(key))
-        if changed:
-            told = "; ".join(f"{key}: {there.get(key)} there, {config.get(key)} here" for key in changed[:3])
-            raise BadInput(
-                f"out: {out} holds a training with another config ({told}). Give another folder, or the same settings "
-                "to go on with that one. Nothing was written."
-            )
-    elif out.exists() and (not out.is_dir() or any(not p.name.startswith(".") for p in out.iterdir())):
-        raise BadInput(f"out: {out} is not an empty folder and holds no training. Give a new folder.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
-    except OSError as error:
-        raise CannotWrite(f"out: {out}: {error.strerror}. Give a folder that can be written.") from error
-    with lock:
-        if _first_process():
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise CannotWrite(f"out: another training is at work in {out}. Wait for it or give another.") from error
-            if not (out / RUN).exists():
-                _write(out / RUN, run)
-        yield run
-
-
-def _save_model(plan: TrainPlan, trainer: ShapedTrainer, folder: Path, out: Path, name: str = MODEL) -> None:
-    """The trained model beside everything else that its first folder had, or its adapter; whole or not at all."""
-    draft = out / f".{MODEL}"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    model: Any = trainer.accelerator.unwrap_model(trainer.model)
-    if plan.lora:
-        save_adapter(model, draft, plan.model)
-    else:
-        for path in sorted(folder.iterdir()):
-            text = path.suffix in {".json", ".jinja", ".txt", ".model"} and "safetensors" not in path.name
-            if path.is_file() and text:
-                shutil.copy(path, draft / path.name)
-        without_value_head(model)
-        model.save_pretrained(draft)
-    for path in draft.iterdir():
-        path.chmod(0o644)  # safetensors makes its files for their owner alone
-    draft.replace(out / name)
-
-
-def _write(path: Path, value: Any) -> None:
-    replace_file(path, json.dumps(value, indent=1, default=str) + "\n")
-
-
-def _processes() -> int:
-    """Processes that this training was started with."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what TRL and transformers say of their own future."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.filterwarnings("ignore", ".*pin_memory.*")
-        yield
+            save_model(self._trainer, self._folder, self._out, name, base=self._plan.model, lora=self._plan.lora > 0)
