@@ -24,12 +24,15 @@ from satisfice.core.fit import require
 from satisfice.core.method import Family, Kind, Method, join
 from satisfice.core.session import POLICY, Policy
 from satisfice.core.spec import parse, split
-from satisfice.methods import denoising, halting, parallel, sampling, scoring, shaping, stopping, tuning
+from satisfice.methods import denoising, halting, merging, parallel, sampling, scoring, shaping, stopping, tuning
 
 T = TypeVar("T")
 
 FAMILIES: Mapping[str, Family[Any]] = join(
-    tuple(package.FAMILY for package in (stopping, parallel, sampling, shaping, scoring, tuning, denoising, halting))
+    tuple(
+        package.FAMILY
+        for package in (stopping, parallel, sampling, shaping, scoring, tuning, merging, denoising, halting)
+    )
 )
 KINDS: Mapping[str, Kind[Any]] = {family.kind.name: family.kind for family in FAMILIES.values()}
 METHODS: Mapping[str, type[Method]] = ChainMap(*(cast(Any, family.methods) for family in FAMILIES.values()))

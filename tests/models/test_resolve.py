@@ -127,6 +127,30 @@ def test_an_adapter_is_merged_once_and_its_profile_counts(tiny: Path, adapter: P
     assert engine.describe()["weights"] == weights_mark(folder) != weights_mark(tiny)
 
 
+def test_a_valve_opens_an_adapter_so_far(tiny: Path, adapter: Path) -> None:
+    from safetensors.numpy import load_file
+
+    def weights(name: str) -> Any:
+        return load_file(model_folder(name) / "model.safetensors")
+
+    closed, half, whole, plain = (
+        weights(f"{tiny}{part}")
+        for part in (f"+{adapter}+valve(alpha=0)", f"+{adapter}+valve(alpha=0.5)", f"+{adapter}", "")
+    )
+    for name, value in plain.items():
+        assert (closed[name] == value).all()  # 0 gives the base exactly
+        assert half[name] == pytest.approx((value + whole[name]) / 2, abs=1e-5)
+    assert model_folder(f"{tiny}+{adapter}+valve(alpha=1)") == model_folder(f"{tiny}+{adapter}")
+    for part, told in (
+        ("valves(alpha=1)", "unknown transform 'valves'"), ("valve(alpha=x)", "takes one number"),
+        ("valve(beta=1)", "takes one number"), ("valve()", "takes one number"),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=told):
+            model_folder(f"{tiny}+{adapter}+{part}")
+    with pytest.raises(BadInput, match="valve opens an adapter, so one must stand before it"):
+        model_folder("pocket+valve(alpha=0.5)")
+
+
 def test_other_weights_or_settings_of_an_adapter_are_another_model(tiny: Path, adapter: Path, tmp_path: Path) -> None:
     copy = tmp_path / "loud"
     shutil.copytree(adapter, copy)

@@ -23,6 +23,7 @@ from satisfice.cli.common import (
     quiet_libraries,
     resumable,
 )
+from satisfice.cli.merge import merge
 from satisfice.cli.methods import methods
 from satisfice.cli.options import MODEL, POLICIES, Json, Model, Tasks, names, options_of, with_preset
 from satisfice.cli.recommend import recommend
@@ -337,4 +338,5 @@ app.command()(restart)
 app.command()(export)
 app.command()(shorten)
 app.command()(train)
+app.command()(merge)
 app.command()(tune)

@@ -19,10 +19,16 @@ class TokenLoss(Protocol):
     """Says what each token of a batch weighs, from 0 to 1.
 
     `error` is `[n]`, of the tokens that are trained on: the L2 distance between the model's next-token distribution and
-    the token itself, from 0 to sqrt 2. `step` counts updates from 0. A token's weight may depend on the others'.
+    the token itself, from 0 to sqrt 2. `step` counts updates from 0; before `begin` of them every token counts, since a
+    model that knows nothing cannot tell noise. A token's weight may depend on the others'.
     """
 
     card: ClassVar[Card]
+
+    @property
+    def begin(self) -> int:
+        """Updates before the first token may weigh less than another."""
+        ...
 
     def __call__(self, error: Floats, step: int, /) -> Floats: ...
 

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import math
 import shutil
 from importlib.resources import files
 from pathlib import Path
 
-from satisfice.core.errors import BadInput, MissingExtra
+from satisfice.core.errors import BadInput, MissingExtra, UnknownName
+from satisfice.core.spec import parse
 from satisfice.models.resolve import MADE, made_once, weights_mark
 
 ADAPTED = ("profile.json", "chat_template.jinja", "generation_config.json")  # of an adapter, in place of its base's
@@ -45,25 +47,54 @@ def _known_adapters(base: str) -> list[str]:
     return sorted(path.parent.name for path in home.glob("*/adapter_config.json")) if home and home.is_dir() else []
 
 
-def adapted(name: str, base: Path, adapter: Path) -> Path:
-    """Return the base with the adapter merged into its weights, as a folder like any other."""
+def valve(part: str) -> float:
+    """Return alpha of `valve(alpha=0.5)`: how far the adapter before it is opened. 1 is as trained, 0 not at all.
+
+    Above 1 goes on in the same direction, to chains shorter than any that were seen (CoT-Valve, arXiv:2502.09601).
+
+    Raises:
+        BadInput: another transform, or no number.
+
+    >>> valve("valve(alpha=0.5)")
+    0.5
+    """
+    spec = parse(part, "transform", "valve(alpha=0.5)")
+    field, _, value = spec.parts[0].partition("=") if len(spec.parts) == 1 else ("", "", "")
+    if spec.name != "valve":
+        raise UnknownName("transform", spec.name, ["valve"])
+    try:
+        alpha = float(value)
+    except ValueError:
+        alpha = math.nan
+    if field.strip() != "alpha" or not math.isfinite(alpha):
+        raise BadInput(f"transform {part!r}: valve takes one number, such as valve(alpha=0.5).")
+    return alpha
+
+
+def adapted(name: str, base: Path, adapter: Path, alpha: float = 1.0) -> Path:
+    """Return the base with the adapter merged into its weights, `alpha` times, as a folder like any other."""
     config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
     if config.get("peft_type") != "LORA":
         raise BadInput(f"{adapter} is a {config.get('peft_type')} adapter; only LORA can be merged into the weights.")
     mark = hashlib.sha256(f"{weights_mark(base)} {weights_mark(adapter)} {json.dumps(config, sort_keys=True)}".encode())
+    if alpha != 1:
+        mark.update(repr(alpha).encode())
     for file in sorted(adapter / own for own in ADAPTED):
         mark.update(file.read_bytes() if file.is_file() else b"-")
 
     def make(target: Path) -> None:
         try:
             from peft import PeftModel
+            from peft.helpers import rescale_adapter_scale
             from transformers import AutoModelForCausalLM
         except ModuleNotFoundError as error:
             raise MissingExtra("merging an adapter", "smollm2") from error
         model = AutoModelForCausalLM.from_pretrained(
             base, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype="auto"
         )
-        merged = PeftModel.from_pretrained(model, str(adapter), local_files_only=True).merge_and_unload()
+        with_both = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
+        with rescale_adapter_scale(with_both, alpha):
+            merged = with_both.merge_and_unload()
         merged.save_pretrained(target, safe_serialization=True)
         for source in (base, adapter):
             for file in _TOKENIZER if source is base else ADAPTED:

@@ -7,8 +7,7 @@
     OPTIONS = option "=" value {"&" option "=" value}
 
 Parts apply from left to right, each to what stands before it. Options are the engine's. A folder that exists is taken
-as it is written, whatever signs are in its name. The form of transforms is kept for families that change a model
-(fewer layers, fewer weights); none is known yet.
+as it is written, whatever signs are in its name. `valve(alpha=0.5)` is a transform of the adapter before it.
 """
 
 from collections.abc import Mapping

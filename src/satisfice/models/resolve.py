@@ -20,7 +20,8 @@ def model_folder(model: str) -> Path:
     """Return the folder of a model: bundled (`pocket`), known by name (`smollm2`), on disk, or one with a LoRA adapter.
 
     `BASE+ADAPTER` is the model BASE with ADAPTER merged into its weights; ADAPTER is a folder that peft wrote, or the
-    name of one that comes with satisfice (`smollm2+reasoning`), and BASE may have an adapter itself. What has to be
+    name of one that comes with satisfice (`smollm2+reasoning`), and BASE may have an adapter itself. With
+    `+valve(alpha=0.5)` behind it the adapter counts for so much; 1 is as it was trained. What has to be
     made is made once and kept in the user's cache folder, where nothing is ever written over.
 
     Raises:
@@ -37,9 +38,15 @@ def model_folder(model: str) -> Path:
         return smollm2_folder()
     base, part = last_part(model)
     if part.endswith(")") and not Path(part).is_dir():
-        raise BadInput(
-            f"model {model!r}: there is no transform {part.partition('(')[0]!r}; a name takes adapters only."
-        )
+        from satisfice.models.adapters import adapted, adapter_folder, valve
+
+        alpha = valve(part)
+        before, adapter = last_part(base)
+        if not adapter or adapter.endswith(")"):
+            raise BadInput(
+                f"model {model!r}: valve opens an adapter, so one must stand before it: BASE+ADAPTER+{part}."
+            )
+        return adapted(before, model_folder(before), adapter_folder(before, adapter), alpha)
     if part:
         from satisfice.models.adapters import adapted, adapter_folder
 

@@ -20,6 +20,9 @@ def check_token_loss(loss: TokenLoss) -> None:
     ):  # fmt: skip
         for step in (0, 1, 1000):
             weights = loss(error, step)
+            claim(
+                step >= loss.begin or bool((weights == 1).all()), loss, f"begins before {loss.begin} updates ({where})"
+            )
             claim(weights.shape == error.shape, loss, f"gives {weights.shape} weights for {error.shape} ({where})")
             claim(bool(((weights >= 0) & (weights <= 1)).all()), loss, f"gives weights beyond 0 and 1 ({where})")
             claim(bool((weights == loss(error, step)).all()), loss, f"is not deterministic ({where})")

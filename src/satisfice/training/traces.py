@@ -7,8 +7,9 @@ from pathlib import Path
 
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Verdict
+from satisfice.core.recorded import RecordedChain, RecordedTokens, Reply
 from satisfice.core.trace import Look, Trace
-from satisfice.recordings.recording import RecordedChain, Recording, Reply, Tokens
+from satisfice.recordings.recording import Recording
 
 
 def read_traces(recordings: Sequence[Recording]) -> list[Trace]:
@@ -73,7 +74,7 @@ def _certainty(replies: Mapping[str, Reply]) -> float | None:
     return None if found is None or not len(found) else math.exp(float(found.mean()))
 
 
-def _logprobs(tokens: Tokens) -> tuple[float, ...] | None:
+def _logprobs(tokens: RecordedTokens) -> tuple[float, ...] | None:
     found = tokens.logprobs
     return None if found is None else tuple(found.tolist())
 

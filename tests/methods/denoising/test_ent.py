@@ -54,7 +54,7 @@ def test_noise_is_found_better_than_by_the_loss_alone() -> None:
     rng = np.random.default_rng(0)
     sure, n, size = 0.97, 4000, 20
     is_sure = rng.random(n) < 0.5
-    p = np.where(is_sure[:, None], (1 - sure) / (size - 1), 1 / size)
+    p = np.where(is_sure[:, None], (1 - sure) / (size - 1), np.full((n, size), 1 / size))
     p[is_sure, 0] = sure
     token = np.where(is_sure & (rng.random(n) < sure), 0, rng.integers(0, size, n))
     noisy = rng.random(n) < 0.1
