@@ -174,7 +174,7 @@ def walked(rule: Stepping, seed: int) -> tuple[list[str], bool]:
 def test_a_policy_stops_where_its_step_would_have_at_any_token(spec: str) -> None:
     rule: Any = build(spec)
     closed = 0
-    for seed in range(30):
+    for seed in range(15):
         engine = ScriptedEngine(random_world(seed))
         problem = Problem(id="a", task="t@1", question="q", answer="")
         solution = asyncio.run(solve(rule, Session(engine, problem, seed=seed, temperature=1.0, chain_limit=80)))

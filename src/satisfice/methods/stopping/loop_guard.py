@@ -50,7 +50,7 @@ class LoopGuard:
     def step(self, rows: Rows) -> Move:
         """Every `every` tokens, close where the end is a repetition."""
         pattern = np.zeros(len(rows.thought), dtype=np.int64)
-        for row in np.flatnonzero((rows.thought % self.every == 0) & (rows.thought > 0)):
+        for row in np.flatnonzero((rows.thought % self.every == 0) & (rows.thought > 0)).tolist():
             pattern[row] = repeated(rows.tokens[row], times=self.times, longest=self.longest, least=self.least)
         return Move(close=pattern > 0, value=pattern)
 
