@@ -32,7 +32,7 @@ SPECS = (
     "fixed-budget(tokens=20, landing=9, push=2)", "fixed-budget(tokens=12, landing=12, push=2, at=step)", "first-cue",
     "first-cue(every=2)", "first-cue(chance=0.5)", "eot-temperature(beta=1.5, min_tokens=3)", "no-wait",
     "loop-guard(times=2, longest=6, least=6, every=4)", "deepconf-line(window=3, below=2.4)",
-    "deepconf-line(window=4, above=3.2, below=none)", "entropy-settled(window=4, below=0.9)", "end-mass:0.3",
+    "deepconf-line(window=4, above=3.2, below=none)", "entropy-settled(window=4, below=0.9)", "end-mass:0.1",
 )  # fmt: skip
 WORDS = ("a", "b", " ", "\n", "Wait", "</think>")  # a token each
 
