@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from satisfice.core.errors import BadInput
 from satisfice.core.problem import Verdict
+from satisfice.core.recorded import RecordedChain
 from satisfice.methods.halting.robot_restart import RobotRestart
 from satisfice.methods.stopping.deer import confidence
-from satisfice.recordings.recording import RecordedChain
 
 RESAMPLES = 2_000
 LOOKS = 6  # cues at which a predictor may look, at most
