@@ -27,7 +27,7 @@ from satisfice.methods.stopping.first_try import repairs
 from satisfice.methods.stopping.learning import LEAST, part_of, probability, states
 from satisfice.methods.stopping.lynx import conformal, exits
 from satisfice.methods.stopping.specexit import exit_targets, signals_of
-from satisfice.recommend.calibrate import calibrate
+from satisfice.recommend.calibrate import ByQuestion, calibrate
 from satisfice.recommend.calibrate_threshold import effects, promise_threshold
 from satisfice.recordings.record import record
 from satisfice.recordings.record_plan import RecordPlan
@@ -86,8 +86,9 @@ def telling(self: ScriptedSequence, layer: int, begin: int, count: int) -> Any:
 
 
 def sums(n: int, split: Split) -> Task:
+    mark = "" if split == "calibration" else f"{split} "  # no question is in two splits
     problems = tuple(
-        Problem(id=f"{split}{i}", task="sums@1", question=f"1+1 {'hard' if i % 2 else 'easy'} ({i})", answer="2")
+        Problem(id=f"{split}{i}", task="sums@1", question=f"1+1 {'hard' if i % 2 else 'easy'} ({mark}{i})", answer="2")
         for i in range(n)
     )
     return Task(name="sums@1", split=split, problems=problems, _score=lambda p, a: Verdict.UNKNOWN)
@@ -286,6 +287,20 @@ def test_a_promise_counts_the_answers_that_replaying_loses(pair: Pair) -> None:
     assert whole.policy == "answer-consistency(k=2)", "a whole number is one"
 
 
+def test_a_question_that_is_asked_twice_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = sums(160, "calibration")
+    again = tuple(replace(p, id=f"again-{p.id}", question=f" {p.question}\n") for p in whole.problems[:40])
+    task = replace(whole, problems=(*whole.problems, *again))
+    monkeypatch.setattr("tests.recommend.test_calibrate.sums", lambda n, split: task)
+    recording = make(tmp_path / "again", "calibration", 200, hidden=(), hidden_first=0)
+    assert len(recording) == 200
+    (found,) = effects(recording, ["deer(threshold=0.9)"])
+    assert len(found.lost) == 160
+    assert promise_threshold(recording, "deer", "threshold", [0.9], most=0.1).outcome.problems == 160
+    chains = list(ByQuestion(recording).chains())
+    assert {chain.problem.id for chain in chains} == {p.id for p in whole.problems}, "one part for both"
+
+
 def test_promises_that_cannot_be_made_are_refused(pair: Pair, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="Did you mean 'threshold'"):
         promise_threshold(pair[0], "deer", "treshold", VALUES)
@@ -341,7 +356,7 @@ def test_the_command_writes_down_a_promise_and_what_came_of_it(pair: Pair, tmp_p
     assert row["test"]["problems"] == M
     assert row["test"]["recording"]["split"] == "eval"
     assert (row["test"]["lost"], row["recording"]["problems"]["sums@1"]["n"]) == (0, N)
-    with pytest.raises(BadInput, match="shares 600 problems"):
+    with pytest.raises(BadInput, match="shares 600 questions"):
         told(*arguments[:-1], recording)
     with pytest.raises(BadInput, match="values must be numbers with commas"):
         told("deer", "--recording", recording, "--values", "a,b")

@@ -2,12 +2,22 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.core.errors import BadInput
+from satisfice.core.problem import Problem
 from satisfice.measure.promises import fixed_sequence, loss_bound, loss_floor, upper_bound
-from satisfice.recommend.search import Goal, certify, choose, expected_saving, is_for_choosing, more_problems
+from satisfice.measure.samples import different
+from satisfice.recommend.search import (
+    Goal,
+    certify,
+    choose,
+    expected_saving,
+    for_choosing,
+    is_for_choosing,
+    more_problems,
+)
 from satisfice.recommend.tables import Table, check_sizes
 
 GOAL = Goal(most=0.02)
@@ -152,6 +162,21 @@ def test_where_nothing_can_be_expected_the_ladder_that_lost_least_and_saves_most
     order = choose(tables, GOAL, [100])
     assert list(order) == ["b", "a", "c"]  # 20 problems promise nothing; what b saves before it loses is more
     assert set(order.values()) == {0.0}
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("ab")), max_size=30))
+def test_one_question_is_on_one_side_however_often_and_wherever_it_is_asked(asked):
+    problems = [
+        Problem(id=str(place), task=task, question=f"{question} ?", answer="")
+        for place, (question, task) in enumerate(asked)
+    ]
+    sides = for_choosing(problems)
+    assert len({(problem.question, bool(side)) for problem, side in zip(problems, sides, strict=True)}) == len(
+        {problem.question for problem in problems}
+    )
+    once = different(problems)
+    assert [(p.task, p.question) for p in once] == list(dict.fromkeys((p.task, p.question) for p in problems))
 
 
 def test_nothing_is_expected_of_a_ladder_whose_safest_setting_loses():

@@ -33,6 +33,7 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Fit what a rule learns on recorded chains, or find a threshold with a promise of how much it loses."""
+    from satisfice.measure.samples import ids_by_question
     from satisfice.recommend.calibrate import calibrate, default_path, learns
     from satisfice.recordings.recording import Recording
 
@@ -44,8 +45,9 @@ def calibrate(
         unseen = None if test is None else Recording(test)
     if chains.config["split"] == "eval":
         _note("This recording is of the evaluation split: what is reported on that split will be flattered.")
-    if unseen is not None and (shared := chains.problems.keys() & unseen.problems.keys()):
-        raise BadInput(f"test: {test} shares {len(shared)} problems with {recording}. Record another split.")
+    asked = [set(ids_by_question(one.problems.values())) for one in (chains, unseen) if one is not None]
+    if len(asked) > 1 and (shared := asked[0] & asked[1]):
+        raise BadInput(f"test: {test} shares {len(shared)} questions with {recording}. Record another split.")
     if learns(rule, allow_files=True):
         with err_console.status(f"Fitting {rule} ..."):
             artefact = calibrate(rule, chains, kind=network, allow_files=True)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ answer (greedily): after every `GRID` tokens of thinking, and at its first two c
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from satisfice.core.errors import BadInput
 from satisfice.core.problem import Problem, Verdict
 from satisfice.core.session import Session
 from satisfice.measure.intervals import bootstrapped_ratio, bounded_mean
+from satisfice.measure.samples import different
 from satisfice.measure.trace import after_prompt, thinking_tokens, tokens_up_to
 from satisfice.methods.stopping.deer import Deer, confidence
 from satisfice.methods.stopping.trial import Trial, ask_trial
@@ -69,6 +70,8 @@ class Reading:
 def measure_card(engine: Engine, limit: int = 2_000, seed: int = 0, tasks: Sequence[str] = TASKS) -> dict[str, Any]:
     """Measure the figures of a model card on `limit` held-out problems of each task; all rates are fractions.
 
+    Of problems that ask the same question the first alone counts.
+
     `tasks` go from easy to hard; `seed` is that of the chains. `DEFINITIONS`, also in the result, says what is measured
     where. Intervals are 95 % intervals over problems: exact bounds for
     rates and their differences, a bootstrap for the rest.
@@ -81,6 +84,7 @@ def measure_card(engine: Engine, limit: int = 2_000, seed: int = 0, tasks: Seque
     if not tasks:
         raise BadInput("tasks: at least one is needed, easiest first.")
     loaded = [load_task(name, limit=limit) for name in tasks]
+    loaded = [replace(task, problems=different(task.problems)) for task in loaded]
     readings = asyncio.run(_read_all(engine, loaded, seed))
     tiers = {task.name: _figures(found) for task, found in zip(loaded, readings, strict=True)}
     easy, hard = tiers[loaded[0].name], tiers[loaded[-1].name]

@@ -2,9 +2,10 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from satisfice.core.problem import Problem
 from satisfice.measure.subject import BASELINE, Subject, subject_of
 
 SCHEMA_VERSION = 2
@@ -41,6 +42,22 @@ def question_digest(question: str) -> str:
     True
     """
     return hashlib.sha256(" ".join(question.split()).encode()).hexdigest()[:16]
+
+
+def ids_by_question(problems: Iterable[Problem]) -> dict[str, str]:
+    """Return for the digest of each question the id of the first problem that asks it, in whatever task."""
+    found: dict[str, str] = {}
+    for problem in problems:
+        found.setdefault(question_digest(problem.question), problem.id)
+    return found
+
+
+def different(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return the problems whose question no earlier one of the same task asks: what counts copies counts too much."""
+    found: dict[tuple[str, str], Problem] = {}
+    for problem in problems:
+        found.setdefault((problem.task, question_digest(problem.question)), problem)
+    return tuple(found.values())
 
 
 def upgraded_config(config: Mapping[str, Any]) -> dict[str, Any]:

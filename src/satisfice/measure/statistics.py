@@ -1,13 +1,15 @@
 """From samples to result rows: accuracy and spending with intervals, always paired with `full` on the same problems.
 
-All seeds of one question stay together, and so do problems that ask the same question under different ids. How the
-intervals are made says `intervals`; the random numbers are fixed: the same samples give the same rows.
+One question has one weight: all its seeds are averaged first, and so are problems that ask the same question under
+different ids. How the intervals are made says `intervals`; the random numbers are fixed: the same samples give the same
+rows.
 
 A sample that failed (an error of the policy or of the engine) is neither right nor wrong: it is in no mean, and where
 there is one in a comparison nothing is concluded from it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +94,7 @@ def question_of(sample: Sample) -> str:
 
 
 def summary(cell: Cell) -> dict[str, Any]:
-    """What one policy did on one task. Tokens, `flops` and `wall_s` are means over its answers; rates are fractions.
+    """What one policy did on one task. Tokens, `flops` and `wall_s` are means over its questions; rates are fractions.
 
     `n` counts different questions, `problems` ids, `judged` the questions with a verdict. Times are None where answers
     were replayed. `accuracy` is right / (right + wrong), strict: an answer that never came is wrong, an unknown verdict
@@ -102,28 +104,32 @@ def summary(cell: Cell) -> dict[str, Any]:
     done = [sample for sample in samples if not sample["error"]]
     failed = [sample for sample in samples if sample["error"]]
     known = [sample for sample in done if sample["verdict"] in JUDGED]
-    sums = _by_question((question_of(sample), (sample["verdict"] == "right", 1)) for sample in known)
-    accuracy = bounded_mean(sums[:, 0], sums[:, 1], 0, 1)
-    walls = [sample["wall_s"] for sample in done if sample["wall_s"] is not None]
-    flops = [sample.get("flops") for sample in done]
+    right = _by_question((question_of(sample), (sample["verdict"] == "right",)) for sample in known)[:, 0]
+    accuracy = bounded_mean(right, np.ones_like(right), 0, 1)
+    timed = [sample for sample in done if sample["wall_s"] is not None]
+    walls = [sample["wall_s"] for sample in timed]
+    known_flops = bool(done) and all(sample.get("flops") is not None for sample in done)
     return {
         "n": len({question_of(sample) for sample in samples}),
         "problems": len({sample["problem"] for sample in samples}),
         "samples": len(samples),
         "seeds": len({sample["seed"] for sample in samples}),
-        "judged": len(sums),
+        "judged": len(right),
         "accuracy": accuracy.value,
         "accuracy_low": accuracy.low,
         "accuracy_high": accuracy.high,
-        "accuracy_flexible": _accuracy(done, "verdict_flexible"),
-        **{name: float(np.mean([sample[name] for sample in done])) if done else None for name in MEANS},
-        "flops": _mean_or_none(flops),
-        "wall_s": float(np.mean(walls)) if walls else None,
+        "accuracy_flexible": _mean(
+            [sample for sample in done if sample["verdict_flexible"] in JUDGED],
+            lambda s: s["verdict_flexible"] == "right",
+        ),
+        **{name: _mean(done, operator.itemgetter(name)) for name in MEANS},
+        "flops": _mean(done, operator.itemgetter("flops")) if known_flops else None,
+        "wall_s": _mean(timed, operator.itemgetter("wall_s")),
         "p50_s": float(np.percentile(walls, 50)) if walls else None,
         "p95_s": float(np.percentile(walls, 95)) if walls else None,
-        "truncated_rate": _share(done, lambda s: s["truncated"]),
-        "no_answer_rate": _share(done, lambda s: s["answer"] is None),
-        "unknown_rate": _share(done, lambda s: s["verdict"] == "unknown"),
+        "truncated_rate": _mean(done, lambda s: s["truncated"]),
+        "no_answer_rate": _mean(done, lambda s: s["answer"] is None),
+        "unknown_rate": _mean(done, lambda s: s["verdict"] == "unknown"),
         "error_rate": len(failed) / len(samples) if samples else 0.0,
         "errors": len(failed),
         "first_error": failed[0]["error"] if failed else "",
@@ -141,8 +147,8 @@ def paired(
     """Compare a policy with the baseline on the problems and seeds that both have, and whose verdicts are both known.
 
     `pairs` counts answers, `paired` different questions. `delta_accuracy` is a difference of accuracies; `saving` is
-    1 - (tokens spent) / (tokens the baseline spent), a ratio of sums over the same pairs. Both are None where a sample
-    of the policy failed, or its partner. `mcnemar_p` is exact and given where each question has one pair: several
+    1 - (tokens spent) / (tokens the baseline spent), a ratio of sums over questions. Both are None where a sample of
+    the policy failed, or its partner. `mcnemar_p` is exact and given where each question has one pair: several
     answers to one question are not independent. With `always` both intervals hold at all times (`sequential`), however
     often one looks; they are wider.
     """
@@ -153,16 +159,16 @@ def paired(
         (
             question_of(ours),
             (
-                int(ours["verdict"] == "right") - int(theirs["verdict"] == "right"), 1, ours["spent"], theirs["spent"],
+                int(ours["verdict"] == "right") - int(theirs["verdict"] == "right"), ours["spent"], theirs["spent"],
                 theirs["verdict"] == "right",
             ),
         )
         for ours, theirs in pairs
     )  # fmt: skip
-    columns = sums.T if len(sums) else np.zeros((5, 0))
+    columns = sums.T if len(sums) else np.zeros((4, 0))
     mean, ratio = (always_bounded_mean, always_ratio) if always else (bounded_mean, bootstrapped_ratio)
-    difference = mean(columns[0], columns[1], -1, 1)
-    cost = ratio(columns[2], columns[3])
+    difference = mean(columns[0], np.ones_like(columns[0]), -1, 1)
+    cost = ratio(columns[1], columns[2])
     row: dict[str, Any] = {
         "pairs": len(pairs),
         "paired": len(sums),
@@ -185,11 +191,11 @@ def paired(
     elif not both:
         row["verdict"] = "no baseline"
     else:
-        row["verdict"] = verdict(row, baseline_right=int(columns[4].sum()))
+        row["verdict"] = verdict(row, baseline_right=bool(columns[3].any()))
     return row
 
 
-def verdict(row: Mapping[str, Any], *, baseline_right: int) -> str:
+def verdict(row: Mapping[str, Any], *, baseline_right: bool) -> str:
     """Return what may be said of a policy against the baseline, at the margin stated beforehand.
 
     - `saves`: less accuracy is lost than the margin (lower bound above -margin), and tokens are saved (lower bound of
@@ -286,29 +292,19 @@ def _gain(sums: Floats) -> Floats:
 
 
 def _by_question(rows: Iterable[tuple[str, Sequence[float]]]) -> Floats:
-    """[questions, columns]: rows of the same question added up, in the order of the questions' names."""
-    found: dict[str, Floats] = {}
+    """[questions, columns]: the mean of the rows of each question, in the order of the questions' names."""
+    found: dict[str, list[Sequence[float]]] = {}
     for question, values in rows:
-        row = np.asarray(values, dtype=np.float64)
-        found[question] = found[question] + row if question in found else row
-    return np.stack([found[question] for question in sorted(found)]) if found else np.zeros((0, 2))
+        found.setdefault(question, []).append(values)
+    means = [np.mean(np.asarray(found[question], dtype=np.float64), axis=0) for question in sorted(found)]
+    return np.stack(means) if means else np.zeros((0, 1))
 
 
 def _less(share: float | None) -> float | None:
     return None if share is None else 1.0 - share
 
 
-def _accuracy(samples: Sequence[Sample], which: str) -> float | None:
-    verdicts = [sample[which] for sample in samples]
-    judged = verdicts.count("right") + verdicts.count("wrong")
-    return verdicts.count("right") / judged if judged else None
-
-
-def _share(samples: Sequence[Sample], test: Any) -> float | None:
-    return sum(bool(test(sample)) for sample in samples) / len(samples) if samples else None
-
-
-def _mean_or_none(values: Sequence[float | None]) -> float | None:
-    """Return the mean; None where there are no values, or one of them is not known."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
+def _mean(samples: Sequence[Sample], value: Callable[[Sample], float]) -> float | None:
+    """Return the mean over questions of the mean over a question's samples; None without samples."""
+    found = _by_question((question_of(sample), (value(sample),)) for sample in samples)
+    return float(found.mean()) if len(found) else None

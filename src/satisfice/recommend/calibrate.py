@@ -5,11 +5,15 @@ an `Artefact`: the network, the calibration scores, where they come from, and wh
 nothing else has seen.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from satisfice.catalog import find, methods_of
 from satisfice.core.errors import UnknownName
+from satisfice.core.recorded import RecordedChain
 from satisfice.core.session import POLICY
+from satisfice.measure.samples import ids_by_question, question_digest
 from satisfice.methods.stopping.artefact import Artefact
 from satisfice.methods.stopping.learning import Classifier, Learning
 from satisfice.recordings.recording import Recording
@@ -41,7 +45,7 @@ def calibrate(
         raise UnknownName("rule that learns", rule, learners())
     method = find(rule, POLICY, allow_files=allow_files)
     assert issubclass(method, Learning)
-    fitted = method.fit(recording, kind, seed)
+    fitted = method.fit(ByQuestion(recording), kind, seed)
     config = recording.config
     about = {
         "recording": {
@@ -55,6 +59,20 @@ def calibrate(
         rule=method.card.id, network=fitted.network, layers=fitted.layers, arrays=fitted.arrays,
         weights=str(config.get("weights") or ""), about=about,
     )  # fmt: skip
+
+
+class ByQuestion:
+    """Recorded chains in which problems that ask the same question are one, so that no part learns of another's."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.folder, self.layers, self.profile = recording.folder, recording.layers, recording.profile
+
+    def chains(self) -> Iterator[RecordedChain]:
+        """Yield every chain, under the id of the first problem that asks its question."""
+        ids = ids_by_question(self._recording.problems.values())
+        for chain in self._recording.chains():
+            yield replace(chain, problem=replace(chain.problem, id=ids[question_digest(chain.problem.question)]))
 
 
 def default_path(rule: str, recording: Recording) -> Path:

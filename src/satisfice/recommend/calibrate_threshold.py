@@ -19,6 +19,7 @@ from satisfice.measure.plan import BenchPlan
 from satisfice.measure.promises import Controlled, control_risk, problems_needed
 from satisfice.measure.replay import RecordedVerdicts, replay_plan
 from satisfice.measure.run import answer
+from satisfice.measure.samples import different
 from satisfice.recordings.recording import Recording
 from satisfice.recordings.replay import ReplayEngine
 
@@ -44,7 +45,8 @@ def promise_threshold(
     """The least safe value of a rule's field that loses at most `most` of the answers, with confidence 1 - `doubt`.
 
     `values` are tried in the order given, the safest first. One chain a problem counts: that of the first seed. What is
-    right and what is spent comes from replaying the rule as `satisfice replay` does.
+    right and what is spent comes from replaying the rule as `satisfice replay` does. Of problems that ask the same
+    question the first alone counts.
 
     Raises:
         BadInput: values, problems or shares that no promise can be made from.
@@ -103,6 +105,7 @@ def effects(recording: Recording, rules: Sequence[str]) -> list[Effect]:
     """
     specs = [canonical(build(rule)) for rule in rules]
     plan = replay_plan(recording, ", ".join(["full", *specs]), seeds=(recording.config["seeds"][0],))
+    plan = replace(plan, tasks=tuple(replace(task, problems=different(task.problems)) for task in plan.tasks))
     right: dict[str, list[bool]] = {}
     spent: dict[str, int] = {}
     for row in asyncio.run(replayed(plan, ReplayEngine(recording))):
@@ -138,4 +141,4 @@ def identity(recording: Recording) -> dict[str, Any]:
 
 
 def _problems(recording: Recording) -> int:
-    return sum(len(task.problems) for task in replay_plan(recording, "full").tasks)
+    return sum(len(different(task.problems)) for task in replay_plan(recording, "full").tasks)

@@ -25,9 +25,10 @@ from satisfice.measure.drift import NUMBERS, Reference
 from satisfice.measure.promises import loss_floor
 from satisfice.measure.replay import replay, replay_plan
 from satisfice.measure.run import Draw
+from satisfice.measure.samples import different
 from satisfice.methods.stopping.full import Full
 from satisfice.recommend.found import Floor, Found, changes, found_from, write_found
-from satisfice.recommend.search import Goal, certify, choose, classes_of, is_for_choosing
+from satisfice.recommend.search import Goal, certify, choose, classes_of, for_choosing
 from satisfice.recommend.tables import Outcomes, Rungs, Table, check_sizes, ladders_of, outcomes
 from satisfice.recordings.record import record
 from satisfice.recordings.record_plan import RecordPlan
@@ -109,17 +110,18 @@ def recommend(
         BadInput: too few problems for the promise, a model that does not think, or that is never right.
         CannotWrite, EngineError: as `record`; what was recorded is safe, and the same call goes on.
     """
-    names = [task.name for task in tasks for _ in task.problems]
-    classes, of = classes_of(names)
+    limit = max(len(task.problems) for task in tasks)
+    tasks = [replace(task, problems=different(task.problems)) for task in tasks]
     problems = [problem for task in tasks for problem in task.problems]
-    choosing = np.array([is_for_choosing(problem.id) for problem in problems], dtype=bool)
+    classes, of = classes_of([problem.task for problem in problems])
+    choosing = for_choosing(problems)
     check_sizes(of[~choosing], classes, goal.needed)
     out.mkdir(parents=True, exist_ok=True)
     first = asyncio.run(pilot(model, tasks, engine(), out, judge()))
     if first["mean_thinking"] < 1:
         raise BadInput(f"model {model} does not think on these problems, so there is nothing to stop.")
     plan = RecordPlan(
-        model=model, tasks=tuple(tasks), limit=max(len(task.problems) for task in tasks), split=tasks[0].split,
+        model=model, tasks=tuple(tasks), limit=limit, split=tasks[0].split,
         at=tuple(first["at"]), every=first["every"], concurrency=concurrency,
     )  # fmt: skip
     live = engine()
@@ -148,9 +150,9 @@ def search_recording(
         BadInput: too few problems, or full chains that are (nearly) never right.
     """
     plan = replay_plan(recording, "full")
-    problems = [problem for task in plan.tasks for problem in task.problems]
+    problems = different(problem for task in plan.tasks for problem in task.problems)
     classes, of = classes_of([problem.task for problem in problems])
-    choosing = np.array([is_for_choosing(problem.id) for problem in problems], dtype=bool)
+    choosing = for_choosing(problems)
     check_sizes(of[~choosing], classes, goal.needed)
     (full,) = asyncio.run(outcomes(recording, [Full()], problems))
     _check_full(full, of[~choosing], classes, full.right[~choosing], goal)

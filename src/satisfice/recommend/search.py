@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satisfice.core.errors import BadInput
+from satisfice.core.problem import Problem
 from satisfice.measure.promises import Bounded, Loss, fixed_sequence, problems_needed, upper_bound
+from satisfice.measure.samples import ids_by_question, question_digest
 from satisfice.recommend.tables import Table
 
 LEAST_SAVING = 0.02  # of all tokens: below it a rule is not worth switching on
@@ -59,6 +61,12 @@ class Choice:
 def is_for_choosing(problem: str) -> bool:
     """Return whether a problem is one of the third that rules are chosen on; by a hash of its id."""
     return zlib.crc32(f"recommend {problem}".encode()) % 3 == 0
+
+
+def for_choosing(problems: Sequence[Problem]) -> NDArray[np.bool_]:
+    """Return `[problems]`: which are to choose rules on; a question is on one side, in however many tasks it is."""
+    ids = ids_by_question(problems)
+    return np.array([is_for_choosing(ids[question_digest(problem.question)]) for problem in problems], dtype=bool)
 
 
 def expected_saving(table: Table, goal: Goal, sizes: Sequence[int]) -> float:
