@@ -36,6 +36,8 @@ AROUND = {
     "a stop": [("", "."), ("", "!"), ("", "!!"), ("", ". "), ("", ";"), ("", ".\n"), ("", ""), ("", "!\n\nThat was 1 problem.")],
     "adverbs": [("therefore ", "."), ("thus ", ""), ("clearly ", "."), ("then ", "."), ("simply ", ""), ("just ", "!"), ("indeed ", "."),
                 ("exactly ", "."), ("approximately ", "."), ("given by ", "."), ("equal to ", "."), ("hence, ", ".")],
+    "an apposition": [("", ", a whole number."), ("", ", isn't it?"), ("", ",which is right."), ("", " , so we stop."), ("", ", an odd one.")],
+    "decoration": [("", " ✓"), ("", " ✅."), ("", " 🎉"), ("", " :)"), ("#", "."), ("_", "_."), ("the number ", "."), ("", " in total.")],
     "a dash": [("", " - I checked."), ("", " – as expected."), ("", " — 3 times 4 is 12."), ("", " -- done in 2 steps.")],
 }  # fmt: skip
 
@@ -74,6 +76,17 @@ def test_a_unit_is_read_with_the_number_and_changes_nothing_about_it() -> None:
     assert wrong(made) == []
     assert extract_flexible("The answer is 5 cm.") == "5 cm"
     assert not same(extract_flexible("The answer is 5 cm."), "5 m")
+
+
+def test_a_chosen_option_is_an_answer() -> None:
+    draw = random.Random("options")
+    for _ in range(SIZE):
+        letter = draw.choice("ABCDE")
+        told = draw.choice(["({})", "{}", "**{}**", "{}.", "({}) 12 m", "{}: 12 m", r"\text{{({})}}"]).format(letter)
+        text = draw.choice(
+            ["The correct option is {}", "So the right choice is {}", "Final choice: {}", "The answer is option {}"]
+        )
+        assert same(extract_flexible(text.format(told)), letter), text.format(told)
 
 
 def test_the_last_of_several_answers_counts() -> None:

@@ -144,7 +144,136 @@ def divisions_by_zero(draw: random.Random) -> Pair:
     ), draw.choice("57")
 
 
+def symbols_in_other_case(draw: random.Random) -> Pair:
+    two = ["Co", "Cs", "Hf", "Os", "Sn", "Pb", "Sc", "Si", "Bi", "Po", "Np", "Cn", "Nb", "Ho", "In"]
+    rest = "".join(draw.sample(["Na", "Cl", "O", "K", "Mg"], draw.randint(0, 2)))
+    symbol = draw.choice(two)
+    genes = "".join(
+        draw.choice([g * 2, g.upper() + g, g.upper() * 2]) for g in draw.sample("abcdr", draw.randint(1, 3))
+    )
+    other = "".join(draw.choice([g.lower() * 2, g.upper() + g.lower(), g.upper() * 2]) for g in genes[1::2])
+    pairs = [(symbol.upper() + rest, symbol + rest), *([(other, genes)] if other != genes else [])]
+    return draw.choice([*pairs, (f"{symbol.upper()}2", f"{symbol}2")])
+
+
+def variables_in_other_case(draw: random.Random) -> Pair:
+    letter, number = draw.choice("mnpqrstuvxyz"), draw.randint(2, 90)
+    form = draw.choice(["{1}{0}", "{0}+{1}", "{0}^2", r"\frac{{{0}}}{{{1}}}", "{0} - {1}", r"\sqrt{{{0}}}"])
+    greek = draw.choice(["delta", "omega", "gamma", "sigma", "theta", "phi"])
+    return draw.choice(
+        [(form.format(letter.upper(), number), form.format(letter, number)), (f"\\{greek.capitalize()}", f"\\{greek}")]
+    )
+
+
+def other_towers(draw: random.Random) -> Pair:
+    base, top = draw.randint(2, 9), draw.randint(3, 30)
+    form = "{0}^{{{0}^{{{0}^{{{1}}}}}}}"
+    return form.format(base, top), form.format(base, top + draw.randint(1, 3))
+
+
+def products_of_vectors(draw: random.Random) -> Pair:
+    first, second = draw.sample("ABCDUVW", 2)
+    return rf"{first} \times {second}", rf"{second} \times {first}"
+
+
+def other_bases(draw: random.Random) -> Pair:
+    number, base = draw.randint(2, 500), draw.randint(2, 9)
+    return f"{digits(number, base)}_{base}", f"{digits(number + draw.randint(1, 9), base)}_{base}"
+
+
+def digits(number: int, base: int) -> str:
+    return (digits(number // base, base) if number >= base else "") + str(number % base)
+
+
 # Answers that are the reference in another notation.
+
+
+def words_in_other_case(draw: random.Random) -> Pair:
+    word = draw.choice(
+        ["paris", "yes", "no", "true", "false", "monday", "triangle", "isosceles", "prime", "left", "blue"]
+    )
+    return draw.choice([str.upper, str.capitalize, str])(word), draw.choice([str.upper, str.capitalize, str])(word)
+
+
+def numbers_in_words(draw: random.Random) -> Pair:
+    ones = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    tens = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+    a, b, c = draw.randint(1, 9), draw.randint(2, 9), draw.randint(1, 9)
+    below = f"{tens[b - 2]}{draw.choice(['-', ' '])}{ones[c - 1]}"
+    text, number = draw.choice(
+        [
+            (below, 10 * b + c),
+            (f"{ones[a - 1]} hundred {draw.choice(['', 'and '])}{below}", 100 * a + 10 * b + c),
+            (f"{ones[a - 1]} thousand", 1000 * a),
+            (f"{below} million", (10 * b + c) * 10**6),
+            (f"minus {below}", -10 * b - c),
+            (ones[a - 1], a),
+        ]
+    )
+    return draw.choice([text, text.capitalize(), f"**{text}**"]), draw.choice([str(number), f"{number:,}"])
+
+
+def scales(draw: random.Random) -> Pair:
+    word, size = draw.choice([("hundred", 2), ("thousand", 3), ("million", 6), ("billion", 9), ("trillion", 12)])
+    number = draw.randint(11, 99)
+    unit = draw.choice(["", " dollars", " people", " km"])
+    text = draw.choice([f"{number} {word}", rf"{number}\text{{ {word}}}"])
+    if draw.random() < 0.5:
+        return f"{number / 10} {word}{unit}", f"{number * 10 ** (size - 1):,}{unit}"
+    return text + unit, f"{number * 10**size}{unit}"
+
+
+def quantities_in_several_units(draw: random.Random) -> Pair:
+    large, small, size = draw.choice(
+        [
+            ("hour", "minute", 60),
+            ("h", "min", 60),
+            ("feet", "inches", 12),
+            ("m", "cm", 100),
+            ("kg", "g", 1000),
+            ("min", "s", 60),
+        ]
+    )
+    first, second = draw.randint(2, 40), draw.randint(2, size - 1)
+    plural = "s" if large == "hour" else ""
+    joint = draw.choice([" ", " and ", ", "])
+    return f"{first} {large}{plural}{joint}{second} {small}{plural}", f"{first * size + second} {small}{plural}"
+
+
+def repeating_decimals(draw: random.Random) -> Pair:
+    again, once, whole = draw.randint(1, 98), draw.choice(["", "1", "07"]), draw.randint(0, 20)
+    period = f"{again:02}"
+    value = whole + Fraction(int(once or 0), 10 ** len(once)) + Fraction(again, 99 * 10 ** len(once))
+    if draw.random() < 0.5:
+        return rf"{whole}.{once}\overline{{{period}}}", str(value)
+    return f"{whole}.{once}{period * 3}{draw.choice(['...', '…', chr(92) + 'ldots'])}", str(value)
+
+
+def equal_towers(draw: random.Random) -> Pair:
+    base, power = draw.randint(2, 5), draw.randint(2, 3)
+    top = draw.randint(9, 12)
+    return f"{base}^{{{power}^{{{top}}}}}", f"{base}^{{{power**top}}}"
+
+
+def numbers_in_their_base(draw: random.Random) -> Pair:
+    number, base = draw.randint(2, 500), draw.randint(2, 9)
+    text = digits(number, base)
+    return draw.choice([f"{text}_{{{base}}}", text]), f"{text}_{base}"
+
+
+def values_in_two_notations(draw: random.Random) -> Pair:
+    number = draw.randint(1, 99)
+    return draw.choice([f"{number / 100} or {number}%", f"{number}/100, or {number / 100}"]), f"{number}/100"
+
+
+def days_without_a_year(draw: random.Random) -> Pair:
+    name, day = draw.choice(["January", "March", "June", "October", "December"]), draw.randint(1, 28)
+    return draw.choice([f"{day} {name}", f"{name[:3]} {day}", f"{day} of {name}"]), f"{name} {day}"
+
+
+def noon_and_midnight(draw: random.Random) -> Pair:
+    named, shown = draw.choice([("noon", ["12:00", "12:00 PM", "12 pm"]), ("midnight", ["0:00", "12:00 AM", "00:00"])])
+    return draw.choice([named, f"12 {named}", named.capitalize()]), draw.choice(shown)
 
 
 def blanks_inside_numbers(draw: random.Random) -> Pair:
@@ -304,11 +433,14 @@ WRONG = [
     letters_in_another_order, capitals_as_a_product, or_for_and, one_or_another_for_one, denials, other_dates, other_times,
     other_large_powers, other_formulas, other_moves, other_units, equations_that_do_not_hold,
     equations_that_are_to_be_solved, other_sides_of_an_equation, powers_of_powers, divisions_by_zero,
+    symbols_in_other_case, variables_in_other_case, other_towers, products_of_vectors, other_bases,
 ]  # fmt: skip
 RIGHT = [
     blanks_inside_numbers, vulgar_fractions, mixed_numbers, degrees, letters_with_a_bracket, markup,
     units_left_out_or_written_otherwise, units_of_another_size, names_of_values, equations_that_hold,
-    times_in_either_form, dates_in_either_form, signs_of_printing, lists_in_another_order,
+    times_in_either_form, dates_in_either_form, signs_of_printing, lists_in_another_order, words_in_other_case,
+    numbers_in_words, scales, quantities_in_several_units, repeating_decimals, equal_towers, numbers_in_their_base,
+    values_in_two_notations, days_without_a_year, noon_and_midnight,
 ]  # fmt: skip
 
 
@@ -361,6 +493,19 @@ def test_fractions_are_equal_exactly_when_their_cross_products_are() -> None:
         ("the red one", "red one", Verdict.RIGHT),
         ("[1,2)", "[1,2]", Verdict.WRONG),
         ("8!", "40320", Verdict.RIGHT),
+        ("2**3 + 3**2", "17", Verdict.RIGHT),
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", Verdict.RIGHT),
+        ("5 MB", "5 Mb", Verdict.WRONG),
+        ("5M", "5m", Verdict.WRONG),
+        ("60 mph", "60 km/h", Verdict.WRONG),
+        ("12 people", "12 persons", Verdict.RIGHT),
+        ("A – 12 m", "A", Verdict.RIGHT),
+        ("A - B", "A", Verdict.WRONG),
+        ("Na^+", "Na+", Verdict.RIGHT),
+        (r"\ce{H2O}", "H_2O", Verdict.RIGHT),
+        ("5 to 3", "5:3", Verdict.RIGHT),
+        ("3 2 1", "1, 2, 3", Verdict.RIGHT),
+        ("the number 7", "7", Verdict.RIGHT),
     ],
 )
 def test_one_of_each(answer: str, gold: str, verdict: Verdict) -> None:

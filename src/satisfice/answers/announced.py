@@ -5,16 +5,18 @@ import re
 _ANNOUNCED = re.compile(
     r"\bfinal\s+answer\b(?:\s+(?:is|are|was)\b|\s+(?:should|must|will|would)\s+be\b)?"
     r"|\banswers?\b[*_]{0,4}\s?[:=]"
+    r"|\b(?:correct|right|best|final)\s+(?:option|choice)\b[^.:;!?\n=]{0,60}?(?:\s(?:is|would\s+be)\b|\s?:)"
     r"|\banswers?\b[^.:;!?\n=]{0,60}?\s(?:is|are|was|equals|be|comes\s+(?:out\s+)?to)\b"
     r"|\b(?:no|wait|actually|correction|sorry|oops|rather|i\s+mean)\b[,:.!\s—–-]{1,4}"
     r"(?:(?:it|that|this)(?:'s|’s|\s+is|\s+(?:should|must)\s+be)|make\s+(?:it|that)|should\s+be|correction:)(?![^\W\d_])",
     re.IGNORECASE,
 )
-_MARKUP = re.compile(r"[\s:*_`\"“>=]*")
+_MARKUP = re.compile(r"[\s:*_#`\"“>=]*")
 _FILLER = re.compile(
     r"(?:(?:therefore|thus|hence|so|then|clearly|simply|just|also|indeed|actually|obviously|of course|definitely|"
     r"certainly|exactly|precisely|approximately|about|roughly|around|nearly|now|still|again|probably|in fact|"
-    r"equal to|given by|going to be|found to be|equals|as follows|that|option|choice|either way)\b|[≈~,:]|\\approx\b)"
+    r"the (?:number|value|integer)(?= [-\d$\\])|equal to|given by|going to be|found to be|equals|as follows|that|"
+    r"option|choice|either way)\b|[≈~,:]|\\approx\b)"
     r"[\s,:]*(?=\S)",
     re.IGNORECASE,
 )
@@ -32,16 +34,16 @@ _OPENERS = (
 )
 _NUMERIC = r"(?:[\d$\\(\[{*-][^a-zA-Z\n]*)?"
 _ENDS = re.compile(
-    r"(?P<stop>(?<=[^\s.!?])[.!?]+(?=[*_`\"”')\]]*(?:\s|$))|;(?=\s)|。)"
-    rf"|(?P<clause>,\s+(?:{_OPENERS})\b|,\s+the\b(?!.*\s(?:and|or)\s)|\s+(?:because|since|which|whereas|so\s+that|as\s+(?:we|i|it|shown|required|expected))\b)"
+    r"(?P<stop>(?<=[^\s.!?])[.!?]+(?!\s*[=+*/^≈])(?=[*_`\"”')\]]*(?:\s|$))|;(?=\s)|。)"
+    rf"|(?P<clause>\s*,\s+(?:{_OPENERS})\b|\s*,(?:which|since|because|so|where|when|but)\b|,\s+the\b(?!.*\s(?:and|or)\s)|\s+(?:because|since|which|whereas|so\s+that|as\s+(?:we|i|it|shown|required|expected))\b)"
     r"|(?P<aside>\s+[([](?=[^()\[\]\n]*(?:[^\W\d_]{3}|[≈~]|\\approx)[^()\[\]\n]*[)\]]|\s*-?\d+\.\d+\s*[)\]])|(?<=[^\W\d_]{3})\s+\()"
     r"|(?P<dash>\s*—\s*(?=\S)|\s+(?:–|--?)\s+(?=[^\W\d_]{2}|I\s))"
     r"|(?P<about>\s*(?:≈|\\approx\b))",
     re.IGNORECASE,
 )
 _AFTER_NUMBER = re.compile(
-    r",\s+(?!(?:and|or)\s+[-$\\\d])(?=[^\W\d_]{2,}\s|[^\W\d_]{2,}[.!?]?$)"
-    rf"|\s+(?=(?:{_OPENERS})\s)(?!as\s+\d)",
+    rf",\s+(?!(?:and|or)\s+[-$\\\d])(?=(?:[^\W\d_]{{2,}}|an?)[\s'’]|[^\W\d_]{{2,}}[.!?]?$)"
+    rf"|\s+(?=(?:{_OPENERS})\s)(?!as\s+\d)|\s+in\s+(?:total|all|sum|fact|the\s+end)\b",
     re.IGNORECASE,
 )
 _MATHS = re.compile(r"\$\$(.{1,500}?)\$\$|\$([^$\n]{1,500})\$|\\\((.{1,500}?)\\\)|\\\[(.{1,500}?)\\\]", re.DOTALL)
@@ -51,6 +53,9 @@ _NUMBER = re.compile(
     r"\\d?frac\s*\{[^{}]{1,40}\}\s*\{[^{}]{1,40}\}|(?<![\w.])\d{4}-\d{2}-\d{2}(?!\w)|(?<![\w.:])\d{1,2}:\d{2}(?![\w:])"
     rf"|(?<![\w.])-?(?:\d{{1,3}}(?:{_BLANK}\d{{3}})+|\d+)(?:\.\d+)?(?:/\d+(?![\d.]))?(?!\w)|[¼-¾⅐-⅞]"
 )
+_DECORATION = re.compile(
+    r"(?:\s*[\u2600-\u27bf\u2b50\u2b55\ufe0f\U0001f000-\U0001faff]|(?<=\s)[:;]-?[)D])+(?=[\s.!]*$)"
+)  # ticks, stars, smiles
 REACH = 500  # characters of a line that are read as its answer
 
 
@@ -102,7 +107,7 @@ def _trimmed(line: str) -> str:
             break
     if re.match(r"[-$\\(\[{]?[\d¼-¾.]", line) and (after := _AFTER_NUMBER.search(line)) and _level(line, after):
         line = line[: after.start()]
-    line = line.strip().strip('*`"“”').strip()
+    line = _DECORATION.sub("", line).strip().strip('*_`"“”').strip()
     if line.count("$") == 2 and line.startswith("$") and line.endswith("$"):
         line = line.strip("$")
     return line.rstrip(".,;:").strip("*").rstrip()

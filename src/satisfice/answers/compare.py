@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from satisfice.answers.notation import plain
-from satisfice.answers.quantities import Number, is_huge, read_date, read_number, read_quantity, read_time
+from satisfice.answers.numerals import read_numeral, read_tower
+from satisfice.answers.quantities import Number, Unit, read_compound, read_date, read_number, read_quantity, read_time
+from satisfice.answers.symbols import same_word
 
 Algebra = Callable[[str, str], bool]
 """Whether two expressions are equal."""
@@ -38,11 +40,11 @@ def _equal(a: str, b: str, algebra: Algebra) -> bool:
         return False
     if a == b:
         return True
-    for kind in (_dates, _choices, _lists, _equations, _numbers, _quantities, _formulas, _words):
+    for kind in (_dates, _choices, _compounds, _lists, _equations, _numbers, _quantities, _formulas, _words, _products):
         verdict = kind(a, b, algebra)
         if verdict is not None:
             return verdict
-    return not _reordered(a, b) and algebra(a, b)
+    return not _reordered(a, b) and not _in_other_letters(a, b) and algebra(a, b)
 
 
 # Each kind returns None for answers that are none of it.
@@ -58,7 +60,7 @@ def _dates(a: str, b: str, algebra: Algebra) -> bool | None:
 
 
 _LETTER = re.compile(r"[A-Z]")
-_CHOSEN = re.compile(r"[(\[]?([A-Z])(?:[)\]][.:]?|[.:]) +\S.*", re.DOTALL)
+_CHOSEN = re.compile(r"[(\[]?([A-Z])(?:(?:[)\]][.:]?|[.:]) +\S| [-–—] +(?:\d|[^\W\d_]{2})).*", re.DOTALL)
 
 
 def _choices(a: str, b: str, algebra: Algebra) -> bool | None:
@@ -69,7 +71,27 @@ def _choices(a: str, b: str, algebra: Algebra) -> bool | None:
     return None
 
 
+def _compounds(a: str, b: str, algebra: Algebra) -> bool | None:
+    """Quantities in several units: 1 hour 30 minutes, and 90 minutes."""
+    first, second = read_compound(a), read_compound(b)
+    if first is None and second is None:
+        return None
+    read = [found or _in_base_units(text) for found, text in ((first, a), (second, b))]
+    if read[0] is None or read[1] is None:
+        return None
+    return read[0][1].agrees(read[1][1]) and read[0][0].equals(read[1][0])
+
+
+def _in_base_units(text: str) -> tuple[Number, Unit] | None:
+    found = read_quantity(text, glued=True)
+    number = read_number(found[0]) if found else None
+    if found is None or number is None:
+        return None
+    return Number(number.value * found[1].size, number.exact), found[1]
+
+
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
+_ROW = re.compile(r"-?\d+(?:\.\d+)?(?: -?\d+(?:\.\d+)?)+")
 _JOINT = re.compile(r",? (?:and|or) |[,;]| ?\\(?:cup|text) ?or ")
 
 
@@ -83,6 +105,10 @@ def _lists(a: str, b: str, algebra: Algebra) -> bool | None:
     if first.brackets and second.brackets and first.brackets != second.brackets:
         return None  # an interval, perhaps
     if len(first.parts) != len(second.parts):
+        if len(first.parts) == 1 or len(second.parts) == 1:
+            several, one = (first, b) if len(second.parts) == 1 else (second, a)
+            if several.joint == "or":  # one value in two notations
+                return all(_equal(part, one, algebra) for part in several.parts)
         return None if first.brackets or second.brackets else False
     ordered = {first.brackets, second.brackets} & {"()", "[]", "(]", "[)"}
     if ordered:
@@ -110,6 +136,8 @@ def _members(text: str) -> _Members:
     if text.count(r"\pm") == 1 and "," not in text:
         return _Members([text.replace(r"\pm", sign).lstrip("+ ") for sign in "+-"])
     parts = _split(text, _JOINT)
+    if _ROW.fullmatch(text):
+        parts = text.split()
     if len(parts) < 2 or not all(parts):
         return _Members([text])
     joints = {word for word in ("and", "or") if re.search(rf" {word} ", text)}
@@ -192,9 +220,19 @@ def _numbers(a: str, b: str, algebra: Algebra) -> bool | None:
     x, y = first or read_number(a), second or read_number(b)
     if x is not None and y is not None:
         return x.equals(y)
-    if (x is not None and is_huge(b)) or (y is not None and is_huge(a)):
-        return False
+    towers = read_tower(a), read_tower(b)
+    if ((x is None and towers[0]) or (y is None and towers[1])) and all(
+        n or t for n, t in ((x, towers[0]), (y, towers[1]))
+    ):
+        return towers[0] == towers[1]
+    numerals = read_numeral(a), read_numeral(b)
+    if numerals[0] and numerals[1]:
+        return numerals[0][2] == numerals[1][2]
+    if numerals[0] or numerals[1]:  # a base that is not stated is taken for granted
+        digits, text = (numerals[0][0], b) if numerals[0] else (numerals[1][0] if numerals[1] else "", a)
+        return digits == (text.upper().lstrip("0") or "0")
     if _RATIO.fullmatch(a) or _RATIO.fullmatch(b):
+        a, b = (re.sub(r"(?<=\d) to (?=\d)", ":", text) for text in (a, b))
         parts = [[Fraction(part) for part in text.split(":")] if _RATIO.fullmatch(text) else None for text in (a, b)]
         if parts[0] is None or parts[1] is None:
             ratio, number = (parts[0], y) if parts[0] else (parts[1], x)
@@ -253,9 +291,10 @@ def _formula(text: str) -> str | None:
     if _CHESS.fullmatch(bare):
         return bare.rstrip("+#").replace("0-0", "O-O").replace("O-0", "O-O")
     chemical = _CHEMICAL.fullmatch(bare) and (
-        re.search(r"[A-Za-z)\]]\d|->", bare) or len(re.findall("[A-Z]", bare)) > 1
+        re.search(r"[A-Za-z)\]]\d|->|^[A-Z][a-z]?[+-]$", bare) or len(re.findall("[A-Z]", bare)) > 1
     )
-    return bare if (chemical and not bare.isalpha()) or _CODE.fullmatch(bare) else None
+    code = _CODE.fullmatch(re.sub(r"[_{}]", "", text))
+    return bare if (chemical and not bare.isalpha()) or code else None
 
 
 _LETTERS = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
@@ -264,6 +303,7 @@ _FUNCTIONS = (
     r"sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|sinh|cosh|tanh|log|ln|lg|exp|sqrt|pi|lim|max|min|gcd|lcm|mod|det"
 )
 _WORD = re.compile(rf"(?<![\w\\{{^])(?!(?:{_FUNCTIONS})\b)[^\W\d_]{{2,}}(?![\w(}}])")
+_TOKEN = re.compile(r"[\w.'%-]*\w%?")
 _ARTICLES = frozenset({"a", "an", "the"})
 _DENIALS = frozenset(
     {"not", "no", "never", "neither", "nor", "or", "and", "isn't", "cannot", "except", "without", "unless", "either"}
@@ -275,12 +315,15 @@ def _words(a: str, b: str, algebra: Algebra) -> bool | None:
     if _LETTERS.fullmatch(a) and _LETTERS.fullmatch(b):
         if _VARIABLES.fullmatch(a) and _VARIABLES.fullmatch(b):
             return sorted(a) == sorted(b)  # the one product that is written as a word
-        return a.casefold() == b.casefold()
+        return same_word(a, b)
     first, second = _is_prose(a), _is_prose(b)
     if first is None and second is None:
         return None
     if first is not None and second is not None:
-        return first == second or "".join(first) == "".join(second)
+        if first == second:
+            raw = [[word for word in _TOKEN.findall(text) if word.casefold() in first] for text in (a, b)]
+            return len(raw[0]) != len(raw[1]) or all(map(same_word, *raw))
+        return "".join(first) == "".join(second)
     if any(_LETTERS.fullmatch(text) and len(text) < 4 for text in (a, b)):
         return None if _OPERATOR.search(a + b) else False  # a product of a few letters, perhaps
     prose, other = (a, b) if first is not None else (b, a)
@@ -294,14 +337,38 @@ def _is_prose(text: str) -> list[str] | None:
     """Return the words of a text that is words, else None."""
     if _OPERATOR.search(text) or not (_WORD.search(text) or re.fullmatch(r"[A-Z](?: [A-Z])+", text)):
         return None
-    words = re.findall(r"[\w.'%-]*\w%?", text.casefold())
+    words = _TOKEN.findall(text.casefold())
     if any(len(word) > 1 for word in words):
         words = [word for word in words if word not in _ARTICLES]
     return words or None
 
 
+_PRODUCT = re.compile(r"(-?\d+(?:\.\d+)?)([a-z]{2,3})")
+
+
+def _products(a: str, b: str, algebra: Algebra) -> bool | None:
+    """A number and a few letters, in any order."""
+    first, second = _PRODUCT.fullmatch(a), _PRODUCT.fullmatch(b)
+    if first is None or second is None:
+        return None
+    return sorted(first[2]) == sorted(second[2]) and _equal(first[1], second[1], algebra)
+
+
+_HEXADECIMAL = re.compile(r"\d[\dA-Fa-f]*")
+
+
+def _in_other_letters(a: str, b: str) -> bool:
+    """Whether both are one expression in capital letters and in small ones: other variables."""
+    first, second = (re.sub(rf"\\?\b(?:{_FUNCTIONS})\b|\s", "", text, flags=re.IGNORECASE) for text in (a, b))
+    return first != second and first.casefold() == second.casefold() and not _HEXADECIMAL.fullmatch(a)
+
+
+_CROSSED = re.compile(r"([A-Z]) ?\\times ?(?=[A-Z])")
+
+
 def _reordered(a: str, b: str) -> bool:
     """Whether both are the same signs in another order, with capitals side by side: points or matrices, not numbers."""
+    a, b = (_CROSSED.sub(r"\1", text) for text in (a, b))
     if sorted(a.replace(" ", "")) != sorted(b.replace(" ", "")) or re.search(
         r"[+*/=<>,|]|\\(?:cdot|times|frac)", a + b
     ):

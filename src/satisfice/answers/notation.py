@@ -3,16 +3,20 @@
 import re
 import unicodedata
 from collections.abc import Callable
+from fractions import Fraction
+
+from satisfice.answers.numerals import SCALES, read_words
 
 _CHARACTERS = str.maketrans(
-    {"−": "-", "﹣": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ",
-     "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∨": " or ", "∧": " and ", "¬": " not ",
+    {"−": "-", "﹣": "-", "±": r"\pm ", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "⁄": "/",
+     "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∨": " or ", "∧": " and ", "¬": " not ",
      "→": "->", "°": r"\degree ", "“": '"', "”": '"', "’": "'", "‘": "'"}
 )  # fmt: skip
-_THIN = r"\\[,;: ]|\\thinspace\b|\{,\}|[~\u00a0\u2000-\u200a\u202f\u205f]"  # what may stand between groups of digits
-_NARROW = re.compile(r"\\[,;: ]|\\(?:thinspace|quad|qquad)\b|[~\u00a0\u2000-\u200a\u202f\u205f\s]+")
+# What may stand between groups of digits.
+_THIN = r"(?<!\\)\\[,;: ]|\\thinspace\b|\{,\}|[~\u00a0\u2000-\u200a\u202f\u205f]"
+_NARROW = re.compile(r"(?<!\\)\\[,;: ]|\\(?:thinspace|quad|qquad)\b|[~\u00a0\u2000-\u200a\u202f\u205f\s]+")
 _GROUPS = re.compile(
-    rf"(?<![\d.])(?<!\d[ ,])([1-9]\d{{0,2}})(?P<blank>{_THIN}|[ ,'])(\d{{3}}(?:(?P=blank)\d{{3}})*)(?!\d)"
+    rf"(?<![\d.])(?<!\d[ ,])([1-9]\d{{0,2}})(?P<blank>{_THIN}|[ ,'_])(\d{{3}}(?:(?P=blank)\d{{3}})*)(?!\d)"
 )
 _DECIMALS = re.compile(rf"(?<=\d)\.\d{{3}}(?:(?:{_THIN}| )\d{{3}})*(?:{_THIN}| )\d{{1,3}}(?![\d/])")
 _NOT_DIGITS = re.compile(r"\D")
@@ -20,9 +24,10 @@ _MIXED = re.compile(
     r"(?<![\w.^/{}])(?<!\d )(\d{1,9}) ?"
     r"(?:\\frac ?\{(\d{1,9})\} ?\{(\d{1,9})\}|\\frac ?(\d)(\d)|(?<= )(\d{1,9})/(\d{1,9}))(?![\w/.])"
 )
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
+_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname|ce)\s*\{([^{}]*)\}")
 _CHOICE = re.compile(r"(?:(?:option|choice|answer) )?[(\[]?([A-Za-z])[)\]]?[.:]?", re.IGNORECASE)
 _MONEY = re.compile(r"(?:\\?\$|USD) ?(-?\d[\d.,]*)(?! ?[^\W\d_])|(€|£|¥) ?(-?\d[\d.,]*)")
+_SCALED = re.compile(rf"(?<![\w.])(\d+(?:\.\d+)?) ({'|'.join(SCALES)})s?(?![\w])", re.IGNORECASE)
 _SIGNS = {"€": "euros", "£": "sterling", "¥": "yen"}
 
 _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
@@ -32,6 +37,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (re.compile("[！-～]+"), lambda m: unicodedata.normalize("NFKC", m[0])),
     (re.compile(r"√ ?(\d+(?:\.\d+)?|[^\W\d_]|\{[^{}]*\})"), lambda m: r"\sqrt{" + m[1].strip("{}") + "}"),
     (re.compile(r"√ ?\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<=[\w)}])\*\*(?=[\w({-])"), "^"),
     (re.compile(r"\*\*(?=\S)([^*]*[^*\s])\*\*"), r"\1"),
     (re.compile(r"(?<![\w*])\*(?=[^\s*])([^*]*[^*\s])\*(?![\w*])"), r"\1"),
     (re.compile(r"(?<!\w)__(?=\S)([^_]*[^_\s])__(?!\w)"), r"\1"),
@@ -45,11 +51,15 @@ _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (_TEXT, lambda m: _inner(m)),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\^ ?\{ ?\\(?:circ|degree) ?\}|(?:\^ ?\\circ|\^? ?\\degree)(?![A-Za-z])"), " degrees "),
-    (re.compile(r" degrees  ?([CFK])\b"), r" deg\1"),
+    (re.compile(r" degrees +([CFK])(?:elsius|ahrenheit|elvin)?\b"), r" deg\1"),
+    (re.compile(r"^(?:minus|negative) (?=[\d\\.(])", re.IGNORECASE), "-"),
+    (re.compile(r"(\.\d{3,}) ?(?:\.\.\.|…|\\[lc]?dots)$"), r"\1…"),
+    (re.compile(r"(\d*)\.(\d*)\\overline ?\{ ?(\d+) ?\}"), lambda m: _repeating(m)),
     (_GROUPS, lambda m: _NOT_DIGITS.sub("", m[0])),
     (_DECIMALS, lambda m: "." + _NOT_DIGITS.sub("", m[0])),
     (_NARROW, " "),
     (_MIXED, lambda m: _improper(m)),
+    (_SCALED, lambda m: _scaled(m)),
 )  # fmt: skip
 
 
@@ -65,7 +75,8 @@ def plain(text: str) -> str:
     text = _unquoted(text.strip())
     text = re.sub(r"(?<=[^\W\d_]{2})[!?]+$", "", text.rstrip(" .,;:"))
     choice = _CHOICE.fullmatch(text)
-    return choice[1] if choice else text
+    number = read_words(text)
+    return choice[1] if choice else text if number is None else str(number)
 
 
 def balanced(text: str) -> bool:
@@ -96,6 +107,18 @@ def _inner(match: re.Match[str]) -> str:
 def _improper(match: re.Match[str]) -> str:
     whole, above, below = (int(part) for part in match.groups() if part is not None)
     return rf"\frac{{{whole * below + above}}}{{{below}}}" if 0 < above < below else match[0]
+
+
+def _repeating(match: re.Match[str]) -> str:
+    whole, once, again = match.groups()
+    value = Fraction(
+        int(whole + once + again or "0") - int(whole + once or "0"), 10 ** len(once) * (10 ** len(again) - 1)
+    )
+    return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+def _scaled(match: re.Match[str]) -> str:
+    return str(Fraction(match[1]) * SCALES[match[2].casefold()])
 
 
 def _unquoted(text: str) -> str:
