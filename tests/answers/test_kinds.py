@@ -55,7 +55,9 @@ def one_or_another_for_one(draw: random.Random) -> Pair:
 
 def denials(draw: random.Random) -> Pair:
     right = draw.choice([str(draw.randint(0, 999)), "Paris", "prime", "x+1", "even"])
-    return draw.choice(["not {}", "it is not {}", "never {}", "no, not {}"]).format(right), right
+    return draw.choice(["not {}", "it is not {}", "never {}", "no, not {}", "anything but {}", "other than {}"]).format(
+        right
+    ), right
 
 
 def other_dates(draw: random.Random) -> Pair:

@@ -306,8 +306,11 @@ _WORD = re.compile(rf"(?<![\w\\{{^])(?!(?:{_FUNCTIONS})\b)[^\W\d_]{{2,}}(?![\w(}
 _TOKEN = re.compile(r"[\w.'%-]*\w%?")
 _ARTICLES = frozenset({"a", "an", "the"})
 _DENIALS = frozenset(
-    {"not", "no", "never", "neither", "nor", "or", "and", "isn't", "cannot", "except", "without", "unless", "either"}
-)
+    {"not", "no", "never", "neither", "nor", "or", "and", "isn't", "cannot", "except", "without", "unless", "either",
+     "but", "anything", "everything", "other", "than", "least", "most", "up", "over", "under", "above", "below", "more",
+     "less", "greater", "fewer", "between", "beyond", "almost", "maybe", "perhaps", "possibly", "wrong", "false",
+     "before", "after", "until", "unlike", "instead", "versus"}
+)  # fmt: skip
 
 
 def _words(a: str, b: str, algebra: Algebra) -> bool | None:

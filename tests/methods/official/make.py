@@ -22,7 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.methods.official import shapers
 from tests.methods.official.ours import OURS, SURE, close, logits
+from tests.methods.official.take import take
 
 COUNT, KEEP = 1000, 250
 SOURCES = {  # name: (repository, commit, licence, whether numbers are kept)
@@ -41,17 +43,9 @@ SOURCES = {  # name: (repository, commit, licence, whether numbers are kept)
     "st-bon-apart": ("Alsace08/ST-BoN", "b0754717c8", "Apache-2.0", True),
     "top-h": ("ErfanBaghaei/Top-H-Decoding", "e3cc917d54", "MIT", True),
     "top-n-sigma": ("Tomorrowdawn/top_nsigma", "82ac59a5c3", "MIT", True),
+    **shapers.SOURCES,
 }
 Case = tuple[dict[str, Any], Any]
-
-
-def take(path: Path, *names: str, **given: Any) -> Any:
-    """Run only the named functions and classes of a file, with the globals that they are given."""
-    tree = ast.parse(path.read_text("utf-8"))
-    tree.body = [node for node in tree.body if getattr(node, "name", None) in names]
-    space: dict[str, Any] = {**given, "__name__": "official"}
-    exec(compile(ast.Module([*ast.parse("from typing import *").body, *tree.body], []), str(path), "exec"), space)
-    return types.SimpleNamespace(**{name: space[name] for name in names})
 
 
 class Broadcasting:
@@ -382,7 +376,8 @@ def desmoothing(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
 def main() -> None:
     folder, wanted = Path(sys.argv[1]).resolve(), sys.argv[2:] or list(SOURCES)
     for name in wanted:
-        theirs: Callable[..., Iterator[Case]] = globals()[name.replace("-", "_")]
+        where = vars(shapers) if name in shapers.SOURCES else globals()
+        theirs: Callable[..., Iterator[Case]] = where[name.replace("-", "_")]
         with contextlib.redirect_stdout(io.StringIO()):
             cases = list(islice(theirs(folder, np.random.default_rng(0)), COUNT))
             ours = [OURS[name](x) for x, _ in cases]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.methods.official import shapers
 from tests.methods.parallel.stage import PROBLEM
 from tests.methods.parallel.stage import play as play_chains
 from tests.methods.stopping.stage import play
@@ -156,6 +157,7 @@ OURS: Mapping[str, Callable[[Input], Any]] = {
     "st-bon-apart": st_bon_apart,
     "top-h": kept,
     "top-n-sigma": kept,
+    **shapers.OURS,
 }
 
 
