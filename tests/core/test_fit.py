@@ -25,7 +25,7 @@ from satisfice.methods.stopping.full import Full
 HEADS = Requirement("value-head", "a value head", "trainer")
 LAYERS = Requirement("linear-layers", "linear layers", "model")
 WIDTH = Column("width", "how wide it is")
-LEARNED = {"knowing-before-saying", "lynx", "specexit"}  # made with an artefact only
+LEARNED = {"knowing-before-saying", "lynx", "specexit", "stop-value"}  # made with an artefact only
 
 
 def card(name: str, **fields: Any) -> Card:

@@ -24,7 +24,7 @@ def card(**fields: Any) -> Card:
     return Card(**{"id": "mine", "paper": "", "where": "here", "needs": frozenset(), "fidelity": "standard"} | fields)
 
 
-LEARNED = {"knowing-before-saying", "lynx", "specexit"}
+LEARNED = {"knowing-before-saying", "lynx", "specexit", "stop-value"}
 """They cannot be made without an artefact; tests/stopping/test_learned.py has them pass with one."""
 
 

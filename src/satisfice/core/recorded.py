@@ -3,7 +3,7 @@
 Recordings on disk are read in `satisfice.recordings`; a rule that learns has a `fit` that reads what is here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -120,6 +120,9 @@ class Records(Protocol):
     @property
     def profile(self) -> Profile:
         """The words of the model."""
+
+    def decode(self, ids: Sequence[int], /) -> str:
+        """Return the text of tokens."""
 
     def chains(self) -> Iterator[RecordedChain]:
         """Yield the chains, one after another, in the order in which they were recorded."""

@@ -20,7 +20,7 @@ SPECS = {
     "es-cot": "es-cot(d_min=3)",
     "fixed-budget": "fixed-budget(tokens=40, at=step)",
 }
-LEARNED = {"first-try", "knowing-before-saying", "lynx", "specexit"}
+LEARNED = {"first-try", "knowing-before-saying", "lynx", "specexit", "stop-value"}
 """They need an artefact; tests/bench/test_calibrate_on_pocket.py makes two and runs them."""
 
 pytestmark = pytest.mark.slow

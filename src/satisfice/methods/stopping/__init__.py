@@ -31,6 +31,7 @@ _METHODS: Methods[Policy] = Methods(
         "s1-budget-forcing": "budget_forcing:BudgetForcing",
         "server-thinking-budget": "server_thinking_budget:ServerThinkingBudget",
         "specexit": "specexit:SpecExit",
+        "stop-value": "stop_value:StopValue",
     },
 )
 FAMILY = Family(name="stopping", kind=POLICY, methods=_METHODS)
