@@ -1,6 +1,7 @@
 """What `deploy/` holds, as far as a machine without containers can run it: load balancer, unit, compose file."""
 
 import contextlib
+import inspect
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import pytest
 import yaml
 from tests.engines.servers import LoopbackServer, real_server, steps_script
 
+from satisfice.gateway import monitor
 from satisfice.gateway.metrics import Metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -142,6 +144,9 @@ def test_dashboard_alerts_and_page_speak_of_figures_that_there_are() -> None:
     metrics.began()
     metrics.ended("ok", 1.0, "anybody")
     there = set(re.findall(r"^# TYPE (\w+)", metrics.text().decode(), re.MULTILINE))
+    there |= set(
+        re.findall(r'"(satisfice_\w+)"', inspect.getsource(monitor))
+    )  # those of a promise, where one is watched
     page = (DEPLOY.parent / "docs" / "operating.md").read_text()
     board, alerts = (DEPLOY / "grafana.json").read_text(), (DEPLOY / "alerts.yaml").read_text()
     for text in (board, alerts, page):

@@ -20,14 +20,14 @@ def test_a_request_and_what_it_asks_are_one_trace() -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from satisfice.gateway.tracing import on_span, traced
+    from satisfice.gateway.tracing import Spans
 
     found, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(found))
-    settings = Settings(policy=build("first-cue"))
+    settings, spans = Settings(policy=build("first-cue")), Spans(provider)
     with (
         LoopbackServer() as server,
-        served(upstream(server.url), settings, lambda app: traced(app, provider), told=on_span) as gateway,
+        served(upstream(server.url), settings, spans.around, told=spans.told) as gateway,
     ):
         found.clear()
         begin = len(server.requests)
@@ -37,13 +37,15 @@ def test_a_request_and_what_it_asks_are_one_trace() -> None:
         assert httpx.post(url, json=body, headers=headers, trust_env=False).status_code == 200
         httpx.get(gateway.url + "/metrics", trust_env=False)
         asked, told = len(server.requests) - begin, server.headers[begin:]
-    spans = [span for span in found.get_finished_spans() if f"{span.context.trace_id:032x}" == TRACE]
-    ours = [span for span in spans if span.kind.name == "SERVER"]
-    theirs = [span for span in spans if span.kind.name == "CLIENT"]
+    ended = [span for span in found.get_finished_spans() if f"{span.context.trace_id:032x}" == TRACE]
+    ours = [span for span in ended if span.kind.name == "SERVER"]
+    theirs = [span for span in ended if span.kind.name == "CLIENT"]
     assert (len(ours), len(theirs)) == (1, asked)
     assert asked >= 2
     assert all(TRACE in row["traceparent"] for row in told)
-    assert ours[0].attributes["satisfice.policy"] == "first-cue"
-    assert ours[0].attributes["satisfice.outcome"] == "ok"
-    assert ours[0].attributes["satisfice.spent"] > 5
-    assert "HIDDEN" not in "".join(span.to_json() for span in spans)
+    [made] = [span for span in ended if span.name == "generate"]
+    assert made.parent.span_id == ours[0].context.span_id
+    assert (made.attributes["satisfice.policy"], made.attributes["satisfice.outcome"]) == ("first-cue", "ok")
+    assert made.attributes["satisfice.spent"] > 5
+    assert made.start_time < made.end_time
+    assert "HIDDEN" not in "".join(span.to_json() for span in ended)

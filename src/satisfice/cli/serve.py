@@ -54,7 +54,7 @@ def serve(
         from satisfice.gateway.app import Gateway, create_app
         from satisfice.gateway.config import read_config, settings_from
         from satisfice.gateway.logs import set_up
-        from satisfice.gateway.tracing import on_span, traced
+        from satisfice.gateway.tracing import Spans
     except ModuleNotFoundError as error:
         if error.name in {"aiohttp", "uvicorn", "prometheus_client", "pydantic", "starlette"}:
             raise MissingExtra("satisfice serve", "serve") from error
@@ -86,9 +86,10 @@ def serve(
             loop.add_signal_handler(signal.SIGHUP, lambda: _reload(gateway, lambda: settings_from(told())))
 
     sources = _sources(options["upstream"], options["model"], options["upstream_key_env"])
-    heard: dict[str, Any] = {"told": on_span} if options["traces"] else {}
+    spans = Spans() if options["traces"] else None
+    heard: dict[str, Any] = {} if spans is None else {"told": spans.told}
     app: Any = create_app(sources, checked, name=options["name"], when_open=when_open, **heard)
-    app = traced(app) if options["traces"] else app
+    app = app if spans is None else spans.around(app)
     err_console.print(
         f"satisfice serves at http://{options['host']}:{options['port']}, its page included.", highlight=False
     )
