@@ -54,5 +54,4 @@ def test_a_line_for_each_request_without_its_content(lines: list[str]) -> None:
     assert (ok["policy"], ok["stopped"], ok["spent"] > 5, ok["seconds"] >= 0) == ("first-cue", ["rule"], True, True)
     assert passed["passed"] == "messages[0].content"
     for text in lines:
-        for secret in ("HIDDEN", "46", KEY):
-            assert secret not in text.replace(ok["id"], "").replace(json.loads(text)["time"], "")
+        assert not [secret for secret in ("HIDDEN", "12+34", KEY) if secret in text]
