@@ -1,6 +1,7 @@
 """Shapers inside TRL, for real: short trainings of the pocket model, and the canary that watches TRL's own methods."""
 
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -27,14 +28,17 @@ pytestmark = [
 ]
 
 
+def beside(name: str) -> Any:
+    """Return a module in this folder, which is no package."""
+    if (folder := str(Path(__file__).parent)) not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module(name)
+
+
 @contextlib.contextmanager
 def tiny(*arguments: Any, **more: Any) -> Iterator[Any]:
     """`tiny.tiny`, imported late: TRL takes seconds to load, and quick runs collect this file too."""
-    if (folder := str(Path(__file__).parent)) not in sys.path:
-        sys.path.insert(0, folder)
-    import tiny as module
-
-    with module.tiny(*arguments, **more) as trainer:
+    with beside("tiny").tiny(*arguments, **more) as trainer:
         yield trainer
 
 
@@ -243,7 +247,7 @@ def test_remembered_rollouts_take_the_places_of_groups_that_say_nothing(tmp_path
 
 
 def test_a_method_that_nobody_knows_brings_its_own_term_of_the_loss(tmp_path: Path) -> None:
-    from toy import Held
+    Held = beside("toy").Held
 
     with tiny(tmp_path, Held(weight=0.0), steps=1) as trainer:
         trainer.train()
