@@ -1,9 +1,9 @@
 """A rule of our own: the value of stopping, learned backward on recorded chains, against DEER and against an oracle.
 
 The rule learns on the problems of the recommendation. Both ladders, DEER's thresholds and the prices of a token, get
-their promise from the first half of the fresh problems, each ladder alone, and are held against each other on the rest. Both write the trial answer down, so what they do follows from what the chains show at
-their cues; `deer` as replayed says whether it does. The oracle stops at the first cue at which the trial answer is
-right, and pays for the trials up to there as the rules do.
+their promise from the first half of the fresh problems, each ladder alone, and are held against each other on the rest.
+Both write the trial answer down, so what they do follows from what the chains show at their cues. The oracle stops at
+the first cue at which the trial answer is right, and pays for the trials up to there as the rules do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,8 +57,9 @@ def learn(
         }
         ladders["stop-value"].append((price, {part: done(traces[part], at[part]) for part in tiers}))
     whole = {part: full(traces[part]) for part in tiers}
+    best_hindsight = done(traces["report"], [first_right(trace) for trace in traces["report"]])
     found: dict[str, Any] = {
-        "oracle": row(done(traces["report"], list(map(first_right, traces["report"]))), whole["report"], tiers["report"]),
+        "oracle": row(best_hindsight, whole["report"], tiers["report"]),
         "settings": [], "promised": [], "difference": [],
     }  # fmt: skip
     for name, rungs in ladders.items():
@@ -76,7 +77,9 @@ def learn(
             )
         one, two = best["deer"], best["stop-value"]
         if one is not None and two is not None:
-            found["difference"].append({"most": most, **difference(one[1]["report"], two[1]["report"], whole["report"])})
+            found["difference"].append(
+                {"most": most, **difference(one[1]["report"], two[1]["report"], whole["report"])}
+            )
     return found
 
 
@@ -118,7 +121,9 @@ def done(traces: Sequence[Trace], stops: Sequence[int | None], looks: int | None
     for trace, at in zip(traces, stops, strict=True):
         right.append(trace.full if at is None else trace.right[at])
         spent.append(
-            trace.spent + sum(trace.probes[:looks]) if at is None else trace.looks[at].at + trace.held[at] + sum(trace.probes[: at + 1])
+            trace.spent + sum(trace.probes[:looks])
+            if at is None
+            else trace.looks[at].at + trace.held[at] + sum(trace.probes[: at + 1])
         )
     return Done(right=np.array(right, dtype=bool), spent=np.array(spent))
 

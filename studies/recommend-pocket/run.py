@@ -43,7 +43,10 @@ TIERS = ("chain-sum:easy", "chain-sum:hard")
 MODEL = "pocket"
 GOAL = Goal(most=0.02)
 AGREE = (
-    "deer(threshold=0.975, reuse_answer=true)", "deer(threshold=0.99)", "first-cue(every=3)", "fixed-budget(tokens=64)"
+    "deer(threshold=0.975, reuse_answer=true)",
+    "deer(threshold=0.99)",
+    "first-cue(every=3)",
+    "fixed-budget(tokens=64)",
 )
 CHECKED = 150  # problems per tier that these are replayed on too
 HOPELESS = 0.10  # share lost in a tier, after which a ladder's further settings are left out: no promise here allows it
@@ -53,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Do the stages that were asked for, in their order."""
     parser = command(__doc__, HERE)
     parser.add_argument("--out", type=Path, default=Path("runs/recommend-pocket"))
-    parser.add_argument("--fresh", type=int, default=2000, help="problems per tier that the recommendation is checked on")
+    parser.add_argument(
+        "--fresh", type=int, default=2000, help="problems per tier that the recommendation is checked on"
+    )
     parser.add_argument("--resamplings", type=int, default=5000)
     stages = {
         "recommend": do_recommend, "record": do_record, "read": do_read,

@@ -150,5 +150,3 @@ def differ(one: Outcomes, other: Outcomes) -> dict[str, int]:
         "answers": sum(not equal_answers(a, b) for a, b in zip(one.answers, other.answers, strict=True)),
         "looks": int((~np.isclose(one.looked, other.looked, equal_nan=True)).sum()),
     }  # fmt: skip
-
-

@@ -112,8 +112,8 @@ def drift(found: Mapping[str, Any]) -> str:
 def learned(found: Mapping[str, Any]) -> str:
     """Our own rule beside DEER, each at the setting that is promised, and the oracle."""
     lines = [
-        "**A learned value of stopping (`stop-value`) against DEER**, each ladder's promised setting, on fresh problems",
-        "", "| allowed | rule | setting | lost, easy and hard | saves | easy | hard |",
+        "**A learned value of stopping (`stop-value`) against DEER**, each at the setting that is promised", "",
+        "| allowed | rule | setting | lost, easy and hard | saves | easy | hard |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     names = {"deer": "`deer(reuse_answer=true)`, threshold", "stop-value": "`stop-value`, price"}

@@ -268,10 +268,7 @@ def monitor_lives() -> dict[str, Any]:
 
 def shift(arrays: rows.Arrays) -> dict[str, Any]:
     """How soon the drift alarm rings when easy problems turn into hard ones, and how often before that."""
-    return {
-        name: delays(arrays[f"{name}"], arrays["class"])
-        for name in ("prompt", "first-look", "confidence")
-    }
+    return {name: delays(arrays[name], arrays["class"]) for name in ("prompt", "first-look", "confidence")}
 
 
 def delays(values: NDArray[Any], tier: NDArray[Any]) -> dict[str, Any]:
