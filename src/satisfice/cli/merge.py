@@ -95,7 +95,7 @@ def _measured(base: str, merged: list[str], out: Path, tasks: list[str], limit: 
         err_console.print(table)
     tested = promised(read_samples(out / "sweep"), base, merged, most=max_loss)
     passed = [one.setting for one in tested if one.passed]
-    found = {
+    found: dict[str, Any] = {
         "max_loss": max_loss, "confidence": 0.95, "frontier": on_frontier(results["rows"]),
         "tested": [vars(one) for one in tested], "promised": passed[-1] if passed else None,
     }  # fmt: skip

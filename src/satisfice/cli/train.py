@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.core import ParameterSource
 
 from satisfice.cli import complete
 from satisfice.cli.common import Config, err_console, load, out_console, print_json, resumable
@@ -126,7 +125,8 @@ def _settings(context: typer.Context, given: dict[str, Any], *, by_data: bool) -
 
 def _typed(context: typer.Context, field: str) -> bool:
     """Return whether a person gave an option, on the command line or in a file."""
-    return context.get_parameter_source(field) not in (ParameterSource.DEFAULT, None)
+    source = context.get_parameter_source(field)  # by name: typer brings a click of its own
+    return source is not None and source.name != "DEFAULT"
 
 
 def _by_shaper(
@@ -177,9 +177,8 @@ def _on_data(
     if eval_limit:
         load_tasks(evaluated, limit=eval_limit)
     if settings["learning_rate"] is None:
-        settings["learning_rate"] = ROWS_RATE if settings["loss"] == "sft" else PAIRS_RATE
-        if model == "pocket":
-            settings["learning_rate"] *= POCKET_FACTOR
+        rate = ROWS_RATE if settings["loss"] == "sft" else PAIRS_RATE
+        settings["learning_rate"] = rate * POCKET_FACTOR if model == "pocket" else rate
     plan = DataPlan(model=model, data=data, **settings)
     with err_console.status("Loading the trainer ..."):
         training = _trainer("supervised")

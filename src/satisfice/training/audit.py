@@ -140,7 +140,7 @@ def shown(made: Sequence[Row] | Sequence[Pair], limit: int = SHOWN) -> list[dict
     )
     found = []
     for row in chosen:
-        one = {
+        one: dict[str, Any] = {
             "task": row.trace.problem.task, "problem": row.trace.problem.id, "question": row.trace.problem.question,
             "prompt": row.question, "note": row.note, "verdict": row.verdict.value, "cut": _cut(row),
             "chain": len(row.trace.ids), "size": row.size, "segments": segments(row),

@@ -121,7 +121,8 @@ class _Writer:
     """Text to tokens and back, by what is in a recording, or by the model's tokenizer where that is not enough."""
 
     def __init__(self, recording: Recording, model: str | None) -> None:
-        self._recording, self._model, self._words = recording, model, None
+        self._recording, self._model = recording, model
+        self._words: TokenizerWords | None = None
 
     def encode_all(self, texts: Iterable[str]) -> Encode:
         """Return a function that encodes these texts; what cannot be written is told at once."""

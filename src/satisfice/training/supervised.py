@@ -11,8 +11,13 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
-from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
 from trl.experimental.cpo import CPOConfig, CPOTrainer
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.kto_config import KTOConfig
+from trl.trainer.kto_trainer import KTOTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from satisfice.core.errors import BadInput
 from satisfice.core.files import replace_file
@@ -189,7 +194,7 @@ def _trainer(plan: DataPlan, folder: Path, out: Path, watcher: Watcher) -> Any:
                 )
             case "dpo" | "dpo-norm":
                 kind = "sigmoid" if plan.loss == "dpo" else "sigmoid_norm"
-                args: Any = DPOConfig(**common, beta=plan.strength, loss_type=kind)
+                args: Any = DPOConfig(**common, beta=plan.strength, loss_type=[kind])
                 trainer = _Dpo(model, args=args, train_dataset=Dataset.from_list(_tokens(plan.data)), **more)
             case "kto":
                 args = KTOConfig(**common, beta=plan.strength)

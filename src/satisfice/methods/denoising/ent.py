@@ -51,7 +51,10 @@ class Ent:
         if step < self.begin or not n:
             return np.ones(n)
         largest = np.sort(error)[::-1]
-        edge = self.threshold if self.fraction is None else largest[min(int(self.fraction * n), n - 1)]
+        if self.fraction is not None:
+            edge = float(largest[min(int(self.fraction * n), n - 1)])
+        else:
+            edge = float(self.threshold or 0.0)
         if self.most < 1:
-            edge = max(float(edge or 0.0), float(largest[int(self.most * n)]))
+            edge = max(edge, float(largest[int(self.most * n)]))
         return np.asarray(error <= edge, dtype=np.float64)
