@@ -68,7 +68,8 @@ class DataPlan:
     @property
     def updates(self) -> int:
         """How often the weights change."""
-        return self.epochs * -(-len(self.data.rows) // self.batch)
+        examples = len(self.data.rows) * (2 if self.loss == "kto" else 1)  # it takes both rows of a pair by themselves
+        return self.epochs * -(-examples // self.batch)
 
     def outcome(self, out: Path) -> str:
         """What `--model` calls the model that a finished training leaves in `out`: a folder, or an adapter's on top."""
