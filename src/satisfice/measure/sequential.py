@@ -16,6 +16,7 @@ holds at all times in the limit, as the bootstrap holds for a fixed number in th
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from satisfice.measure.intervals import LEVEL, Estimate, Floats
 
@@ -31,7 +32,11 @@ def wealth(values: Floats, m: float, least: float) -> float:
     >>> round(math.exp(wealth(np.zeros(300), -0.02, -1)), 1)  # 300 problems without a difference, against a loss of 2 %
     104.0
     """
-    found, counts = np.unique(values, return_counts=True)
+    return _log_wealth(*np.unique(values, return_counts=True), m, least)
+
+
+def _log_wealth(found: Floats, counts: NDArray[np.int64], m: float, least: float) -> float:
+    """Return the log of the wealth for different values `[k]` and how often each was seen `[k]`."""
     gains = (found - least) / (m - least)
     logs = counts @ np.log(np.maximum(1 - SHARES + SHARES * gains[:, None], 1e-300))
     top = float(logs.max())
@@ -57,11 +62,12 @@ def always_bounded_mean(above: Floats, below: Floats, least: float, most: float)
 
 def _bound(values: Floats, least: float, most: float) -> float:
     """Return the largest m that "the mean is at most m" is refuted for, by bisection: the wealth falls in m."""
+    found, counts = np.unique(values, return_counts=True)
     enough = math.log(2 / (1 - LEVEL))
     low, high = least, most
     for _ in range(40):
         middle = (low + high) / 2
-        if wealth(values, middle, least) >= enough:
+        if _log_wealth(found, counts, middle, least) >= enough:
             low = middle
         else:
             high = middle
