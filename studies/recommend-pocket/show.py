@@ -122,10 +122,8 @@ def learned(found: Mapping[str, Any]) -> str:
         lines.append(f"{head} none | | | | |" if row["value"] is None else f"{head} {row['value']:g} {_tail(row)}")
     lines.append(f"| | oracle of the first right answer | {_tail(found['oracle'])}")
     for row in found["difference"]:
-        lines += [
-            "", f"At {row['most']:.0%} `stop-value` saves {100 * row['more']:+.1f} points more than DEER "
-            f"({100 * row['low']:+.1f} to {100 * row['high']:+.1f}).",
-        ]  # fmt: skip
+        more, low, high = (f"{100 * row[end]:+.1f}" for end in ("more", "low", "high"))
+        lines += ["", f"At {row['most']:.0%} `stop-value` less DEER: {more} points of saving ({low} to {high})."]
     return "\n".join(lines)
 
 
