@@ -115,6 +115,17 @@ def test_a_limit_ends_the_answer_with_length_and_its_text() -> None:
             assert (choice["message"]["reasoning"], choice["message"]["content"]) == (reasoning, content)
 
 
+def test_a_limit_is_the_clients_or_the_providers_and_a_prompts_length_is_no_guess_of_ours() -> None:
+    with OpenRouter() as server, served(upstream(server.url + PROVIDERS[OpenRouter])) as gateway:
+        long = [{"role": "user", "content": '{"a": [1, 2]} ' * 12_000}]  # by its words and signs more than the context
+        assert ask(gateway, messages=long).status_code == 200
+        assert "max_tokens" not in server.chats[-1]
+        assert ask(gateway, max_tokens=500_000).status_code == 200
+        assert server.chats[-1]["max_tokens"] == 163_840
+        row = httpx.get(gateway.url + "/v1/models", trust_env=False).json()["data"][0]
+        assert row["max_model_len"] == 163_840
+
+
 @pytest.mark.parametrize("policy", ["full", "first-finish(n=3)"])
 def test_a_client_that_leaves_stops_the_provider(policy: str) -> None:
     settings = Settings(keep_alive_s=0.05)  # a policy over several chains shows nothing else before it has decided
@@ -208,7 +219,7 @@ def test_what_a_chat_route_is_not() -> None:
             load_engine(server.url + CHAT + "&template=x")
         with pytest.raises(BadInput, match="route must be completions or chat"):
             load_engine(server.url + "?route=text")
-        assert load_engine(server.url + PROVIDERS[OpenRouter]).max_length == 163_840
+        assert load_engine(server.url + PROVIDERS[OpenRouter]).server.max_length == 163_840
     with Ollama() as server, pytest.raises(BadInput, match="puts prompts into the chat form once more"):
         load_engine(server.url + "?template=<u>{question}<a><think>")
     with LoopbackServer() as server, pytest.raises(BadInput, match="404"):

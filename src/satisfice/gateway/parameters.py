@@ -124,12 +124,14 @@ def make_parameters(
         )
     name = _spec_if_fit(policy, engine) if thinks else "plain"
     fields, known = request.fields, None if server is None else server.known_length
-    longest = engine.max_length if server is None else known or engine.profile.max_tokens
-    longest = min(request.max_tokens or longest, settings.limits.tokens or longest, longest)
+    most = [n for n in (request.max_tokens, settings.limits.tokens, known) if n is not None]
+    longest = min([engine.max_length if server is None or whole else known or engine.profile.max_tokens, *most])
     options, sampler, bias, ignored = _sampling(request, engine, server, policy)
     if whole and options is not None:
         thinking = {name.partition(".")[0] for name, _ in SPELLINGS} - {"chat_template_kwargs"}
-        options |= {name: fields[name] for name in thinking if name in fields} | {"max_tokens": longest}
+        options |= {name: fields[name] for name in thinking if name in fields}
+        if request.max_tokens or settings.limits.tokens:  # otherwise the provider's own limit holds
+            options["max_tokens"] = longest
     return Parameters(
         policy=(Whole() if type(policy) is Full else policy) if thinks else Plain(), name=name,
         live=not thinks or _is_live(policy), thinking=request.thinking, effort_of=engine.profile.max_tokens,

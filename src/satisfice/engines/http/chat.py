@@ -78,11 +78,13 @@ class ChatEngine:
         given = named_profile(profile) if isinstance(profile, str) else profile
         self.profile = TAGGED if given is None else replace(given, after_open="")
         self.found = in_a_loop_of_its_own(find_chat(self.address, model=model, budget=budget, profile=self.profile))
-        self.server = self.found.server
+        self.server = replace(self.found.server, max_length=max_length or self.found.server.max_length)
         self.words = TextWords()
         self.end_ids = self.words.end_ids
         self.encode, self.decode, self.piece = self.words.encode, self.words.decode, self.words.piece
-        self.max_length = max_length or self.server.max_length or UNKNOWN_LENGTH
+        self.max_length = (
+            UNKNOWN_LENGTH  # tokens of a prompt are a guess here: whether it fits is the provider's to say
+        )
         self.provides = frozenset({Need.ABORT, Need.RENDER, *([Need.BUDGET] if budget else [])})
         self.patience_s, self.retry_busy = patience_s, retry_busy
         self.gate = Gate(connections)
@@ -160,13 +162,13 @@ class ChatEngine:
         options = request.options
         own: dict[str, Any] = {"temperature": request.temperature, "top_p": request.top_p}
         settings = dict(own if options is None else options)
-        limit = settings.pop("max_tokens", None) or self.profile.max_tokens
+        limit = settings.pop("max_tokens", None) or (self.profile.max_tokens if options is None else None)
         if options is None or "seed" in options:
             settings["seed"] = random_key(request.key, len(ids)) >> 33
         if self.server.budget is not None and request.thinking_budget is not None:
             settings |= BUDGETS[self.server.budget](request.thinking_budget)
         return {
-            **settings, **asked, "model": self.server.model, self.found.limit: limit,
+            **settings, **asked, "model": self.server.model, **({} if limit is None else {self.found.limit: limit}),
             **({"stream_options": {"include_usage": True}} if self.server.extended else {}),
         }  # fmt: skip
 

@@ -44,6 +44,8 @@ class HttpUpstream:
     @property
     def known_length(self) -> int | None:
         """Its context in tokens; None where nobody knows."""
+        if self.whole:
+            return self._engine.server.max_length
         length = self._engine.max_length
         return length if length < UNKNOWN_LENGTH else None
 
