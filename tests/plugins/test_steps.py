@@ -233,12 +233,16 @@ def test_a_cue_is_decided_with_the_chance_that_it_would_be_drawn() -> None:
     """A fifth of the mass is on a cue: in a fifth of the chains the thinking closes there, and the cue never comes."""
     cue, other = int(words().bare[0]), 300
     fitted, closed = fit(build("first-cue"), words()), 0  # type: ignore[arg-type]
-    for heat, top_p, chance in ((1.0, 1.0, 0.2), (2.0, 1.0, 1 / 3), (1.0, 0.7, 0.0)):
+    for heat, top_p, top_k, chance in (
+        (1.0, 1.0, 0, 0.2), (2.0, 1.0, 0, 1 / 3), (1.0, 0.7, 0, 0.0), (1.0, 0.95, 0, 0.2), (1.0, 1.0, 1, 0.0),
+        (1.0, 1.0, 2, 0.2),
+    ):  # fmt: skip
         n, steps = 2000, Steps(words())
         for row in range(n):
             prompt = words().encode("<think>")
             key = row * 7919 + 13
-            steps.add(row, Asker(fitted=fitted, output=[], key=key, prompt=prompt, temperature=heat, top_p=top_p))
+            asked = Asker(fitted=fitted, output=[], key=key, prompt=prompt, temperature=heat, top_p=top_p, top_k=top_k)
+            steps.add(row, asked)
         logits = torch.full((n, 1024), -50.0)
         logits[:, cue], logits[:, other] = np.log(0.2), np.log(0.8)
         out = steps.apply(logits)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 Decode = Callable[[list[int]], str]
 
@@ -20,10 +21,13 @@ def could_end(piece: str, texts: Sequence[str]) -> bool:
     >>> could_end("it", ["Wait"]), could_end(" Wait,", ["Wait"]), could_end("bit", ["Wait"])
     (True, True, False)
     """
-    return any(
-        text in piece or any(piece.startswith(text[-n:]) for n in range(1, min(len(text), len(piece) or 1) + 1))
-        for text in texts
-    )
+    return piece.startswith(_ends(tuple(texts))) or any(text in piece for text in texts)
+
+
+@lru_cache(256)
+def _ends(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is left of each text after some of it: a vocabulary is looked through for them, token by token."""
+    return tuple(text[n:] for text in texts for n in range(len(text)))
 
 
 def find_stop(ids: Sequence[int], begin: int, new: int, texts: Sequence[str], decode: Decode) -> Match | None:

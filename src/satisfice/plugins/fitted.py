@@ -36,14 +36,14 @@ class ModelWords:
     @cached_property
     def flags(self) -> NDArray[np.uint8]:
         """What each token may mean, `[size]`."""
-        profile, flags = self.profile, np.zeros(self.size, dtype=np.uint8)
-        for token in range(self.size):
-            text = self.decode([token])
-            flags[token] = (
-                _cue(text, profile.cues) | WORD * text[-1:].isalnum() | CLOSE * could_end(text, (profile.think_close,))
-                | OPEN * could_end(text, (profile.think_open.rstrip(),)) | STEP * could_end(text, (profile.step,))
-            )  # fmt: skip
-        return flags
+        profile = self.profile
+        close, begin, step = (profile.think_close,), (profile.think_open.rstrip(),), (profile.step,)
+        texts = (self.decode([token]) for token in range(self.size))
+        return np.array([
+            _cue(text, profile.cues) | WORD * text[-1:].isalnum() | CLOSE * could_end(text, close)
+            | OPEN * could_end(text, begin) | STEP * could_end(text, step)
+            for text in texts
+        ], dtype=np.uint8)  # fmt: skip
 
     @cached_property
     def cues(self) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ device and is read by this side with the next token, when it has long been compu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ class Steps:
 
     def __init__(self, words: ModelWords) -> None:
         self.words = words
+        _ = words.flags  # read through now: later everybody would wait for it
         self.askers: dict[int, Asker] = {}  # by row
         self._widen(16)
         self._pending: list[tuple[NDArray[np.intp], torch.Tensor, NDArray[Any]]] = []  # rows, what, and where it goes
@@ -171,7 +173,7 @@ class Steps:
         scores = logits[index].float() / torch.where(heat > 0, heat, 1.0)[:, None]
         after = torch.from_numpy((self.words.flags[self._last[rows]] & WORD) > 0).to(logits.device)
         after &= torch.from_numpy(self._thought[rows] > 0).to(logits.device)
-        cues, bare = (_at(found, logits) for found in (self.words.cues, self.words.bare))
+        cues, bare, means = _tables(self.words, logits.device)
         inside = torch.full((len(rows), len(bare)), 0.0, device=logits.device).masked_fill(after[:, None], -torch.inf)
         keys = np.array([asker.key for asker in askers], dtype=np.uint64)
         chance = torch.from_numpy(uniforms(keys, self._seen[rows])).to(logits.device)
@@ -183,12 +185,12 @@ class Steps:
         likely = share(scores, inside)
         cut = [i for i, asker in enumerate(askers) if asker.top_p < 1 or asker.top_k > 0 or asker.min_p > 0]
         if cut:  # the sampler leaves out unlikely tokens, so the share is another: only where that may decide
-            most = torch.tensor([1 / max(askers[i].top_p, 1e-6) for i in cut], device=logits.device)
-            open_ = would[cut] & (heat[cut] > 0) & ((chance[cut] < likely[cut] * most) | (most > 2))
-            for i in np.array(cut)[open_.cpu().numpy()].tolist():
+            grows = [np.inf if askers[i].top_k or askers[i].min_p else 1 / max(askers[i].top_p, 1e-6) for i in cut]
+            near = chance[cut] < likely[cut] * torch.tensor(grows, dtype=torch.float64, device=logits.device)
+            for i in np.array(cut)[(would[cut] & (heat[cut] > 0) & near).cpu().numpy()].tolist():
                 likely[i] = share(_truncated(scores[i : i + 1], askers[i]), inside[i : i + 1])[0]
         best = scores.argmax(-1)
-        flags = torch.from_numpy(self.words.flags).to(logits.device)[best]
+        flags = means[best]
         greedy = ((flags & CUE) > 0) | (((flags & BARE) > 0) & ~after)
         close = would & torch.where(heat > 0, chance < likely, greedy)
         passed = would & ~close
@@ -338,6 +340,13 @@ def _truncated(scores: torch.Tensor, asker: Asker) -> torch.Tensor:
     if 0 < asker.top_k < scores.shape[1]:
         scores = scores.masked_fill(scores < scores.topk(asker.top_k).values[:, -1:], -torch.inf)
     return nucleus(scores, torch.tensor([asker.top_p], device=scores.device)) if asker.top_p < 1 else scores
+
+
+@lru_cache(8)
+def _tables(words: ModelWords, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the cues, those that are none behind a letter, and what each token may mean, on a device."""
+    cues, bare, means = (torch.from_numpy(table).to(device) for table in (words.cues, words.bare, words.flags))
+    return cues, bare, means
 
 
 def _at(tokens: Any, like: torch.Tensor) -> torch.Tensor:
