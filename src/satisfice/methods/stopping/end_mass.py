@@ -20,8 +20,8 @@ class EndMass:
         share = p(end) / (p(end) + p(cues)),    stop if share > threshold
 
     of the next token, over the end of thinking (its first token) and the cues that are one token, among the 20
-    likeliest. Where neither is likely at all the share is 0. Reconstructed: servers' users have proposed to watch the
-    end's probability; the comparison with the cues and the threshold are ours.
+    likeliest. Where neither is likely at all the share is 0. No single source owns it: that the end's probability is
+    worth watching has been said often; the comparison with the cues and the threshold are ours.
     """
 
     card: ClassVar = Card(
@@ -29,7 +29,7 @@ class EndMass:
         paper="",
         where="probability of the end of thinking beside that of going on, without one source",
         needs=frozenset({Need.INJECT, Need.TOP_LOGPROBS}),
-        fidelity="reconstructed",
+        fidelity="standard",
         ours=("threshold",),
     )
     at: ClassVar[Place] = "cue"

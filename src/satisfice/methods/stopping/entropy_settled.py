@@ -20,8 +20,8 @@ class EntropySettled:
         H_i = -sum_v p_i(v) ln p_i(v),    stop if mean(H_{n-window+1} ... H_n) < below
 
     A model that only copies and confirms what it has found is near certain of each token. Chains shorter than the
-    window are left alone. Reconstructed: low entropy as a sign that the work is done is an idea of several papers; the
-    window and the line are ours, and what is low depends on the model.
+    window are left alone. No single source owns it: low entropy as a sign that the work is done is in several papers;
+    the window and the line are ours, and what is low depends on the model.
     """
 
     card: ClassVar = Card(
@@ -29,7 +29,7 @@ class EntropySettled:
         paper="",
         where="low entropy as a sign that nothing is being decided any more, without one source",
         needs=frozenset({Need.INJECT, Need.ENTROPY}),
-        fidelity="reconstructed",
+        fidelity="standard",
         ours=("window", "below"),
     )
     at: ClassVar[Place] = "token"
