@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from satisfice.catalog import parse_policies
+from satisfice.cli.main import app
 from satisfice.core.chain import Chain
 from satisfice.core.engine import Signals
 from satisfice.core.errors import BadInput, NotRecorded, Unfit, UnknownName
@@ -548,6 +551,20 @@ def test_replay_needs_no_torch(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "12 problems" in done.stdout
     assert (tmp_path / "run" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "rule"), [("scripted", "deer"), ("pocket", "deer(threshold=0.97, reuse_answer=true)")]
+)
+def test_replay_takes_deer_as_a_study_recommends_it_for_the_recorded_model(folder, tmp_path, model, rule):
+    named = tmp_path / "named"
+    shutil.copytree(folder, named)
+    for path in named.glob("*.json"):
+        path.write_text(path.read_text().replace('"model": "scripted"', f'"model": "{model}"'))
+    done = CliRunner().invoke(app, ["replay", str(named), "--out", str(tmp_path / "run"), "--limit", "3"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
+    assert [row["policy"] for row in rows] == ["full", "first-cue", rule]
 
 
 # On a real model

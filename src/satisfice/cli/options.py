@@ -29,13 +29,6 @@ Tasks = Annotated[
     ),
 ]
 POLICIES = "Policies, with commas: id, id:value, id(field=value, ...). `satisfice methods` lists them."
-Policies = Annotated[
-    str,
-    typer.Option(
-        help=POLICIES,
-        autocompletion=complete.methods_of("policy", several=True),
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for other programs.")]
 
 

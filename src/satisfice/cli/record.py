@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from satisfice.cli import complete
 from satisfice.cli.common import Config, err_console, exit_on_failures, load, out_console, print_json, resumable
-from satisfice.cli.options import Json, Model, Policies, Tasks, names, numbers, options_of
+from satisfice.cli.options import POLICIES, Json, Model, Tasks, names, numbers, options_of, with_preset
 from satisfice.recordings.record_plan import RecordPlan
 
 
@@ -47,7 +48,13 @@ def record(
 def replay(
     folder: Annotated[Path, typer.Argument(help="Folder of a recording.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; the same command goes on where it stopped.")],
-    policies: Policies = "full,first-cue,deer",
+    policies: Annotated[
+        str,
+        typer.Option(
+            help=f"{POLICIES} Default: full, first-cue, and deer as a study recommends it for the recorded model.",
+            autocompletion=complete.methods_of("policy", several=True),
+        ),
+    ] = "",
     tasks: Annotated[str, typer.Option(help="Default: all that were recorded.")] = "",
     seeds: Annotated[str, typer.Option(help="Default: all that were recorded.")] = "",
     limit: Annotated[int | None, typer.Option(help="Problems per task. Default: all.", min=1)] = None,
@@ -65,6 +72,7 @@ def replay(
 
     with err_console.status(f"Reading {escape(str(folder))} ..."):
         recording = Recording(folder)
+        policies = policies or f"full,first-cue,{with_preset('deer', recording.config['model'])}"
         plan = replay_plan(
             recording, policies, tasks=tuple(names(tasks)), seeds=numbers("seeds", seeds), limit=limit, margin=margin,
             allow_files=True,
