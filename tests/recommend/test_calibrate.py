@@ -375,3 +375,14 @@ def test_the_command_that_finds_no_threshold_says_so_by_its_exit_code(pair: Pair
     some = CliRunner().invoke(app, ["calibrate", *arguments[:3], "--values", "0.95", "--json", *arguments[5:]])
     assert some.exit_code == 0
     assert json.loads(some.stdout)["use"] == "deer"
+
+
+def test_the_value_of_stopping_is_learned_and_a_dearer_token_stops_sooner(pair: Pair, tmp_path: Path) -> None:
+    recording, fresh = pair
+    artefact = calibrate("stop-value", recording)
+    assert artefact.about["measured"]["chains"] == len(recording)
+    artefact.save(tmp_path / "value.json")
+    rule = f'stop-value(artefact="{tmp_path / "value.json"}", price='
+    cheap, dear = effects(fresh, [f"{rule}0.02)", f"{rule}5)"])
+    assert dear.saving >= cheap.saving
+    assert cheap.lost.mean() <= dear.lost.mean() + 0.02

@@ -5,7 +5,7 @@ an `Artefact`: the network, the calibration scores, where they come from, and wh
 nothing else has seen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +67,10 @@ class ByQuestion:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self.folder, self.layers, self.profile = recording.folder, recording.layers, recording.profile
+
+    def decode(self, ids: Sequence[int], /) -> str:
+        """Return the text of tokens."""
+        return self._recording.decode(ids)
 
     def chains(self) -> Iterator[RecordedChain]:
         """Yield every chain, under the id of the first problem that asks its question."""

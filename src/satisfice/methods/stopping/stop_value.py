@@ -51,7 +51,8 @@ class StopValue:
 
         G_t = w_t . x_t  ~  E[Z_t - V_t | x_t],    V_t = max(Z_(t+1), V_(t+1)) as the rule decides - tokens * price
 
-    Thinking ends at the first cue with G_t > 0, and the trial answer is written down. The rule is ours.
+    Thinking ends at the first cue with G_t > 0, and the trial answer is written down. The rule is ours; on the pocket
+    reasoner it saves less than DEER under the same promise (studies/recommend-pocket).
     """
 
     card: ClassVar = Card(
