@@ -287,7 +287,7 @@ class LoopbackServer:
         )
 
     def _must_close(self, body: dict[str, Any], thinking: str) -> bool:
-        told = {**body, **body.get("custom_params", {})}.get(self.budget)
+        told = {**body, **body.get("custom_params", {})}.get(self.budget) if self.budget else None
         return told is not None and CLOSE not in thinking and len(self._tokens(thinking)) >= told
 
     def _look_up(self, tokens: list[Any]) -> int:

@@ -135,7 +135,7 @@ async def throw(gateway: Served, requests: int, seed: int, at_once: int) -> tupl
             if fault := judged(path, response):
                 wrong.append(f"{number} {path} {json.dumps(body)[:600]}: {fault}: {response.text[:300]}")
 
-    limits = httpx.Limits(max_connections=at_once)
+    limits = httpx.Limits(max_connections=at_once, keepalive_expiry=1)  # before the gateway closes an idle one
     async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=60, limits=limits) as client:
         await asyncio.gather(*(worker(client) for _ in range(at_once)))
     return seen, wrong
