@@ -77,7 +77,7 @@ def train_all(out: Path) -> None:
                 model="pocket", tasks=tasks, shaper=build(method, SHAPER), steps=STEPS, temperature=1.1,
                 learning_rate=3e-4, seed=seed, stop_when=NEVER, held_out=(held,), stop_every=EVERY, save_every=EVERY,
             )  # fmt: skip
-            train(plan, out / name, Judge(plan.tasks))
+            train(plan, out / name, Judge((*plan.tasks, *plan.held_out)))
             kept[name] = list(curve_of(out / name))
             CURVES.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
             print(name, json.dumps(kept[name][-1]), flush=True)

@@ -156,7 +156,7 @@ def _by_shaper(
         plan = TrainPlan(model=model, tasks=loaded, shaper=method, **settings)
     with Bar(err_console, plan.steps, "looking at the untrained model") as bar:
         watcher = _listening(bar, _rollout_words)
-        run = training.train(plan, out, Judge(plan.tasks), watcher=watcher)
+        run = training.train(plan, out, Judge((*plan.tasks, *plan.held_out)), watcher=watcher)
     from satisfice.training.folder import read_steps
     from satisfice.training.model_card import model_card
 

@@ -52,7 +52,7 @@ class TrainPlan:
         RewardRange | None, Flag("What right and wrong are worth. Default: what the method is made for.", decides=False)
     ] = None
     stop_when: Halter | None = None  # asked after every look at the held-out problems
-    held_out: tuple[Task, ...] = ()  # problems of another split, for `stop_when`
+    held_out: tuple[Task, ...] = ()  # problems of another split, for `stop_when`; the judge must know them too
     stop_every: Annotated[int, Range(1), Flag("Steps between two looks at held-out problems, for --stop-when.")] = 5
     lora: Annotated[int, Range(0), Flag("Rank of an adapter, a few MB, to train in place of the weights; 0: none.")] = 0
 
