@@ -1,7 +1,7 @@
 """Is the advice of `satisfice restart` right? Advice from some problems, against attempts really made on others.
 
     python studies/restart-pocket/run.py                  # records: some ten minutes
-    python studies/restart-pocket/run.py --stage show     # from the kept attempts alone
+    python studies/restart-pocket/run.py --stage collect,show     # from the kept attempts alone
 
 The advice comes from one chain each of 1,600 hard sums. On 400 others the pocket reasoner made four attempts each, with
 different seeds. Each of them is answered again and again, attempt by attempt, until the verifier says right or the
@@ -14,7 +14,8 @@ import argparse
 import asyncio
 import json
 import lzma
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from satisfice.recordings.record import record
 from satisfice.recordings.record_plan import RecordPlan
 from satisfice.recordings.recording import read_recording
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.stages import command, do_stages, showing, table, write_results
+
 HERE = Path(__file__).parent
 KEPT = HERE / "attempts.jsonl.xz"
 TASK = "chain-sum:hard"
@@ -35,15 +39,12 @@ ONCE, AGAIN, SEEDS = 2000, 400, (1, 2, 3)
 PREDICTORS = tuple(Predictor(cue=cue, below=below) for cue in (1, 2, 3) for below in (0.3, 0.5, 0.7, 0.9))
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Do the stages that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", default="record,show", help="record, show, or both")
+    parser = command(__doc__, HERE)
     parser.add_argument("--out", type=Path, default=Path("runs/restart-pocket"))
-    args = parser.parse_args()
-    if "record" in args.stage:
-        keep(args.out)
-    show()
+    stages = {"record": lambda args: keep(args.out), "collect": do_collect, "show": showing(tables)}
+    do_stages(parser, stages, argv)
 
 
 def keep(out: Path) -> None:
@@ -92,7 +93,7 @@ def saved(waited: Any, right: Any, dropped: Any, right_too: Any, axis: int) -> A
     return 1 - dropping / waiting
 
 
-def show() -> None:
+def do_collect(args: argparse.Namespace) -> None:
     """Compare what is advised with what came of it, predictor by predictor."""
     found = kept()
     advising = [some[0] for some in found.values() if len(some) == 1]
@@ -126,7 +127,25 @@ def show() -> None:
         "advising": len(advising), "made": len(made), "waiting": float(np.mean([took(some, None)[0] for some in made])),
         "rows": rows,
     }  # fmt: skip
-    (HERE / "results.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    write_results(args, told)
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """Every predictor: what it was advised to do, and what came of it; plus: giving up costs."""
+    lines = [
+        [
+            row["predictor"] + " (chosen)" * row["chosen"], f"{row['caught']:.0%}", f"{row['lost']:.1%}",
+            _cost(row, "advised"), _cost(row, "made"), row["verdict"],
+        ]
+        for row in results["rows"]
+    ]  # fmt: skip
+    heads = ("predictor", "wrong ones given up", "right ones given up", "advised (95 %)", "made (95 %)", "advice")
+    return table(heads, lines)
+
+
+def _cost(row: Mapping[str, Any], name: str) -> str:
+    middle, low, high = (-100 * row[f"{name}{end}"] for end in ("", "_high", "_low"))
+    return f"{middle:+.1f} % ({low:+.1f} to {high:+.1f})"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How many problems does a verdict take that is looked for after every fifty, and is it the verdict of all 2,000?
 
     python studies/until-decided/run.py                  # minutes of recording, then replays
-    python studies/until-decided/run.py --stage show     # from the kept rows alone: 100 orders of the problems
+    python studies/until-decided/run.py --stage collect,show     # from the kept rows alone: 100 orders of the problems
 
 The problems are those of the stopping study: 2,000 of each tier of sums, seed 0. Each rule is replayed on all of them.
 Then the problems are put into 100 random orders, and each comparison stops as `bench --until-decided` does: after a
@@ -12,7 +12,9 @@ import argparse
 import asyncio
 import json
 import lzma
+import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ from satisfice.recordings.record import record
 from satisfice.recordings.record_plan import RecordPlan
 from satisfice.recordings.recording import Recording
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from library.stages import command, do_stages, showing, table, write_results
+
 HERE = Path(__file__).parent
 TIERS = ("chain-sum:easy", "chain-sum:hard")
 POLICIES = (
@@ -41,15 +46,12 @@ ORDERS = 100
 PROBLEMS = 2000
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Do the stages that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", default="record,show", help="record, show, or both")
+    parser = command(__doc__, HERE)
     parser.add_argument("--recordings", type=Path, default=Path("runs/until-decided"))
-    args = parser.parse_args()
-    if "record" in args.stage:
-        keep(args.recordings)
-    show()
+    stages = {"record": lambda args: keep(args.recordings), "collect": do_collect, "show": showing(tables)}
+    do_stages(parser, stages, argv)
 
 
 def keep(folder: Path) -> None:
@@ -115,8 +117,8 @@ def stopped(ours: Answers, full: Answers, order: Any) -> tuple[str, int]:
     return row["verdict"], len(order)
 
 
-def show() -> None:
-    """Compare the verdicts of 100 orders with that of all problems, and write `results.json` and the page's table."""
+def do_collect(args: argparse.Namespace) -> None:
+    """Compare the verdicts of 100 orders with that of all problems, and write `results.json`."""
     answers, rows = kept(), []
     rng = np.random.default_rng(0)
     orders = [rng.permutation(PROBLEMS) for _ in range(ORDERS)]
@@ -145,7 +147,25 @@ def show() -> None:
         "wrong": wrong / (whole * ORDERS), "open": sum(row["open"] for row in rows) / (whole * ORDERS), "rows": rows,
     }  # fmt: skip
     print({k: v for k, v in told.items() if k != "rows"})
-    (HERE / "results.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    write_results(args, told)
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """Every comparison."""
+    lines = [
+        [
+            row["task"].rpartition(":")[2].partition("@")[0], f"`{row['policy']}`", f"{100 * row['saving']:.0f} %",
+            f"{100 * row['delta']:+.1f} ({100 * row['delta_low']:+.1f} to {100 * row['delta_high']:+.1f})",
+            row["verdict"], f"{row['mean']:.0f}, {row['median']:.0f}", f"{row['same']} of {results['orders']}",
+            row["open"],
+        ]
+        for row in results["rows"]
+    ]  # fmt: skip
+    heads = (
+        "tier", "rule", "saving", "accuracy, points (95 %)", "verdict of 2,000", "problems: mean, median",
+        "same verdict", "undecided at 2,000",
+    )  # fmt: skip
+    return table(heads, lines)
 
 
 if __name__ == "__main__":
