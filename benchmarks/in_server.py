@@ -176,14 +176,18 @@ async def served(options: argparse.Namespace) -> AsyncGenerator[Server, None]:
         process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, env=environment)
         try:
             async with aiohttp.ClientSession(
-                f"http://127.0.0.1:{port}", timeout=aiohttp.ClientTimeout(3600)
-            ) as session:
+                f"http://127.0.0.1:{port}", timeout=aiohttp.ClientTimeout(3600),
+                connector=aiohttp.TCPConnector(force_close=True, limit=0),  # it hangs up on whoever is idle for 5 s
+            ) as session:  # fmt: skip
                 while not await healthy(session):
                     if process.returncode is not None:
                         log.seek(0)
                         raise RuntimeError(f"vLLM did not come up:\n{log.read().decode()[-3000:]}")
                     await asyncio.sleep(1)
                 yield Server(session, TokenizerWords(folder), options)
+        except aiohttp.ClientError as error:
+            log.seek(0)
+            raise RuntimeError(f"vLLM left: {error}. Its log ends:\n{log.read().decode()[-3000:]}") from error
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()

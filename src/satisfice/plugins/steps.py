@@ -62,6 +62,7 @@ class Steps:
         self.words = words
         _ = words.flags  # read through now: later everybody would wait for it
         self.askers: dict[int, Asker] = {}  # by row
+        self._whole, self._real = np.zeros((len(_COLUMNS), 0), dtype=np.int64), np.zeros((2, 0))
         self._widen(16)
         self._pending: list[tuple[NDArray[np.intp], torch.Tensor, NDArray[Any]]] = []  # rows, what, and where it goes
 
@@ -302,8 +303,7 @@ class Steps:
     def _widen(self, rows: int) -> None:
         """Make room for so many rows."""
         whole, real = np.zeros((len(_COLUMNS), rows), dtype=np.int64), np.zeros((2, rows))
-        if hasattr(self, "_whole"):
-            whole[:, : self._whole.shape[1]], real[:, : self._real.shape[1]] = self._whole, self._real
+        whole[:, : self._whole.shape[1]], real[:, : self._real.shape[1]] = self._whole, self._real
         self._whole, self._real = whole, real
         (
             self._phase, self._thought, self._cues, self._closing, self._seen, self._begin, self._last, self._placed,
@@ -330,7 +330,8 @@ def _signal(name: str, scores: torch.Tensor, whole: torch.Tensor) -> torch.Tenso
     if name == "confidence":
         return whole - scores.topk(min(CONFIDENCE_OF, scores.shape[1])).values.mean(-1)
     logprobs = scores - whole[:, None]
-    return torch.special.entr(logprobs.exp()).sum(-1)
+    entropy: torch.Tensor = torch.special.entr(logprobs.exp()).sum(-1)
+    return entropy
 
 
 def _truncated(scores: torch.Tensor, asker: Asker) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Our rules and filters inside `generate` of transformers."""
 
 import math
+from typing import Any
 
 import torch
 from transformers import LogitsProcessor
@@ -55,7 +56,7 @@ class Stop(LogitsProcessor):
             name = getattr(getattr(rule, "card", None), "id", repr(rule))
             raise BadInput(f"{name} needs more than a sampler sees, so it cannot run inside `generate`.")
         self._fitted, self._steps = fit(rule, words), Steps(words)
-        self._sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+        self._sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
         self._seed, self._outputs = seed, list[list[int]]()
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor) -> torch.Tensor:

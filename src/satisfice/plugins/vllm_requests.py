@@ -4,11 +4,11 @@ import inspect
 import os
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from satisfice.catalog import build, methods_of
 from satisfice.core.errors import BadInput, SatisficeError
@@ -64,7 +64,7 @@ def asker_of(params: Any, prompt: Sequence[int], output: Sequence[int], words: M
         return None
     seed = getattr(params, "seed", None)
     return Asker(
-        fitted=_fitted(rule, words), output=output, prompt=prompt,
+        fitted=_fitted(cast(Hashable, rule), words), output=output, prompt=prompt,
         key=secrets.randbits(64) if seed is None else int(seed) & (1 << 64) - 1,
         temperature=float(params.temperature), top_p=float(params.top_p), top_k=max(0, int(params.top_k)),
         min_p=float(params.min_p),
@@ -110,7 +110,7 @@ def _words(folder: str, size: int, profile: str | None) -> ModelWords:
 
 
 @lru_cache(1024)
-def _fitted(rule: Stepping, words: ModelWords) -> Fitted:
+def _fitted(rule: Any, words: ModelWords) -> Fitted:
     return fit(rule, words)
 
 
