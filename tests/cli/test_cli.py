@@ -239,7 +239,8 @@ def test_bench_without_a_baseline_warns_before_it_runs(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "term"])
+def test_what_is_stopped_says_that_the_same_command_goes_on(tmp_path, number):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "satisfice.cli", "bench", "--limit", "2000", "--out", str(out)]
     with subprocess.Popen(
@@ -249,11 +250,11 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path):
         try:
             while process.poll() is None and not (out.exists() and _lines(out)):
                 time.sleep(0.01)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             said = process.communicate(timeout=120)[1]
         finally:
             process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "the same command goes on from there" in " ".join(said.split())
     assert "Traceback" not in said
 

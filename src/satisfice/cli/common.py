@@ -3,7 +3,9 @@
 import functools
 import json
 import os
+import signal
 import sys
+import threading
 import tomllib
 import warnings
 from collections.abc import Callable, Mapping
@@ -55,15 +57,27 @@ def quiet_libraries() -> None:
 
 
 def resumable(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command that goes on where it stopped say so when a person stops it, and leave with exit code 130."""
+    """Let a command that goes on where it stopped say so when it is stopped, by Ctrl-C (130) or SIGTERM (143)."""
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
+        code = 128 + signal.SIGINT
+
+        def end(number: int, frame: object) -> None:
+            nonlocal code
+            code = 128 + number
+            raise KeyboardInterrupt
+
+        of_main = threading.current_thread() is threading.main_thread()  # no other may hear signals
+        before = signal.signal(signal.SIGTERM, end) if of_main else None
         try:
             command(**given)
         except KeyboardInterrupt:
             err_console.print("\nStopped. What was finished is safe: the same command goes on from there.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(code) from None
+        finally:
+            if of_main:
+                signal.signal(signal.SIGTERM, before)
 
     return run
 

@@ -61,7 +61,7 @@ def compare_runs(first: Path, second: Path, *, margin: float = MARGIN) -> dict[s
     if not rows:
         raise BadInput(
             f"{first} and {second} have no question in common under the same policy and seed: "
-            f"{_scope(runs['first'])} against {_scope(runs['second'])}. {' '.join(notes)} "
+            f"{_scope(runs['first'])} against {_scope(runs['second'])}. {''.join(f'{note} ' for note in notes)}"
             "Compare runs of the same tasks, split, seeds and policies."
         )
     paths = {"first": first, "second": second}
