@@ -111,7 +111,8 @@ def test_lm_eval_reads_two_rows_a_sample_and_a_model_for_each_policy(run: Path, 
     results = json.loads(
         next(p for p in written if p.parent.name == "pocket__full" and p.suffix == ".json").read_text()
     )
-    assert results["results"]["sums:easy@1"]["exact_match,strict-match"] == pytest.approx(1 / 5)
+    # Of three questions one is right wherever it was judged, and a question has one weight.
+    assert results["results"]["sums:easy@1"]["exact_match,strict-match"] == pytest.approx(1 / 3)
     assert results["versions"] == {"sums:easy@1": "1"}
     assert results["config"]["model_args"] == {"model": "pocket", "policy": "full"}
 
@@ -134,7 +135,7 @@ def test_inspect_reads_a_log_for_each_task_and_policy(run: Path, tmp_path: Path)
     last = deer["samples"][-1]
     assert (last["error"]["message"], last["output"]["choices"][0]["stop_reason"]) == ("ValueError: no", "max_tokens")
     assert deer["status"] == "error"
-    assert full["results"]["scores"][0]["metrics"]["accuracy"]["value"] == pytest.approx(1 / 5)
+    assert full["results"]["scores"][0]["metrics"]["accuracy"]["value"] == pytest.approx(1 / 3)
     assert full["stats"]["model_usage"]["satisfice/pocket"]["output_tokens"] == 42
 
 
