@@ -189,7 +189,8 @@ def score(
     [0.5, -9.2]
     """
     lost = np.asarray(full_right, dtype=bool) & ~np.asarray(right, dtype=bool)
-    return (np.asarray(full_spent) - np.asarray(spent)) / mean - price * lost
+    scores: NDArray[np.float64] = (np.asarray(full_spent) - np.asarray(spent)) / mean - price * lost
+    return scores
 
 
 def tune(
