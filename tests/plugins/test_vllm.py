@@ -25,7 +25,7 @@ from tests.engines.servers import real_server
 from tests.plugins.test_steps import alone, scores_after, words
 
 from satisfice.catalog import build, parse_sampler
-from satisfice.core.errors import BadInput, Unfit, UnknownName
+from satisfice.core.errors import BadInput, UnknownName
 from satisfice.core.problem import Problem
 from satisfice.core.session import Session, solve
 from satisfice.engines.local.engine import LocalEngine
@@ -52,7 +52,7 @@ def test_what_a_request_asks_for() -> None:
         asked(params("minp"))
     with pytest.raises(BadInput, match="must be a text"):
         asked(params(3))
-    with pytest.raises(Unfit, match="output matrix"):
+    with pytest.raises(BadInput, match="output matrix"):
         asked(params("basis-aware"))
 
 

@@ -8,7 +8,7 @@ import torch
 
 from satisfice.catalog import check_fit, parse_sampler
 from satisfice.core.card import Need
-from satisfice.core.errors import BadInput
+from satisfice.core.errors import BadInput, Unfit
 from satisfice.methods.sampling import Truncation
 
 FIELD = "sampler"
@@ -26,7 +26,10 @@ def asked(params: Any) -> Truncation | None:
     if not isinstance(text, str):
         raise BadInput(f"{FIELD} must be a text such as 'top-n-sigma:1', got {text!r}.")
     truncation = parse_sampler(text, temperature=float(params.temperature))
-    check_fit(truncation.filters, "vLLM", frozenset({Need.LOGITS}))
+    try:
+        check_fit(truncation.filters, "vLLM", frozenset({Need.LOGITS}))
+    except Unfit as error:  # vLLM answers a ValueError with status 400, and any other error with 500
+        raise BadInput(str(error)) from error
     return truncation
 
 
