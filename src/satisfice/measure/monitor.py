@@ -29,8 +29,8 @@ def evidence(lost: ArrayLike, compared: ArrayLike, most: float) -> Any:
 
     Of arrays of counts an array comes out.
 
-    >>> round(evidence(0, 100, 0.02), 2), round(evidence(10, 100, 0.02))
-    (0.05, 978)
+    >>> evidence(0, 100, 0.02).round(2).item(), evidence(10, 100, 0.02).round().item()
+    (0.05, 978.0)
     """
     bets = BETS / most
     some = np.asarray(lost, dtype=np.float64)[..., None]
