@@ -3,6 +3,7 @@
 `python docs/generate.py` writes them; `make docs` runs it. They are not committed.
 """
 
+import ast
 import importlib
 import inspect
 import re
@@ -182,12 +183,14 @@ def gallery_pages() -> Iterator[tuple[str, str]]:
         png = vl_convert.vegalite_to_png(chart.to_json(), scale=2)
         (DOCS / "gallery" / f"{name}.png").write_bytes(png)
         numbers = "".join(f"| {key} | {value:.4g} |\n" for key, value in found.items() if isinstance(value, float))
-        code = path.read_text("utf-8").partition('"""\n\nimport')[2]
+        source = path.read_text("utf-8")
+        text_end = ast.parse(source).body[0].end_lineno  # of the text above, which the page begins with
+        code = "\n".join(source.splitlines()[text_end:]).strip()
         yield (
             name,
             (
                 f"{inspect.cleandoc(module['__doc__'])}\n\n![{name}]({name}.png)\n\n| number | value |\n| --- | --- |\n"
-                f"{numbers}\n`python` runs it: `gallery/{name}.py`.\n\n```python\nimport{code}```\n"
+                f"{numbers}\n`python` runs it: `gallery/{name}.py`.\n\n```python\n{code}\n```\n"
             ),
         )
     intro = "One idea per page: a short program that runs, draws, and checks what it says."
