@@ -31,7 +31,7 @@ class Ent:
         paper="arXiv:2310.00840",
         where="Sec. 3, error norm truncation; the authors' code for translation",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="ent",
         ours=("threshold", "begin", "most"),
     )

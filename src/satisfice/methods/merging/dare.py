@@ -30,7 +30,7 @@ class Dare:
         paper="arXiv:2311.03099",
         where="Sec. 3, drop and rescale; settings of arXiv:2503.20641",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="l2s-merging",
         ours=("density", "seed"),
     )

@@ -27,7 +27,7 @@ class TaskArithmetic:
         paper="arXiv:2503.20641",
         where="Sec. 3.2, task arithmetic",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="l2s-merging",
     )
     strength: ClassVar = "weight"

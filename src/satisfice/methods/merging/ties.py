@@ -28,7 +28,7 @@ class Ties:
         paper="arXiv:2306.01708",
         where="Sec. 3, trim, elect, merge; settings of arXiv:2503.20641",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="l2s-merging",
     )
     strength: ClassVar = "weight"

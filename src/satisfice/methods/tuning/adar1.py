@@ -49,7 +49,7 @@ class Adar1:
         paper="arXiv:2504.21659",
         where="Sec. 4, bi-level preference pairs; the authors' script",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="adar1",
         ours=("seed",),
         requires=frozenset({SOURCES}),

@@ -53,7 +53,7 @@ class Dualformer:
         paper="arXiv:2410.09918",
         where="Sec. 3.1, structured trace dropping; Sec. 4.3 for prose",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="dualformer",
         ours=("level_1", "level_2", "level_3", "level_4", "seed"),
     )

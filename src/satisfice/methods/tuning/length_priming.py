@@ -49,7 +49,7 @@ class LengthPriming:
         paper="arXiv:2406.11097",
         where="length priming, as a format to train on; the authors' prompts",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="instructcmp",
         ours=("least",),
         requires=frozenset({LOOKS}),

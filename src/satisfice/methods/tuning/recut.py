@@ -40,7 +40,7 @@ class Recut:
         paper="arXiv:2506.10822",
         where="Sec. 3.2, preference pairs; the authors' script",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="recut",
         ours=("aim", "seed"),
         requires=frozenset({SEVERAL}),

@@ -31,7 +31,7 @@ class SelfBrakingDynamic:
         paper="arXiv:2505.14604",
         where="Sec. 3.2, SBT-D; the authors' data script",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="self-braking",
         requires=frozenset({LOOKS}),
     )

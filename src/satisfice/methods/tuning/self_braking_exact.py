@@ -40,7 +40,7 @@ class SelfBrakingExact:
         paper="arXiv:2505.14604",
         where="Sec. 3.2, SBT-E; the authors' data script",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="self-braking",
         ours=("brake_first",),
         requires=frozenset({LOOKS}),

@@ -63,7 +63,7 @@ class SelfLengthen:
         paper="arXiv:2410.23933",
         where="length filter; the authors' script",
         needs=frozenset(),
-        fidelity="code",
+        fidelity="second-hand",
         system="self-lengthen",
         ours=("seed",),
     )
